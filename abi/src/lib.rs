@@ -1,0 +1,19 @@
+//! The words both sides of a hypervisor call share: ids, time, CPU sets, register banks, errors, calls.
+//!
+//! Depends on nothing, holds no policy and no architecture code, and must never contain a pointer: whatever crosses
+//! the HVC boundary is a value in x0-x7. The hypervisor decodes with this crate and the dom0 shim encodes with it,
+//! so the two cannot disagree.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod errno;
+pub mod id;
+pub mod regs;
+pub mod set;
+pub mod time;
+
+pub use errno::Errno;
+pub use id::{CpuId, DomainId, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, SchedId, VcpuId};
+pub use regs::Regs;
+pub use set::CpuSet;
+pub use time::{Instant, Span};

@@ -1,0 +1,3 @@
+//! board.
+#![no_std]
+#![forbid(unsafe_code)]

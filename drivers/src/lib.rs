@@ -1,0 +1,2 @@
+//! Physical devices.
+#![no_std]

@@ -1,0 +1,3 @@
+//! pools.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! vdev.
+#![no_std]
+#![forbid(unsafe_code)]
