@@ -1,0 +1,165 @@
+//! What the integrator asked for under /chosen: pools and domains, as values.
+//!
+//! The bindings are Xen's (dom0less `xen,domain`, boot-time `xen,cpupool`; public documents
+//! docs/misc/arm/device-tree/booting.txt and cpupools.txt) plus properties named `tarn,...`. A wrong node is left out
+//! with its reason and the rest is kept; nothing here allocates RAM or creates anything. Strings borrow from the tree.
+
+use crate::region::Region;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use tarn_abi::CpuSet;
+
+/// The scheduler of a pool that names none.
+pub const DEFAULT_SCHED: &str = "credit2";
+/// Most vCPUs of one domain.
+pub const MAX_DOMAIN_VCPUS: u32 = 64;
+/// Longest name of a domain or pool in bytes.
+pub const MAX_NAME: usize = 48;
+
+/// Pools, domains, and what was wrong with their nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Config<'a> {
+    /// Never empty. The first is Pool-0, with the boot CPU; every CPU of the board is in exactly one.
+    pub pools: Vec<PoolConfig<'a>>,
+    /// The domains to build, in the order of the tree; dom0 is not among them.
+    pub domains: Vec<DomainConfig<'a>>,
+    /// What was refused or ignored, in the order found.
+    pub notes: Vec<Diagnostic>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Severity {
+    /// Ignored or adapted; the object exists.
+    Warning,
+    /// The node's object was left out.
+    Refused,
+}
+
+/// A finding about a node under /chosen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    /// How bad.
+    pub severity: Severity,
+    /// Full path of the node.
+    pub node: String,
+    /// The property, or "" if it is the node itself.
+    pub property: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Refused => "refused",
+        };
+        write!(f, "{word}: {}: ", self.node)?;
+        if !self.property.is_empty() {
+            write!(f, "{}: ", self.property)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// One pool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolConfig<'a> {
+    /// The node's name without unit address, unique; an implicit pool is called "Pool-N" by its position.
+    pub name: String,
+    /// Its CPUs; not empty.
+    pub cpus: CpuSet,
+    /// Name of its scheduler; whether there is such a one, the registry knows.
+    pub sched: &'a str,
+    /// `tarn,...` properties other than those above, in the order of the tree.
+    pub params: Vec<Param<'a>>,
+}
+
+/// A property `tarn,NAME` that another part understands (scheduler parameters, WFI mode).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Param<'a> {
+    /// The name behind "tarn,".
+    pub name: &'a str,
+    /// Its value.
+    pub value: ParamValue<'a>,
+}
+
+/// The value of a `Param`, typed by its length and content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ParamValue<'a> {
+    /// Present without a value.
+    Flag,
+    /// One or two cells.
+    Number(u64),
+    /// A string.
+    Text(&'a str),
+}
+
+/// What happens when a domain ends by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Restart {
+    /// It stays ended; a reset asked for by the guest is carried out.
+    #[default]
+    OnReset,
+    /// Any end but an orderly power-off starts it again.
+    OnCrash,
+    /// Every end starts it again.
+    Always,
+    /// Every end is final, a reset too.
+    Never,
+}
+
+/// Where a boot module lies in RAM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Module<'a> {
+    /// Physical; all of it is RAM, and no other module overlaps it.
+    pub region: Region,
+    /// Its `bootargs`, or "".
+    pub bootargs: &'a str,
+}
+
+/// `xen,vcpu`: what one vCPU of a domain asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VcpuConfig {
+    /// Which vCPU, less than `DomainConfig::cpus`.
+    pub id: u32,
+    /// `hard-affinity`: the pCPUs it may run on; not empty, all in the domain's pool.
+    pub affinity: CpuSet,
+}
+
+/// One domain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DomainConfig<'a> {
+    /// Unique: `tarn,name`, else the node's name without unit address.
+    pub name: String,
+    /// Full path of its node.
+    pub node: String,
+    /// `memory` in KiB; not 0, and in bytes it fits in 64 bits.
+    pub memory_kib: u64,
+    /// `cpus`: 1 to `MAX_DOMAIN_VCPUS`.
+    pub cpus: u32,
+    /// Index of its pool in `Config::pools`.
+    pub pool: usize,
+    /// Whether it has an emulated PL011.
+    pub vpl011: bool,
+    /// `nr_spis`: shared peripheral interrupts; `None`: as many as the console needs.
+    pub nr_spis: Option<u32>,
+    /// The kernel and its command line.
+    pub kernel: Module<'a>,
+    /// The initial ramdisk.
+    pub ramdisk: Option<Module<'a>>,
+    /// vCPUs with wishes of their own, ascending by id, each at most once.
+    pub vcpus: Vec<VcpuConfig>,
+    /// `tarn,weight`.
+    pub weight: Option<u32>,
+    /// `tarn,cap` in percent of one pCPU; 0 is none.
+    pub cap: Option<u32>,
+    /// `tarn,restart`.
+    pub restart: Restart,
+    /// `tarn,paused`: built but not started.
+    pub paused: bool,
+    /// Further `tarn,...` properties (`boost-*` above all), in the order of the tree.
+    pub params: Vec<Param<'a>>,
+}
