@@ -59,6 +59,8 @@ errnos! {
     Fixed = -10, "the boot CPU and dom0 stay in Pool-0";
     /// The end of a list.
     End = -11, "end of list";
+    /// A reply that this side cannot read: the two sides differ in their ABI version.
+    Garbled = -12, "the answer is not of this ABI version";
 }
 
 impl Errno {

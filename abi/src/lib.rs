@@ -6,14 +6,19 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod call;
 pub mod errno;
 pub mod id;
 pub mod regs;
 pub mod set;
 pub mod time;
 
+pub use call::text::{Bytes, Label, Text};
+pub use call::{Call, Reply, Request};
 pub use errno::Errno;
-pub use id::{CpuId, DomainId, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, SchedId, VcpuId};
+pub use id::{
+    CpuId, DomainId, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, SchedId, VcpuId,
+};
 pub use regs::Regs;
 pub use set::CpuSet;
 pub use time::{Instant, Span};
