@@ -3,7 +3,7 @@
 //! Version is the one call that every domain may make: it is how a guest finds out that it runs on Tarn.
 
 use super::text::Text;
-use super::wire::{Field, In, Out, Wire, area, replies};
+use super::wire::{In, Out, area, replies};
 use super::{AbiVersion, BASE, Caller, Counter, Reply, Request, Row};
 use crate::errno::Errno;
 use crate::time::Span;

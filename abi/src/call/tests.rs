@@ -119,7 +119,7 @@ fn reply_round_trip<R: Reply + PartialEq + core::fmt::Debug>(r: R) {
         R::from_regs(&Regs::refusal(Errno::Stale)),
         Err(Errno::Stale)
     );
-    assert!(1 + R::FIELDS.iter().map(|f| f.words).sum::<usize>() <= Regs::COUNT);
+    assert!(R::FIELDS.iter().map(|f| f.words).sum::<usize>() < Regs::COUNT);
 }
 
 #[test]

@@ -230,7 +230,7 @@ mod tests {
         );
         assert_eq!(Label::truncated("a\0b").as_str(), Some("a"));
         let mut l = Label::default();
-        assert!(write!(l, "{}", "0123456789abcdefgh").is_err());
+        assert!(l.write_str("0123456789abcdefgh").is_err());
         assert_eq!(l.as_str(), Some("0123456789abcdef"));
     }
 
