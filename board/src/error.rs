@@ -3,38 +3,45 @@
 //! The same triple serves an error that stops discovery and a note about something left out. No allocation: a path
 //! that does not fit keeps its end, which is the part that tells.
 
+use crate::bus::Name;
 use core::fmt;
 
 /// Most bytes of a path kept.
-pub const PATH_MAX: usize = 96;
+pub const PATH_MAX: usize = 64;
+const CUT: &str = "...";
 
 /// A node's full path; of a longer one "..." and its end.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct NodePath(heapless::String<PATH_MAX>);
+pub struct NodePath(heapless::String<PATH_MAX, u8>);
 
 impl NodePath {
     /// From the names of a node and its ancestors, outermost first, the root left out.
-    pub(crate) fn from_names<'n>(names: impl Iterator<Item = &'n str> + Clone) -> NodePath {
+    pub(crate) fn from_names<'n>(names: impl Iterator<Item = Name<'n>> + Clone) -> NodePath {
+        let total = names.clone().map(|n| n.len() + 1).sum();
+        let pieces = names.flat_map(|n| core::iter::once("/").chain(n.pieces()));
+        NodePath::from_pieces(if total == 0 { 1 } else { total }, pieces)
+    }
+
+    /// From a path written in a tree.
+    pub(crate) fn from_text(path: &str) -> NodePath {
+        NodePath::from_pieces(path.len(), core::iter::once(path))
+    }
+
+    fn from_pieces<'n>(total: usize, pieces: impl Iterator<Item = &'n str>) -> NodePath {
         let mut path = heapless::String::new();
-        let total: usize = names.clone().map(|n| n.len() + 1).sum();
-        if total == 0 {
-            let _ = path.push('/');
-            return NodePath(path);
-        }
         let mut skip = 0;
         if total > PATH_MAX {
-            skip = total - (PATH_MAX - 3);
-            let _ = path.push_str("...");
+            skip = total - (PATH_MAX - CUT.len());
+            let _ = path.push_str(CUT);
         }
-        for name in names {
-            for c in core::iter::once('/').chain(name.chars()) {
-                match skip {
-                    0 => {
-                        let _ = path.push(c);
-                    }
-                    _ => skip = skip.saturating_sub(c.len_utf8()),
-                }
-            }
+        for piece in pieces {
+            // A character cut in half is dropped whole.
+            let from = (skip.min(piece.len())..=piece.len()).find(|i| piece.is_char_boundary(*i));
+            let _ = path.push_str(&piece[from.unwrap_or(piece.len())..]);
+            skip = skip.saturating_sub(piece.len());
+        }
+        if path.is_empty() {
+            let _ = path.push('/');
         }
         NodePath(path)
     }

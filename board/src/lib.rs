@@ -10,10 +10,22 @@
 extern crate alloc;
 
 mod board;
+mod bus;
+mod chosen;
 pub mod config;
+mod cpus;
+mod discover;
 mod error;
+mod gic;
 pub mod guest;
+mod irq;
+mod memory;
+mod power;
+mod props;
 pub mod region;
+mod timer;
+mod tree;
+mod uart;
 
 pub use board::*;
 pub use config::{
@@ -23,6 +35,7 @@ pub use error::{BoardError, NodePath, Note, Problem};
 pub use guest::{GuestError, GuestGic, GuestSpec};
 pub use region::Region;
 pub use tarn_abi::MAX_CPUS;
+pub use tree::header_size;
 
 /// A list of at most `N`: nothing here grows without bound.
 pub type List<T, const N: usize> = heapless::Vec<T, N>;

@@ -1,0 +1,131 @@
+//! /chosen as far as the board needs it: console, command line, and the RAM that boot modules lie in.
+//!
+//! Whose command line `bootargs` is, Xen's booting.txt says: the hypervisor's is `xen,xen-bootargs`; without it,
+//! `bootargs`, if there is no dom0 kernel module, or that kernel's line stands elsewhere (`xen,dom0-bootargs`, or
+//! `bootargs` of its module). Pools and domains are read later, by config.rs.
+
+use crate::ReservedBy;
+use crate::bus::{reg, translate};
+use crate::discover::Notes;
+use crate::error::{BoardError, Problem};
+use crate::memory::{Memory, full};
+use crate::props::Key;
+use crate::region::Region;
+use crate::tree::Node;
+
+/// The kinds of boot modules, by the strings Xen accepts (the last three are Xen 4.4's).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ModuleKind {
+    Kernel,
+    Ramdisk,
+    DeviceTree,
+    Untyped,
+}
+
+pub(crate) const MODULES: &[(&str, ModuleKind)] = &[
+    ("multiboot,kernel", ModuleKind::Kernel),
+    ("multiboot,ramdisk", ModuleKind::Ramdisk),
+    ("multiboot,device-tree", ModuleKind::DeviceTree),
+    ("xen,linux-zimage", ModuleKind::Kernel),
+    ("xen,linux-initrd", ModuleKind::Ramdisk),
+    ("multiboot,module", ModuleKind::Untyped),
+    ("xen,multiboot-module", ModuleKind::Untyped),
+];
+
+/// What /chosen says.
+#[derive(Default)]
+pub(crate) struct Chosen<'a> {
+    pub stdout: Option<&'a str>,
+    pub rng_seed: &'a [u8],
+    bootargs: Option<&'a str>,
+    xen_bootargs: Option<&'a str>,
+    dom0_bootargs: bool,
+    dom0_kernel: bool,
+    dom0_kernel_bootargs: bool,
+}
+
+impl<'a> Chosen<'a> {
+    /// /chosen or a node below it.
+    pub fn node(
+        &mut self,
+        node: &Node<'a, '_>,
+        memory: &mut Memory,
+        notes: &mut Notes,
+    ) -> Result<(), BoardError> {
+        let props = node.props;
+        if node.depth() == 1 {
+            self.stdout = props
+                .text(Key::StdoutPath)
+                .or(props.text(Key::OldStdoutPath));
+            self.rng_seed = props.get(Key::RngSeed).unwrap_or(&[]);
+            self.bootargs = props.text(Key::Bootargs);
+            self.xen_bootargs = props.text(Key::XenBootargs);
+            self.dom0_bootargs = props.has(Key::Dom0Bootargs);
+            if let (Some(start), Some(end)) =
+                (props.number(Key::InitrdStart), props.number(Key::InitrdEnd))
+            {
+                match Region::between(start, end) {
+                    Some(initrd) => {
+                        memory.reserve(initrd, ReservedBy::Initrd, || {
+                            node.error("linux,initrd-start", full())
+                        })?;
+                    }
+                    None => {
+                        let want = "an end above linux,initrd-start";
+                        notes.add(
+                            node.error("linux,initrd-end", Problem::BadValue { is: end, want }),
+                        );
+                    }
+                }
+            }
+            return Ok(());
+        }
+        let Some(kind) = props.compatible(MODULES) else {
+            return Ok(());
+        };
+        if node.depth() == 2
+            && matches!(kind, ModuleKind::Kernel | ModuleKind::Untyped)
+            && !self.dom0_kernel
+        {
+            self.dom0_kernel = true;
+            self.dom0_kernel_bootargs = props.has(Key::Bootargs);
+        }
+        // A module that is not reserved cannot be used either: config.rs looks for its region among the reserved.
+        match module_region(node) {
+            Ok(region) => memory.reserve(region, ReservedBy::Module, || node.error("reg", full())),
+            Err(note) => {
+                notes.add(note);
+                Ok(())
+            }
+        }
+    }
+
+    /// The hypervisor's command line.
+    pub fn hypervisor_bootargs(&self) -> &'a str {
+        let plain_is_ours = !self.dom0_kernel || self.dom0_bootargs || self.dom0_kernel_bootargs;
+        self.xen_bootargs
+            .or(self.bootargs.filter(|_| plain_is_ours))
+            .unwrap_or("")
+    }
+}
+
+/// Where a boot module lies. /chosen and what is below it are no buses: addresses are the CPUs' own.
+pub(crate) fn module_region(node: &Node<'_, '_>) -> Result<Region, BoardError> {
+    let Some(value) = node.props.get(Key::Reg) else {
+        return Err(node.error(
+            "reg",
+            Problem::Missing("where the boot loader put the module, and its size"),
+        ));
+    };
+    let entry = reg(value, node.parent().cells).next().ok_or_else(|| {
+        let want = "one address and size, in the cells that the parent states";
+        node.error(
+            "reg",
+            Problem::BadLength {
+                is: value.len() as u32,
+                want,
+            },
+        )
+    })?;
+    translate(&node.levels[..1], entry).map_err(|problem| node.error("reg", problem))
+}

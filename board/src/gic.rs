@@ -1,0 +1,156 @@
+//! The interrupt controller's node.
+//!
+//! The first GIC of the tree that is not disabled and has a distributor is the machine's; others are noted. Without
+//! its virtualization parts it cannot serve guests and is refused by name. Bindings as in irq.rs.
+
+use crate::bus::{reg, translate};
+use crate::discover::{Notes, error_at};
+use crate::error::{BoardError, Problem};
+use crate::irq::{Lines, RawIrqs};
+use crate::props::Key;
+use crate::region::Region;
+use crate::tree::Node;
+use crate::{GicDesc, List, MAX_REDISTRIBUTORS};
+
+#[derive(Clone, Copy)]
+enum Version {
+    V2,
+    V3,
+}
+
+const TABLE: &[(&str, Version)] = &[
+    ("arm,gic-400", Version::V2),
+    ("arm,cortex-a15-gic", Version::V2),
+    ("arm,cortex-a7-gic", Version::V2),
+    ("arm,cortex-a9-gic", Version::V2),
+    ("arm,pl390", Version::V2),
+    ("qcom,msm-qgic2", Version::V2),
+    ("arm,gic-v3", Version::V3),
+];
+
+/// The GIC, once found.
+#[derive(Default)]
+pub(crate) struct Gic {
+    found: Option<(GicDesc, Lines)>,
+}
+
+impl Gic {
+    /// `true` if the node is a GIC.
+    pub fn node(&mut self, node: &Node<'_, '_>, notes: &mut Notes) -> Result<bool, BoardError> {
+        let Some(version) = node.props.compatible(TABLE) else {
+            return Ok(false);
+        };
+        if self.found.is_some() {
+            notes.add(node.error(
+                "compatible",
+                Problem::Ignored("a second GIC; the first one is used"),
+            ));
+            return Ok(true);
+        }
+        let cells = match node.props.u32(Key::InterruptCells) {
+            Some(n @ 3..=4) => n as usize,
+            Some(n) => {
+                let problem = Problem::BadValue {
+                    is: u64::from(n),
+                    want: "3 (or 4)",
+                };
+                return Err(node.error(Key::InterruptCells.name(), problem));
+            }
+            None => return Err(node.error(Key::InterruptCells.name(), Problem::Missing("3"))),
+        };
+        let lines = Lines {
+            phandle: node.props.phandle(),
+            cells,
+        };
+        let irqs = RawIrqs::of(node);
+        let maintenance = irqs
+            .nth(0, lines)
+            .and_then(|irq| irq.ok_or(Problem::Missing("the maintenance interrupt")))
+            .map_err(|problem| node.error(irqs.property(), problem))?;
+        let desc = match version {
+            Version::V2 => GicDesc::V2 {
+                gicd: region(node, 0, "GICD, GICC, GICH and GICV; GICD is not there")?,
+                gicc: region(node, 1, "GICD, GICC, GICH and GICV; GICC is not there")?,
+                gich: region(
+                    node,
+                    2,
+                    "GICD, GICC, GICH and GICV; GICH is not there, so no guest can run",
+                )?,
+                gicv: region(
+                    node,
+                    3,
+                    "GICD, GICC, GICH and GICV; GICV is not there, so no guest can run",
+                )?,
+                maintenance,
+            },
+            Version::V3 => {
+                let count = match node.props.u32(Key::RedistRegions) {
+                    None => 1,
+                    Some(n) if n >= 1 && n as usize <= MAX_REDISTRIBUTORS => n as usize,
+                    Some(n) => {
+                        let problem = Problem::BadValue {
+                            is: u64::from(n),
+                            want: "1 to 32 regions",
+                        };
+                        return Err(node.error(Key::RedistRegions.name(), problem));
+                    }
+                };
+                let mut gicr = List::new();
+                for i in 0..count {
+                    let r = region(node, 1 + i, "GICD and every redistributor region")?;
+                    // `count` is at most the capacity.
+                    let _ = gicr.push(r);
+                }
+                let stride = match node.props.get(Key::RedistStride) {
+                    None => None,
+                    Some(value) => match node.props.number(Key::RedistStride) {
+                        Some(n) if n >= 0x2_0000 && n % 0x1_0000 == 0 => Some(n),
+                        Some(is) => {
+                            let want = "a multiple of 64 KiB, at least 128 KiB";
+                            return Err(node
+                                .error(Key::RedistStride.name(), Problem::BadValue { is, want }));
+                        }
+                        None => {
+                            let is = value.len() as u32;
+                            let problem = Problem::BadLength {
+                                is,
+                                want: "1 or 2 cells",
+                            };
+                            return Err(node.error(Key::RedistStride.name(), problem));
+                        }
+                    },
+                };
+                GicDesc::V3 {
+                    gicd: region(node, 0, "GICD and every redistributor region")?,
+                    gicr,
+                    stride,
+                    // Behind the redistributors: GICC, GICH, GICV, where the hardware has them.
+                    gicv: region(node, 1 + count + 2, "").ok(),
+                    maintenance,
+                }
+            }
+        };
+        self.found = Some((desc, lines));
+        Ok(true)
+    }
+
+    /// The GIC and how its interrupts are written.
+    pub fn finish(self) -> Result<(GicDesc, Lines), BoardError> {
+        self.found.ok_or_else(|| {
+            let want =
+                "an interrupt controller compatible with \"arm,gic-400\" (GICv2) or \"arm,gic-v3\"";
+            error_at("/", "compatible", Problem::Missing(want))
+        })
+    }
+}
+
+fn region(node: &Node<'_, '_>, n: usize, want: &'static str) -> Result<Region, BoardError> {
+    let entry = node
+        .props
+        .get(Key::Reg)
+        .and_then(|value| reg(value, node.parent().cells).nth(n));
+    match entry {
+        Some(entry) => translate(node.levels, entry).map_err(|problem| node.error("reg", problem)),
+        None => Err(node.error("reg", Problem::Missing(want))),
+    }
+}

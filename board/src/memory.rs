@@ -1,0 +1,175 @@
+//! Memory nodes, /reserved-memory, /memreserve/: what RAM there is and what of it is spoken for.
+//!
+//! Losing a bank costs memory and is noted; losing a reservation would hand out memory in use and is an error.
+//! Bindings: Devicetree Specification v0.4, 3.4 and 3.5.
+
+use crate::bus::reg;
+use crate::discover::{Notes, error_at};
+use crate::error::{BoardError, Problem};
+use crate::props::Key;
+use crate::region::{Region, normalize};
+use crate::tree::Node;
+use crate::{List, MAX_RAM, MAX_RESERVED, Reserved, ReservedBy};
+
+/// Banks and reservations found so far.
+#[derive(Default)]
+pub(crate) struct Memory {
+    ram: List<Region, MAX_RAM>,
+    reserved: List<Reserved, MAX_RESERVED>,
+    lost: bool,
+}
+
+impl Memory {
+    /// An entry of the memory reservation block.
+    pub fn reserve_entry(&mut self, (base, size): (u64, u64)) -> Result<(), BoardError> {
+        match Region::new(base, size) {
+            Some(region) => self.reserve(region, ReservedBy::Header, || {
+                error_at("/", "/memreserve/", full())
+            }),
+            // Nothing reserved is nothing lost.
+            None if size == 0 => Ok(()),
+            None => {
+                let want = "an address and a size within 64 bits";
+                Err(error_at(
+                    "/",
+                    "/memreserve/",
+                    Problem::BadValue { is: size, want },
+                ))
+            }
+        }
+    }
+
+    /// One more reservation, unless it is a boot module's that several domains name; `error` says where the one came
+    /// from that did not fit.
+    pub fn reserve(
+        &mut self,
+        region: Region,
+        why: ReservedBy,
+        error: impl FnOnce() -> BoardError,
+    ) -> Result<(), BoardError> {
+        self.reserved
+            .push(Reserved { region, why })
+            .map_err(|_| error())
+    }
+
+    /// A child of the root: `true` if it is a memory node.
+    pub fn bank_node(
+        &mut self,
+        node: &Node<'_, '_>,
+        notes: &mut Notes,
+    ) -> Result<bool, BoardError> {
+        if node.props.text(Key::DeviceType) != Some("memory") {
+            return Ok(false);
+        }
+        if node.here().disabled {
+            return Ok(true);
+        }
+        let Some(value) = node.props.get(Key::Reg) else {
+            notes.add(node.error("reg", Problem::Missing("the banks of RAM")));
+            return Ok(true);
+        };
+        for entry in reg(value, node.parent().cells) {
+            match Region::new(entry.0, entry.1) {
+                Some(bank) if self.ram.push(bank).is_err() => {
+                    if !core::mem::replace(&mut self.lost, true) {
+                        notes.add(node.error(
+                            "reg",
+                            Problem::TooMany {
+                                max: MAX_RAM as u32,
+                            },
+                        ));
+                    }
+                    return Ok(true);
+                }
+                Some(_) => {}
+                // Firmware is to fill it in and did not.
+                None if entry.1 == 0 => {
+                    notes.add(node.error("reg", Problem::Ignored("a bank of size 0")))
+                }
+                None => {
+                    let want = "an address and a size within 64 bits";
+                    notes.add(node.error("reg", Problem::BadValue { is: entry.1, want }));
+                }
+            }
+        }
+        let entry =
+            (node.parent().cells.address + node.parent().cells.size).saturating_mul(4) as usize;
+        if entry == 0 || value.len() % entry != 0 || value.is_empty() {
+            let want = "whole entries of #address-cells and #size-cells of the root";
+            notes.add(node.error(
+                "reg",
+                Problem::BadLength {
+                    is: value.len() as u32,
+                    want,
+                },
+            ));
+        }
+        Ok(true)
+    }
+
+    /// A child of /reserved-memory.
+    pub fn reserved_node(
+        &mut self,
+        node: &Node<'_, '_>,
+        notes: &mut Notes,
+    ) -> Result<(), BoardError> {
+        if node.here().disabled {
+            return Ok(());
+        }
+        let Some(value) = node.props.get(Key::Reg) else {
+            if node.props.has(Key::Size) {
+                notes.add(node.error(
+                    "size",
+                    Problem::Ignored("asks for memory anywhere; only reg is honoured"),
+                ));
+            }
+            return Ok(());
+        };
+        let why = ReservedBy::Node {
+            no_map: node.props.has(Key::NoMap),
+        };
+        let mut bytes = 0;
+        let cells = node.parent().cells;
+        for entry in reg(value, cells) {
+            bytes += (cells.address + cells.size) as usize * 4;
+            if entry.1 == 0 {
+                continue;
+            }
+            let region =
+                translate(node.levels, entry).map_err(|problem| node.error("reg", problem))?;
+            self.reserve(region, why, || node.error("reg", full()))?;
+        }
+        if bytes != value.len() {
+            let want = "whole entries of #address-cells and #size-cells of /reserved-memory";
+            return Err(node.error(
+                "reg",
+                Problem::BadLength {
+                    is: value.len() as u32,
+                    want,
+                },
+            ));
+        }
+        Ok(())
+    }
+
+    /// Banks, sorted and joined; reservations as found.
+    #[allow(clippy::type_complexity)]
+    pub fn finish(
+        mut self,
+    ) -> Result<(List<Region, MAX_RAM>, List<Reserved, MAX_RESERVED>), BoardError> {
+        normalize(&mut self.ram);
+        if self.ram.is_empty() {
+            let want =
+                "a child of the root with device_type \"memory\" and a bank that is not empty";
+            return Err(error_at("/memory", "reg", Problem::Missing(want)));
+        }
+        Ok((self.ram, self.reserved))
+    }
+}
+
+/// No room for a reservation.
+pub(crate) fn full() -> Problem {
+    Problem::TooMany {
+        max: MAX_RESERVED as u32,
+    }
+}

@@ -1,0 +1,187 @@
+//! The properties of one node that discovery knows, found by key in constant time.
+//!
+//! One `Props` serves a whole walk: clearing it is one store. Of a property given twice the first counts. Values are
+//! raw bytes; the accessors say what length they want and answer `None` for any other.
+
+use crate::tree::{be32, be64};
+
+macro_rules! keys {
+    ($($key:ident = $name:literal,)*) => {
+        /// A property that discovery knows.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Key {
+            $(
+                #[doc = $name]
+                $key,
+            )*
+        }
+
+        const COUNT: usize = [$($name,)*].len();
+
+        impl Key {
+            fn from_name(name: &str) -> Option<Key> {
+                match name {
+                    $($name => Some(Key::$key),)*
+                    _ => None,
+                }
+            }
+
+            /// As it is written in a tree.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Key::$key => $name,)*
+                }
+            }
+        }
+    };
+}
+
+keys! {
+    Compatible = "compatible",
+    Reg = "reg",
+    Interrupts = "interrupts",
+    Phandle = "phandle",
+    OldPhandle = "linux,phandle",
+    Status = "status",
+    DeviceType = "device_type",
+    EnableMethod = "enable-method",
+    AddressCells = "#address-cells",
+    SizeCells = "#size-cells",
+    InterruptCells = "#interrupt-cells",
+    InterruptParent = "interrupt-parent",
+    InterruptsExtended = "interrupts-extended",
+    InterruptNames = "interrupt-names",
+    Ranges = "ranges",
+    ReleaseAddr = "cpu-release-addr",
+    Capacity = "capacity-dmips-mhz",
+    NumaNode = "numa-node-id",
+    RedistRegions = "#redistributor-regions",
+    RedistStride = "redistributor-stride",
+    Method = "method",
+    CpuOn = "cpu_on",
+    NoMap = "no-map",
+    Size = "size",
+    ClockFrequency = "clock-frequency",
+    Model = "model",
+    StdoutPath = "stdout-path",
+    OldStdoutPath = "linux,stdout-path",
+    Bootargs = "bootargs",
+    XenBootargs = "xen,xen-bootargs",
+    Dom0Bootargs = "xen,dom0-bootargs",
+    InitrdStart = "linux,initrd-start",
+    InitrdEnd = "linux,initrd-end",
+    RngSeed = "rng-seed",
+}
+
+/// Values by key.
+pub(crate) struct Props<'a> {
+    present: u64,
+    values: [&'a [u8]; COUNT],
+}
+
+const _: () = assert!(COUNT <= 64, "`present` has 64 bits");
+
+impl<'a> Props<'a> {
+    /// Nothing yet.
+    pub fn new() -> Props<'a> {
+        Props {
+            present: 0,
+            values: [&[]; COUNT],
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.present = 0;
+    }
+
+    /// Takes a property if it is known and the first of its name.
+    #[inline]
+    pub fn add(&mut self, name: &str, value: &'a [u8]) {
+        if let Some(key) = Key::from_name(name) {
+            let bit = 1 << key as usize;
+            if self.present & bit == 0 {
+                self.present |= bit;
+                self.values[key as usize] = value;
+            }
+        }
+    }
+
+    /// The value, empty for a flag; `None` if it is not there.
+    pub fn get(&self, key: Key) -> Option<&'a [u8]> {
+        (self.present & (1 << key as usize) != 0).then(|| self.values[key as usize])
+    }
+
+    /// Whether it is there.
+    pub fn has(&self, key: Key) -> bool {
+        self.present & (1 << key as usize) != 0
+    }
+
+    /// One cell.
+    pub fn u32(&self, key: Key) -> Option<u32> {
+        self.get(key).filter(|v| v.len() == 4).and_then(be32)
+    }
+
+    /// One or two cells.
+    pub fn number(&self, key: Key) -> Option<u64> {
+        self.get(key).and_then(number)
+    }
+
+    /// The node's phandle, 0 if it has none.
+    pub fn phandle(&self) -> u32 {
+        self.u32(Key::Phandle)
+            .or(self.u32(Key::OldPhandle))
+            .unwrap_or(0)
+    }
+
+    /// A string.
+    pub fn text(&self, key: Key) -> Option<&'a str> {
+        self.get(key).and_then(text)
+    }
+
+    /// Whether a list of strings holds `want`.
+    pub fn lists(&self, key: Key, want: &str) -> bool {
+        self.get(key).is_some_and(|v| strings(v).any(|s| s == want))
+    }
+
+    /// The first of `table` that `compatible` lists, most specific string first.
+    pub fn compatible<T: Copy>(&self, table: &[(&str, T)]) -> Option<T> {
+        let list = self.get(Key::Compatible)?;
+        strings(list).find_map(|s| table.iter().find(|(name, _)| *name == s).map(|(_, t)| *t))
+    }
+
+    /// `status` is there and neither "okay" nor "ok".
+    pub fn is_disabled(&self) -> bool {
+        match self.get(Key::Status) {
+            Some(value) => !matches!(text(value), Some("okay" | "ok")),
+            None => false,
+        }
+    }
+}
+
+/// A value of one or two cells as a number.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    match value.len() {
+        4 => be32(value).map(u64::from),
+        8 => be64(value),
+        _ => None,
+    }
+}
+
+/// A value as a string: up to its first zero byte, which must be there.
+pub(crate) fn text(value: &[u8]) -> Option<&str> {
+    let end = value.iter().position(|b| *b == 0)?;
+    core::str::from_utf8(&value[..end]).ok()
+}
+
+/// The strings of a list; what is not text or not terminated is left out.
+pub(crate) fn strings(value: &[u8]) -> impl Iterator<Item = &str> {
+    value
+        .split_inclusive(|b| *b == 0)
+        .filter_map(|s| core::str::from_utf8(s.strip_suffix(&[0])?).ok())
+}
+
+/// The cells of a list; bytes beyond the last whole one are left out.
+pub(crate) fn cells(value: &[u8]) -> impl Iterator<Item = u32> {
+    value.chunks_exact(4).filter_map(be32)
+}
