@@ -135,8 +135,10 @@ impl Memory {
             if entry.1 == 0 {
                 continue;
             }
-            let region =
-                translate(node.levels, entry).map_err(|problem| node.error("reg", problem))?;
+            // Not translated: Linux takes these addresses as the CPUs' own too, and many trees lack `ranges` here.
+            let want = "an address and a size within 64 bits";
+            let problem = Problem::BadValue { is: entry.1, want };
+            let region = Region::new(entry.0, entry.1).ok_or_else(|| node.error("reg", problem))?;
             self.reserve(region, why, || node.error("reg", full()))?;
         }
         if bytes != value.len() {
