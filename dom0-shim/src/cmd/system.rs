@@ -1,0 +1,141 @@
+//! Commands about the machine: info, counters, dmesg, reboot, poweroff.
+
+use crate::names;
+use crate::session::{Fail, Session};
+use crate::table::{Column, Table};
+use crate::units::{Frequency, Memory, Seconds};
+use core::fmt::Display;
+use tarn_abi::Errno;
+use tarn_abi::call::{Request, Version, console, system};
+
+/// Most pieces of the log that one `dmesg` reads: far more than a log holds.
+const LOG_PIECES: u32 = 1 << 16;
+
+fn line(s: &mut Session<'_>, key: &dyn Display, value: &dyn Display) {
+    s.print(format_args!("{key}"));
+    for _ in crate::table::width(key)..20 {
+        s.put(b' ');
+    }
+    s.print(format_args!(": {value}\n"));
+}
+
+pub fn info(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+    let version = s.ask(&Version {})?;
+    let machine = s.ask(&system::Info {})?;
+    let memory = s.ask(&system::MemoryInfo {})?;
+    let model = s.ask(&system::Model {})?;
+    let (mut pools, mut domains) = (0u32, 0u32);
+    names::each_pool::<Fail>(s, |_, _| {
+        pools += 1;
+        Ok(())
+    })?;
+    names::each_domain::<Fail>(s, |_, _| {
+        domains += 1;
+        Ok(())
+    })?;
+
+    line(s, &"version", &version.text);
+    line(
+        s,
+        &"call interface",
+        &format_args!("{}.{}", version.abi.major, version.abi.minor),
+    );
+    line(s, &"board", &model);
+    line(
+        s,
+        &"cpus",
+        &format_args!("{} online of {}", machine.cpus_online, machine.cpus_present),
+    );
+    line(s, &"pools", &pools);
+    line(s, &"domains", &domains);
+    line(s, &"memory", &Memory(memory.total));
+    line(s, &"memory free", &Memory(memory.free));
+    line(s, &"memory of domains", &Memory(memory.domains));
+    line(s, &"memory of Tarn", &Memory(memory.tarn));
+    let gic = format_args!(
+        "GICv{}, {} list registers",
+        machine.gic, machine.list_registers
+    );
+    line(s, &"interrupts", &gic);
+    line(s, &"timer", &Frequency(machine.counter_hz));
+    line(
+        s,
+        &"uptime",
+        &format_args!("{} s", Seconds(machine.uptime, 3)),
+    );
+    names::each_counter::<Fail>(s, None, |s, c| {
+        if c.value != 0 {
+            line(s, &c.name, &c.value);
+        }
+        Ok(())
+    })
+}
+
+pub fn counters(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
+    let of = match args.first() {
+        Some(word) => Some(names::find_domain(s, word)?),
+        None => None,
+    };
+    Table::print(
+        s,
+        [Column::Left("COUNTER"), Column::Right("VALUE")],
+        |s, t| {
+            names::each_counter::<Fail>(s, of, |s, c| {
+                t.row(s, [&c.name, &c.value]);
+                Ok(())
+            })
+        },
+    )?;
+    Ok(())
+}
+
+pub fn dmesg(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+    // Reading must end even if somebody logs all the time: at what the end is now.
+    let end = s.ask(&console::LogRead { cursor: u64::MAX })?.next;
+    let (mut cursor, mut last) = (0, b'\n');
+    for _ in 0..LOG_PIECES {
+        if cursor >= end {
+            break;
+        }
+        let piece = s.ask(&console::LogRead { cursor })?;
+        let bytes = piece.bytes.as_slice();
+        if bytes.is_empty() || piece.next <= cursor {
+            break;
+        }
+        for b in bytes {
+            match *b {
+                b'\n' => s.print(format_args!("\n")),
+                b'\t' | 0x20..0x7f => s.put(*b),
+                b'\r' => {}
+                _ => s.put(b'?'),
+            }
+            last = *b;
+        }
+        cursor = piece.next;
+    }
+    if last != b'\n' {
+        s.print(format_args!("\n"));
+    }
+    Ok(())
+}
+
+/// Makes a call that does not return when it works: so a script is told before.
+fn end<R: Request<Reply = ()>>(s: &mut Session<'_>, call: &R) -> Result<(), Fail> {
+    if s.script {
+        s.print(format_args!("@ok\n"));
+    }
+    s.flush();
+    match s.ask(call) {
+        // It came back: nothing has ended.
+        Ok(()) => Err(Errno::NotSupported.into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+pub fn reboot(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+    end(s, &system::Reboot {})
+}
+
+pub fn poweroff(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+    end(s, &system::PowerOff {})
+}

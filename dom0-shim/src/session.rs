@@ -1,0 +1,195 @@
+//! What a command works with: calls made and repeated, output collected, input that came meanwhile.
+//!
+//! Output is sent when a command ends, when the buffer is full (whole lines as far as there are any), or by `flush`.
+//! Must never lose a byte that was typed: what arrives while a call is repeated is kept for the editor.
+
+use crate::Hyp;
+use core::fmt::{self, Write};
+use tarn_abi::call::{Request, console};
+use tarn_abi::{Bytes, Errno};
+
+/// Most bytes of output held back.
+const HELD: usize = 512;
+/// Most bytes typed ahead that are kept.
+const AHEAD: usize = 256;
+/// How often a call is repeated between two looks at the keyboard.
+const REPEATS: u32 = 64;
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
+
+/// Why a command did not succeed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fail {
+    /// The reason has been printed.
+    Said,
+    /// A call was refused, and nobody knew more about it.
+    Refused(Errno),
+}
+
+impl From<Errno> for Fail {
+    fn from(e: Errno) -> Fail {
+        Fail::Refused(e)
+    }
+}
+
+/// One user at the prompt.
+pub struct Session<'h> {
+    hyp: &'h mut dyn Hyp,
+    held: [u8; HELD],
+    held_len: usize,
+    ahead: [u8; AHEAD],
+    ahead_len: usize,
+    /// Whether the commands come from a script that wants a status line for each.
+    pub script: bool,
+}
+
+impl fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("held", &self.held_len)
+            .field("ahead", &self.ahead_len)
+            .finish()
+    }
+}
+
+impl<'h> Session<'h> {
+    /// On top of `hyp`.
+    pub fn new(hyp: &'h mut dyn Hyp) -> Session<'h> {
+        Session {
+            hyp,
+            held: [0; HELD],
+            held_len: 0,
+            ahead: [0; AHEAD],
+            ahead_len: 0,
+            script: false,
+        }
+    }
+
+    /// Makes a call, again and again while it answers `Again`. That is what it returns only if Ctrl-C was typed.
+    pub fn ask<R: Request>(&mut self, request: &R) -> Result<R::Reply, Errno> {
+        use tarn_abi::Reply;
+        let regs = request.encode();
+        let mut left = REPEATS;
+        loop {
+            match R::Reply::from_regs(&self.hyp.call(regs)) {
+                Err(Errno::Again) => {}
+                answer => return answer,
+            }
+            left -= 1;
+            if left == 0 {
+                left = REPEATS;
+                if self.interrupted() {
+                    return Err(Errno::Again);
+                }
+            }
+        }
+    }
+
+    /// Takes what was typed meanwhile; whether Ctrl-C was among it. What came before Ctrl-C is dropped with it.
+    fn interrupted(&mut self) -> bool {
+        if self.ahead_len + Bytes::MAX > AHEAD {
+            return false;
+        }
+        let Ok(bytes) = self.read(false) else {
+            return false;
+        };
+        let typed = bytes.as_slice();
+        if let Some(at) = typed.iter().rposition(|b| *b == INTERRUPT) {
+            self.ahead_len = 0;
+            self.keep(&typed[at + 1..]);
+            return true;
+        }
+        self.keep(typed);
+        false
+    }
+
+    fn keep(&mut self, typed: &[u8]) {
+        for b in typed {
+            if let Some(slot) = self.ahead.get_mut(self.ahead_len) {
+                *slot = *b;
+                self.ahead_len += 1;
+            }
+        }
+    }
+
+    fn read(&mut self, wait: bool) -> Result<Bytes, Errno> {
+        use tarn_abi::Reply;
+        Bytes::from_regs(&self.hyp.call(console::Read { wait }.encode()))
+    }
+
+    /// What was typed, waiting for it; never empty. Sends the output first.
+    pub fn typed(&mut self) -> Result<Bytes, Errno> {
+        self.flush();
+        if self.ahead_len > 0 {
+            let n = self.ahead_len.min(Bytes::MAX);
+            let bytes = Bytes::new(&self.ahead[..n]).unwrap_or_default();
+            self.ahead.copy_within(n..self.ahead_len, 0);
+            self.ahead_len -= n;
+            return Ok(bytes);
+        }
+        loop {
+            match self.read(true) {
+                Ok(bytes) if bytes.as_slice().is_empty() => {}
+                Err(Errno::Again) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends all output. A full console is waited for; one that refuses otherwise loses it: there is no other.
+    pub fn flush(&mut self) {
+        self.send(self.held_len);
+    }
+
+    fn send(&mut self, count: usize) {
+        use tarn_abi::Reply;
+        for chunk in self.held[..count].chunks(Bytes::MAX) {
+            let Some(bytes) = Bytes::new(chunk) else {
+                continue;
+            };
+            let regs = console::Write { bytes }.encode();
+            while <()>::from_regs(&self.hyp.call(regs)) == Err(Errno::Again) {}
+        }
+        self.held.copy_within(count..self.held_len, 0);
+        self.held_len -= count;
+    }
+
+    /// One byte as it is.
+    pub fn put(&mut self, byte: u8) {
+        if self.held_len == HELD {
+            let lines = self
+                .held
+                .iter()
+                .rposition(|b| *b == b'\n')
+                .map_or(HELD, |at| at + 1);
+            self.send(lines);
+        }
+        self.held[self.held_len] = byte;
+        self.held_len += 1;
+    }
+
+    /// Prints formatted text.
+    pub fn print(&mut self, text: fmt::Arguments<'_>) {
+        // `write_str` below cannot fail.
+        let _ = self.write_fmt(text);
+    }
+
+    /// Prints what was wrong, as an error line; the command returns what this returns.
+    pub fn fail(&mut self, text: fmt::Arguments<'_>) -> Fail {
+        self.print(format_args!("error: {text}\n"));
+        Fail::Said
+    }
+}
+
+/// A newline goes out as CR LF, as terminals want it.
+impl Write for Session<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        for b in s.bytes() {
+            if b == b'\n' {
+                self.put(b'\r');
+            }
+            self.put(b);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+// The first instructions of dom0, and its vectors.
+//
+// Entered as the arm64 Linux boot protocol says (Documentation/arch/arm64/booting.rst): EL1, MMU off, wherever the
+// image was put (2 MiB aligned), x0 = device tree (not used). The image is linked at 0; the relocations in
+// __rela_start..__rela_end are applied here. Exceptions stay masked for ever: input is waited for inside a call.
+//
+//   x19  where the image is          x0-x5  scratch
+
+    .section .head.text, "ax"
+    .global _start
+_start:
+    b       1f                      // code0
+    .long   0                       // code1
+    .quad   0                       // text_offset
+    .quad   __image_size            // bss and stack included
+    .quad   0xa                     // little endian, 4 KiB pages, anywhere in memory
+    .quad   0, 0, 0
+    .ascii  "ARM\x64"
+    .long   0
+
+1:  msr     daifset, #0xf
+    adr     x19, _start
+    adrp    x1, shim_vectors
+    add     x1, x1, :lo12:shim_vectors
+    msr     vbar_el1, x1
+    isb
+
+    adrp    x1, __rela_start
+    add     x1, x1, :lo12:__rela_start
+    adrp    x2, __rela_end
+    add     x2, x2, :lo12:__rela_end
+2:  cmp     x1, x2
+    b.hs    3f
+    ldp     x3, x4, [x1], #16       // r_offset, r_info
+    ldr     x5, [x1], #8            // r_addend
+    cmp     x4, #1027               // R_AARCH64_RELATIVE: the linker makes no other in an image without symbols
+    b.ne    shim_off
+    add     x5, x5, x19
+    str     x5, [x19, x3]
+    b       2b
+
+3:  adrp    x1, __bss_start
+    add     x1, x1, :lo12:__bss_start
+    adrp    x2, __bss_end
+    add     x2, x2, :lo12:__bss_end
+4:  cmp     x1, x2
+    b.hs    5f
+    stp     xzr, xzr, [x1], #16     // bss is 16-byte aligned at both ends (link.ld)
+    b       4b
+
+5:  adrp    x1, __stack_top
+    add     x1, x1, :lo12:__stack_top
+    mov     sp, x1
+    mov     x29, xzr
+    mov     x30, xzr
+    bl      shim_main
+
+// PSCI CPU_OFF, until it works.
+shim_off:
+    mov     x0, #0x0002
+    movk    x0, #0x8400, lsl #16
+    hvc     #0
+    wfi
+    b       shim_off
+
+// Sixteen vectors of 128 bytes: number to x0, then the common part.
+    .balign 2048
+shim_vectors:
+    .set    shim_n, 0
+    .rept   16
+    .balign 128
+    mov     x0, #shim_n
+    b       shim_report
+    .set    shim_n, shim_n + 1
+    .endr
+
+// In force while an exception is being reported.
+    .balign 2048
+shim_vectors_last:
+    .rept   16
+    .balign 128
+    b       shim_off
+    .endr
+
+    .balign 128
+shim_report:
+    adrp    x1, shim_vectors_last
+    add     x1, x1, :lo12:shim_vectors_last
+    msr     vbar_el1, x1
+    isb
+    adrp    x1, __stack_top
+    add     x1, x1, :lo12:__stack_top
+    mov     sp, x1
+    mrs     x1, esr_el1
+    mrs     x2, elr_el1
+    mrs     x3, far_el1
+    mov     x4, x30
+    adr     x5, _start
+    b       shim_exception
