@@ -1,0 +1,3 @@
+//! Empty.
+guest_rt::entry!(main);
+fn main() {}

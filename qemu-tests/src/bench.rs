@@ -1,0 +1,206 @@
+//! The measurements: bench guest natively and as a domain, boot, Linux, image size and memory; then the budgets.
+//!
+//! All machines run under QEMU's instruction counter, one at a time, so that the same build gives the same figures.
+//! A figure's name is `gicN.NAME`; benches/budgets.toml limits them by that name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use xtask::machine::{Clock, Machine};
+use xtask::{budgets, linux, paths};
+
+use crate::cases::{answers_and_powers_off, domain, prompt};
+use crate::figures::{self, Figures, Row};
+use crate::runner::Bench;
+use crate::transcript::{DEATHS, END};
+
+/// CPUs of the measured machine, as in the peers' figures.
+const SMP: u32 = 2;
+
+/// Measures, prints, compares; whether all figures are within their budgets.
+///
+/// # Errors
+/// A machine that did not do what was to be measured.
+pub fn run(gics: &[u8], with_linux: bool, json: Option<&Path>) -> Result<bool, String> {
+    let text = std::fs::read_to_string(paths::root().join("benches/budgets.toml"))
+        .map_err(|error| format!("benches/budgets.toml: {error}"))?;
+    let budgets = budgets::parse(&text)?;
+    let mut rows = Vec::new();
+    for gic in gics.iter().copied() {
+        measure(gic, with_linux, &mut rows)?;
+    }
+    let size = std::fs::metadata(paths::images().join("tarn.bin"))
+        .map_err(|error| format!("tarn.bin: {error}"))?
+        .len();
+    rows.push(row("image.bytes", None, Some(size)));
+    for row in &mut rows {
+        row.budget = budgets.get(&row.name).copied();
+    }
+    print!("{}", figures::table(&rows));
+    if let Some(json) = json {
+        paths::write(&paths::absolute(json), figures::json(&rows).as_bytes())?;
+    }
+    let measured: BTreeMap<String, u64> = rows
+        .iter()
+        .filter_map(|row| Some((row.name.clone(), row.tarn?)))
+        .collect();
+    let wanted = budgets.into_iter().filter(|(name, _)| {
+        let other = [2, 3]
+            .into_iter()
+            .any(|gic| !gics.contains(&gic) && name.starts_with(&format!("gic{gic}.")));
+        !other && (with_linux || !name.contains(".linux-"))
+    });
+    let complaints = budgets::check(&wanted.collect(), &measured);
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    Ok(complaints.is_empty())
+}
+
+fn row(name: impl Into<String>, bare: Option<u64>, tarn: Option<u64>) -> Row {
+    Row {
+        name: name.into(),
+        bare,
+        tarn,
+        max: None,
+        budget: None,
+    }
+}
+
+fn measure(gic: u8, with_linux: bool, rows: &mut Vec<Row>) -> Result<(), String> {
+    let mut bench = Bench::new(&format!("bench-gic{gic}"));
+    let failed = |bench: &Bench, error: String| format!("gic{gic}: {error}\n{}", bench.consoles());
+    let bare = native(&mut bench, gic).map_err(|error| failed(&bench, error))?;
+    let (tarn, console) = as_domain(&mut bench, gic).map_err(|error| failed(&bench, error))?;
+    for (name, figure) in &tarn {
+        rows.push(Row {
+            name: format!("gic{gic}.{name}"),
+            bare: bare.get(name).map(|figure| figure.median),
+            tarn: Some(figure.median),
+            max: Some(figure.max),
+            budget: None,
+        });
+    }
+    rows.extend(boot(gic, &console));
+    if with_linux {
+        let bare = linux_native(&mut bench, gic).map_err(|error| failed(&bench, error))?;
+        let tarn = linux_domain(&mut bench, gic).map_err(|error| failed(&bench, error))?;
+        rows.push(row(format!("gic{gic}.linux-boot"), Some(bare), Some(tarn)));
+    }
+    Ok(())
+}
+
+fn counted(machine: Machine) -> Machine {
+    Machine {
+        clock: Clock::Instructions,
+        ..machine
+    }
+}
+
+fn native(bench: &mut Bench, gic: u8) -> Result<Figures, String> {
+    let mut machine = counted(Machine::native(gic, SMP, paths::images().join("bench.bin")));
+    machine.memory = 256;
+    let mut console = bench.start("the bench guest natively", &machine, 300)?;
+    let (which, _) = console.expect_any(&[END, DEATHS[0], DEATHS[1]])?;
+    if which > 0 {
+        return Err("the bench guest died natively".into());
+    }
+    console.finish()?;
+    Ok(figures::read(&console.text(), None))
+}
+
+fn as_domain(bench: &mut Bench, gic: u8) -> Result<(Figures, String), String> {
+    let machine =
+        counted(Machine::tarn(gic, SMP)).with_config(domain("bench", "bench", SMP, 64, "", ""));
+    let mut console = bench.start("the bench guest as a domain", &machine, 600)?;
+    let (which, _) = console.expect_any(&[END, DEATHS[0], DEATHS[1]])?;
+    if which > 0 {
+        return Err("the bench guest died as a domain".into());
+    }
+    console.expect("powered off")?;
+    answers_and_powers_off(&mut console)?;
+    let text = console.text();
+    let figures = figures::read(&text, Some("bench"));
+    if figures.is_empty() {
+        Err("the bench guest gave no figures".into())
+    } else {
+        Ok((figures, text))
+    }
+}
+
+/// Tarn's own lines say when things happened: `[    0.000483] ...`, virtual seconds and so instructions.
+fn boot(gic: u8, console: &str) -> Vec<Row> {
+    let first = console.lines().find_map(stamp);
+    vec![row(format!("gic{gic}.boot-to-first-line"), None, first)]
+}
+
+/// The time of a log line in virtual nanoseconds.
+fn stamp(line: &str) -> Option<u64> {
+    let (seconds, fraction) = line
+        .strip_prefix('[')?
+        .split_once(']')?
+        .0
+        .trim()
+        .split_once('.')?;
+    let scale = 10u64.checked_pow(9u32.checked_sub(u32::try_from(fraction.len()).ok()?)?)?;
+    seconds
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(fraction.parse::<u64>().ok()?.checked_mul(scale)?)
+}
+
+const LINUX_ARGS: &str = "console=ttyAMA0 loglevel=4";
+
+fn linux_native(bench: &mut Bench, gic: u8) -> Result<u64, String> {
+    let linux = linux::place();
+    let mut machine = counted(Machine::native(gic, SMP, linux.kernel));
+    machine.initrd = Some(linux.initrd);
+    machine.memory = 256;
+    machine.bootargs = LINUX_ARGS.into();
+    let mut console = bench.start("Linux natively", &machine, 600)?;
+    console.expect("TARN-LINUX-OFF")?;
+    console.finish()?;
+    uptime(&console.text())
+}
+
+fn linux_domain(bench: &mut Bench, gic: u8) -> Result<u64, String> {
+    let machine = counted(Machine::tarn(gic, SMP)).with_config(linux::domain(
+        "linux",
+        u64::from(SMP),
+        256,
+        LINUX_ARGS,
+        "",
+    ));
+    let mut console = bench.start("Linux as a domain", &machine, 900)?;
+    prompt(&mut console)?;
+    console.expect("TARN-LINUX-OFF")?;
+    console.expect("powered off")?;
+    answers_and_powers_off(&mut console)?;
+    uptime(&console.text())
+}
+
+/// The kernel's uptime when its init ran, in nanoseconds, from the line `TARN-LINUX-TIME counter`.
+fn uptime(console: &str) -> Result<u64, String> {
+    let line = console
+        .lines()
+        .find_map(|line| line.split_once("TARN-LINUX-TIME "))
+        .ok_or("Linux told no time")?;
+    line.1
+        .trim()
+        .parse()
+        .map_err(|_| format!("not a time: {}", line.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_stamps_are_nanoseconds() {
+        assert_eq!(stamp("[    0.000483] cpu0: x"), Some(483_000));
+        assert_eq!(stamp("[   12.5] x"), Some(12_500_000_000));
+        assert_eq!(stamp("tarn> "), None);
+        assert_eq!(stamp("[x.y] z"), None);
+    }
+}

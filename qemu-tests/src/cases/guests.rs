@@ -1,0 +1,101 @@
+//! Small EL1 guests that ask the machine questions: run natively and as a domain of Tarn, they must hear the same.
+//!
+//! The native run is the judge: QEMU's own GIC, timer and PSCI say what hardware does. What only a hypervisor can
+//! answer (unmapped addresses, unknown calls) the guest judges itself on `TARN` lines.
+
+use xtask::console::Console;
+use xtask::machine::Machine;
+use xtask::{exec, paths};
+
+use super::domain;
+use crate::runner::{Bench, Test};
+use crate::transcript::{DEATHS, END, Transcript};
+
+/// A guest program: the image's name, vCPUs, boot arguments, and the controllers it runs with.
+struct Program {
+    image: &'static str,
+    smp: u32,
+    bootargs: &'static str,
+    gics: &'static [u8],
+    /// Also run natively and compare.
+    native: bool,
+    about: &'static str,
+}
+
+const PROGRAMS: [Program; 0] = [];
+
+/// Every program with every controller.
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for program in &PROGRAMS {
+        for gic in program.gics.iter().copied() {
+            let mode = program
+                .bootargs
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix("mode="));
+            let mode = mode.map_or_else(String::new, |mode| format!("-{mode}"));
+            let name = format!("guest/{}{mode}-gic{gic}-smp{}", program.image, program.smp);
+            tests.push(Test::new(name, program.about, move |bench| {
+                compare(bench, program, gic)
+            }));
+        }
+    }
+    tests
+}
+
+fn compare(bench: &mut Bench, program: &'static Program, gic: u8) -> Result<(), String> {
+    let native = program
+        .native
+        .then(|| native(bench, program, gic))
+        .transpose()?;
+    let text = as_domain(bench, program, gic)?;
+    let domain = Transcript::read(&text, Some(program.image));
+    domain
+        .verify()
+        .map_err(|error| format!("as a domain: {error}"))?;
+    native.map_or(Ok(()), |native| native.same_as(&domain))
+}
+
+fn native(bench: &mut Bench, program: &Program, gic: u8) -> Result<Transcript, String> {
+    let image = paths::images().join(format!("{}.bin", program.image));
+    let mut machine = Machine::native(gic, program.smp, image);
+    machine.memory = 256;
+    machine.bootargs = program.bootargs.into();
+    let mut console = bench.start("the guest natively", &machine, 60)?;
+    to_the_end(&mut console)?;
+    console.finish()?;
+    let transcript = Transcript::read(&console.text(), None);
+    transcript
+        .verify()
+        .map_err(|error| format!("natively: {error}"))?;
+    Ok(transcript)
+}
+
+fn as_domain(bench: &mut Bench, program: &Program, gic: u8) -> Result<String, String> {
+    let config = domain(
+        program.image,
+        program.image,
+        program.smp,
+        64,
+        program.bootargs,
+        "",
+    );
+    let machine = Machine::tarn(gic, program.smp.max(2)).with_config(config);
+    let mut console = bench.start("the guest as a domain", &machine, 90)?;
+    to_the_end(&mut console)?;
+    console.expect("powered off")?;
+    console.send("\r")?;
+    console.expect(exec::PROMPT)?;
+    exec::power_off(&mut console)?;
+    Ok(console.text())
+}
+
+/// Waits for the transcript's last line, or for the guest's death.
+fn to_the_end(console: &mut Console) -> Result<(), String> {
+    let (index, _) = console.expect_any(&[END, DEATHS[0], DEATHS[1]])?;
+    if index > 0 {
+        let line = console.rest_of_line()?;
+        return Err(format!("{}{line}", DEATHS[index - 1]));
+    }
+    console.rest_of_line().map(|_| ())
+}

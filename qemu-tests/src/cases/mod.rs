@@ -1,0 +1,62 @@
+//! The table of tests, one file per subject, and what they share: configurations and first steps on a console.
+//!
+//! A test here never looks at an address, a time or a count that may differ between two good builds.
+
+mod boot;
+mod guests;
+mod isolation;
+mod linux;
+mod trees;
+
+use xtask::console::Console;
+use xtask::exec;
+
+use crate::runner::Test;
+
+/// Every test, in the order of running: quick and basic ones first.
+pub fn all() -> Vec<Test> {
+    [
+        boot::tests(),
+        linux::native_tests(),
+        guests::tests(),
+        isolation::tests(),
+        trees::tests(),
+        linux::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A domain node around an image of `target/images`, as device-tree source.
+pub fn domain(
+    name: &str,
+    image: &str,
+    vcpus: u32,
+    memory_mib: u64,
+    bootargs: &str,
+    extra: &str,
+) -> String {
+    format!(
+        "/ {{ chosen {{ {name} {{ compatible = \"xen,domain\"; #address-cells = <2>; #size-cells = <2>;
+             memory = <0 {:#x}>; cpus = <{vcpus}>; vpl011; {extra}
+             module@0 {{ compatible = \"multiboot,kernel\", \"multiboot,module\"; tarn,file = \"@{image}\";
+                         bootargs = \"{bootargs}\"; }};
+         }}; }}; }};\n",
+        memory_mib << 10
+    )
+}
+
+/// Waits for dom0's prompt.
+pub fn prompt(console: &mut Console) -> Result<(), String> {
+    console.expect(exec::PROMPT).map(|_| ())
+}
+
+/// At the prompt: the machine still answers, then powers off cleanly.
+pub fn answers_and_powers_off(console: &mut Console) -> Result<(), String> {
+    // the prompt may have been overprinted by other domains' lines: ask for a new one
+    console.send("\r")?;
+    prompt(console)?;
+    exec::must(console, "list")?;
+    exec::power_off(console)
+}
