@@ -61,3 +61,18 @@ impl Display for Hex {
         write!(f, "{:#x}", self.0)
     }
 }
+
+/// A list of numbers with commas, for the reports.
+pub struct List<'a>(pub &'a [u32]);
+
+impl Display for List<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        for (i, n) in self.0.iter().enumerate() {
+            write!(f, "{}{n}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}

@@ -38,21 +38,42 @@ fn enable_and_pend(gic: &Gic) {
         log::reset_with(note_state);
         gic.set_pending(SPI);
         log::expect(name("pend/level/disabled", "pend/edge/disabled"), &[]);
-        expect(name("pend/level/stays", "pend/edge/stays"), gic.is_pending(SPI), true);
+        expect(
+            name("pend/level/stays", "pend/edge/stays"),
+            gic.is_pending(SPI),
+            true,
+        );
         gic.enable(SPI);
         // In the handler: active, no longer pending.
         log::expect(name("pend/level/enabled", "pend/edge/enabled"), &[SPI, 10]);
-        expect(name("pend/level/done", "pend/edge/done"), gic.is_pending(SPI) || gic.is_active(SPI), false);
+        expect(
+            name("pend/level/done", "pend/edge/done"),
+            gic.is_pending(SPI) || gic.is_active(SPI),
+            false,
+        );
 
         log::reset();
         let daif = trap::mask_irqs();
         gic.set_pending(SPI);
         gic.disable(SPI);
         trap::restore_irqs(daif);
-        log::expect(name("pend/level/disabled-while-pending", "pend/edge/disabled-while-pending"), &[]);
-        expect(name("pend/level/still-pending", "pend/edge/still-pending"), gic.is_pending(SPI), true);
+        log::expect(
+            name(
+                "pend/level/disabled-while-pending",
+                "pend/edge/disabled-while-pending",
+            ),
+            &[],
+        );
+        expect(
+            name("pend/level/still-pending", "pend/edge/still-pending"),
+            gic.is_pending(SPI),
+            true,
+        );
         gic.enable(SPI);
-        log::expect(name("pend/level/enabled-again", "pend/edge/enabled-again"), &[SPI]);
+        log::expect(
+            name("pend/level/enabled-again", "pend/edge/enabled-again"),
+            &[SPI],
+        );
 
         log::reset();
         let daif = trap::mask_irqs();
@@ -61,14 +82,21 @@ fn enable_and_pend(gic: &Gic) {
         let pending = gic.is_pending(SPI);
         trap::restore_irqs(daif);
         log::expect(name("pend/level/taken-back", "pend/edge/taken-back"), &[]);
-        expect(name("pend/level/taken-back-state", "pend/edge/taken-back-state"), pending, false);
+        expect(
+            name("pend/level/taken-back-state", "pend/edge/taken-back-state"),
+            pending,
+            false,
+        );
 
         log::reset();
         let daif = trap::mask_irqs();
         gic.set_pending(SPI);
         gic.set_pending(SPI);
         trap::restore_irqs(daif);
-        log::expect(name("pend/level/twice-is-once", "pend/edge/twice-is-once"), &[SPI]);
+        log::expect(
+            name("pend/level/twice-is-once", "pend/edge/twice-is-once"),
+            &[SPI],
+        );
         gic.disable(SPI);
     }
     clean(gic, SPI);
@@ -77,7 +105,11 @@ fn enable_and_pend(gic: &Gic) {
 /// More interrupts than any list-register file holds, each with its own priority.
 fn order_of_twenty(gic: &Gic) {
     const N: u32 = 20;
-    for (name, step) in [("order/reversed", 19), ("order/shuffled", 7), ("order/by-number", 1)] {
+    for (name, step) in [
+        ("order/reversed", 19),
+        ("order/shuffled", 7),
+        ("order/by-number", 1),
+    ] {
         let mut want = [0; N as usize];
         log::reset();
         let daif = trap::mask_irqs();
@@ -110,7 +142,11 @@ fn order_of_twenty(gic: &Gic) {
             *n += 1;
         }
     }
-    expect("order/equal-each-once", once.iter().all(|&n| n == 1) && seen.len() == N as usize, true);
+    expect(
+        "order/equal-each-once",
+        once.iter().all(|&n| n == 1) && seen.len() == N as usize,
+        true,
+    );
     // A more urgent one that arrives while the rest wait goes first.
     log::reset_with(|gic, ack| {
         if ack == SPI + 5 {
@@ -204,7 +240,11 @@ fn groups(gic: &Gic) {
     gic.set_distributor_enable(false);
     gic.set_pending(SPI);
     log::expect("group/distributor-disabled", &[]);
-    expect("group/distributor-disabled-pending", gic.is_pending(SPI), true);
+    expect(
+        "group/distributor-disabled-pending",
+        gic.is_pending(SPI),
+        true,
+    );
     gic.set_distributor_enable(true);
     log::expect("group/distributor-enabled", &[SPI]);
     expect("group/spurious", gic.ack(), SPURIOUS);
@@ -218,7 +258,9 @@ fn eoi_modes(gic: &Gic) {
     log::reset_with(|gic, ack| {
         if log::count(0) == 1 {
             gic.set_pending(ack & 0x3ff);
-            log::push(u32::from(gic.is_active(ack & 0x3ff)) * 10 + u32::from(gic.is_pending(ack & 0x3ff)));
+            log::push(
+                u32::from(gic.is_active(ack & 0x3ff)) * 10 + u32::from(gic.is_pending(ack & 0x3ff)),
+            );
         }
     });
     gic.set_pending(SPI);
@@ -245,7 +287,11 @@ fn eoi_modes(gic: &Gic) {
     log::expect("eoi1/another-while-active", &[SPI, 0xa0, 0xf8, 1, SPI + 1]);
     gic.set_pending(SPI);
     log::expect("eoi1/again-waits", &[SPI, 0xa0, 0xf8, 1, SPI + 1]);
-    expect("eoi1/active-and-pending", gic.is_active(SPI) && gic.is_pending(SPI), true);
+    expect(
+        "eoi1/active-and-pending",
+        gic.is_active(SPI) && gic.is_pending(SPI),
+        true,
+    );
     log::reset_with(|gic, ack| {
         gic.eoi(ack);
         gic.deactivate(ack);
@@ -253,7 +299,11 @@ fn eoi_modes(gic: &Gic) {
     log::manual_eoi();
     gic.deactivate(SPI);
     log::expect("eoi1/deactivated", &[SPI]);
-    expect("eoi1/idle", gic.is_active(SPI) || gic.is_pending(SPI), false);
+    expect(
+        "eoi1/idle",
+        gic.is_active(SPI) || gic.is_pending(SPI),
+        false,
+    );
     // Two active at once, deactivated in the order they came.
     log::reset_with(|gic, ack| gic.eoi(ack));
     log::manual_eoi();
@@ -277,10 +327,18 @@ fn active(gic: &Gic) {
     gic.set_active(SPI);
     gic.set_pending(SPI);
     log::expect("active/set-by-software-holds", &[]);
-    expect("active/state", gic.is_active(SPI) && gic.is_pending(SPI), true);
+    expect(
+        "active/state",
+        gic.is_active(SPI) && gic.is_pending(SPI),
+        true,
+    );
     gic.clear_active(SPI);
     log::expect("active/cleared-delivers", &[SPI]);
-    expect("active/idle", gic.is_active(SPI) || gic.is_pending(SPI), false);
+    expect(
+        "active/idle",
+        gic.is_active(SPI) || gic.is_pending(SPI),
+        false,
+    );
     clean(gic, SPI);
 }
 
@@ -314,14 +372,22 @@ fn polled(gic: &Gic) {
     expect("poll/highest", gic.highest_pending(), SPI + 1);
     let first = gic.ack();
     expect("poll/first", first, SPI + 1);
-    expect("poll/running", Hex(u64::from(gic.running_priority() & 0xf8)), Hex(0x40));
+    expect(
+        "poll/running",
+        Hex(u64::from(gic.running_priority() & 0xf8)),
+        Hex(0x40),
+    );
     expect("poll/less-urgent-waits", gic.ack(), SPURIOUS);
     gic.eoi(first);
     let second = gic.ack();
     expect("poll/second", second, SPI);
     gic.eoi(second);
     expect("poll/none-left", gic.ack(), SPURIOUS);
-    expect("poll/idle-priority", Hex(u64::from(gic.running_priority() & 0xf8)), Hex(0xf8));
+    expect(
+        "poll/idle-priority",
+        Hex(u64::from(gic.running_priority() & 0xf8)),
+        Hex(0xf8),
+    );
     trap::restore_irqs(daif);
     log::expect("poll/none-by-exception", &[]);
     clean(gic, SPI);

@@ -9,12 +9,34 @@ use super::log;
 
 /// All cases.
 pub fn all(gic: &Gic) {
-    timer_line(gic, Timer::Virtual, &["vtimer/fires", "vtimer/fires-until-masked", "vtimer/pending-while-disabled",
-        "vtimer/clear-does-nothing", "vtimer/pending-follows-line", "vtimer/delivered-when-enabled", "vtimer/idle",
-        "vtimer/withdrawn-before-enable"]);
-    timer_line(gic, Timer::Physical, &["ptimer/fires", "ptimer/fires-until-masked", "ptimer/pending-while-disabled",
-        "ptimer/clear-does-nothing", "ptimer/pending-follows-line", "ptimer/delivered-when-enabled", "ptimer/idle",
-        "ptimer/withdrawn-before-enable"]);
+    timer_line(
+        gic,
+        Timer::Virtual,
+        &[
+            "vtimer/fires",
+            "vtimer/fires-until-masked",
+            "vtimer/pending-while-disabled",
+            "vtimer/clear-does-nothing",
+            "vtimer/pending-follows-line",
+            "vtimer/delivered-when-enabled",
+            "vtimer/idle",
+            "vtimer/withdrawn-before-enable",
+        ],
+    );
+    timer_line(
+        gic,
+        Timer::Physical,
+        &[
+            "ptimer/fires",
+            "ptimer/fires-until-masked",
+            "ptimer/pending-while-disabled",
+            "ptimer/clear-does-nothing",
+            "ptimer/pending-follows-line",
+            "ptimer/delivered-when-enabled",
+            "ptimer/idle",
+            "ptimer/withdrawn-before-enable",
+        ],
+    );
     uart_line(gic);
 }
 
@@ -56,7 +78,11 @@ fn timer_line(gic: &Gic, t: Timer, names: &[&str; 8]) {
     log::reset_with(stop);
     t.start(ms);
     met();
-    expect(names[2], cpu::wait_until(100 * ms, || gic.is_pending(line)), true);
+    expect(
+        names[2],
+        cpu::wait_until(100 * ms, || gic.is_pending(line)),
+        true,
+    );
     gic.clear_pending(line);
     expect(names[3], gic.is_pending(line), true);
     t.set_cval(u64::MAX);
@@ -80,8 +106,14 @@ fn clear_tx(_: &Gic, _: u32) {
 
 /// The transmit interrupt: raised when the FIFO drains to its trigger level, lowered by ICR, masked by IMSC.
 fn uart_line(gic: &Gic) {
-    let (Some(node), Some(uart)) = (machine().uart, uart()) else { return };
-    let raised = || cpu::wait_until(timer::frequency() / 10, || uart.read32(reg::RIS) & console::TX != 0);
+    let (Some(node), Some(uart)) = (machine().uart, uart()) else {
+        return;
+    };
+    let raised = || {
+        cpu::wait_until(timer::frequency() / 10, || {
+            uart.read32(reg::RIS) & console::TX != 0
+        })
+    };
     uart.write32(reg::CR, 1 | 1 << 8 | 1 << 9);
     uart.write32(reg::IMSC, 0);
     uart.write32(reg::ICR, 0x7ff);
@@ -91,10 +123,18 @@ fn uart_line(gic: &Gic) {
     expect("uart/masked", uart.read32(reg::MIS) & console::TX, 0);
     expect("uart/not-pending", gic.is_pending(node.intid), false);
     uart.write32(reg::IMSC, console::TX);
-    expect("uart/unmasked", uart.read32(reg::MIS) & console::TX, console::TX);
+    expect(
+        "uart/unmasked",
+        uart.read32(reg::MIS) & console::TX,
+        console::TX,
+    );
     expect("uart/pending", gic.is_pending(node.intid), true);
     uart.write32(reg::IMSC, 0);
-    expect("uart/pending-follows-mask", gic.is_pending(node.intid), false);
+    expect(
+        "uart/pending-follows-mask",
+        gic.is_pending(node.intid),
+        false,
+    );
     // Reports use the same UART, so they come when its interrupt is masked again.
     log::reset_with(clear_tx);
     gic.enable(node.intid);
@@ -118,6 +158,10 @@ fn uart_line(gic: &Gic) {
     expect("uart/delivered-again", second, 2);
     expect("uart/level-repeats", third, 3);
     uart.write32(reg::ICR, console::TX);
-    expect("uart/idle", gic.is_active(node.intid) || gic.is_pending(node.intid), false);
+    expect(
+        "uart/idle",
+        gic.is_active(node.intid) || gic.is_pending(node.intid),
+        false,
+    );
     gic.disable(node.intid);
 }

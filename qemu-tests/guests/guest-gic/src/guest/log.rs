@@ -14,8 +14,12 @@ struct Seen {
     acks: [AtomicU32; ROOM],
 }
 
-static SEEN: [Seen; MAX_CPUS] =
-    [const { Seen { count: AtomicUsize::new(0), acks: [const { AtomicU32::new(0) }; ROOM] } }; MAX_CPUS];
+static SEEN: [Seen; MAX_CPUS] = [const {
+    Seen {
+        count: AtomicUsize::new(0),
+        acks: [const { AtomicU32::new(0) }; ROOM],
+    }
+}; MAX_CPUS];
 static HOOK: AtomicUsize = AtomicUsize::new(0);
 static MANUAL_EOI: AtomicBool = AtomicBool::new(false);
 

@@ -25,7 +25,21 @@ pub fn all(gic: &Gic) {
     });
     gic.set_pending(SPI);
     let (a, b, c, d, e) = (SPI, SPI + 1, SPI + 2, SPI + 3, SPI + 4);
-    log::expect("nest/five-deep", &[a, b, c, d, e, BACK + e, BACK + d, BACK + c, BACK + b, BACK + a]);
+    log::expect(
+        "nest/five-deep",
+        &[
+            a,
+            b,
+            c,
+            d,
+            e,
+            BACK + e,
+            BACK + d,
+            BACK + c,
+            BACK + b,
+            BACK + a,
+        ],
+    );
 
     // A less urgent one waits for the end, an equal one too.
     for (name, priority) in [("nest/less-urgent-waits", 0xb0), ("nest/equal-waits", 0xa0)] {
@@ -72,7 +86,16 @@ pub fn all(gic: &Gic) {
         log::push(BACK + ack);
     });
     for i in 0..=18u32 {
-        gic.set_priority(SPI + i, if i == 0 { 0x80 } else if i % 2 == 0 { 0x80 - i as u8 * 6 / 8 * 8 } else { 0x80 + i as u8 * 6 / 8 * 8 });
+        gic.set_priority(
+            SPI + i,
+            if i == 0 {
+                0x80
+            } else if i % 2 == 0 {
+                0x80 - i as u8 * 6 / 8 * 8
+            } else {
+                0x80 + i as u8 * 6 / 8 * 8
+            },
+        );
         gic.enable(SPI + i);
     }
     let mut rank: [u32; 18] = core::array::from_fn(|i| i as u32 + 1);
@@ -83,7 +106,10 @@ pub fn all(gic: &Gic) {
         want[n] = value;
         n += 1;
     };
-    let urgent = rank.iter().filter(|&&i| gic.priority(SPI + i) < 0x80).count();
+    let urgent = rank
+        .iter()
+        .filter(|&&i| gic.priority(SPI + i) < 0x80)
+        .count();
     put(a);
     // The more urgent ones interrupt the handler as soon as it pends them; the others wait for its end.
     for i in (2..=18).step_by(2) {

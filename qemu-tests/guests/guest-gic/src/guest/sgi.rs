@@ -41,7 +41,9 @@ pub fn all(gic: &Gic) {
     let cpus = machine().cpus().len();
     for index in 1..cpus {
         let up = smp::start(index, worker).is_ok()
-            && cpu::wait_until(timer::frequency(), || READY.load(Ordering::SeqCst) as usize == index);
+            && cpu::wait_until(timer::frequency(), || {
+                READY.load(Ordering::SeqCst) as usize == index
+            });
         expect("sgi/worker-up", up, true);
         if !up {
             return;
@@ -72,7 +74,10 @@ fn to_self(gic: &Gic) {
     } else {
         log::reset();
         // Affinity 255.255.255.x: no such CPU.
-        msr!("icc_sgi1r_el1", 0xff << 48 | 0xff << 32 | 0xff << 16 | 9 << 24 | 1);
+        msr!(
+            "icc_sgi1r_el1",
+            0xff << 48 | 0xff << 32 | 0xff << 16 | 9 << 24 | 1
+        );
         log::expect("sgi/v3-nobody", &[]);
         // An empty target list.
         msr!("icc_sgi1r_el1", 9 << 24);
@@ -178,7 +183,10 @@ fn across(gic: &Gic, cpus: usize) {
     // From CPU 1 to CPU 0: a GICv2 shows source 1.
     log::reset();
     ORDER.store(SEND_3, Ordering::SeqCst);
-    log::expect("sgi/from-cpu1", &[if gic.version() == 2 { 1 << 10 | 3 } else { 3 }]);
+    log::expect(
+        "sgi/from-cpu1",
+        &[if gic.version() == 2 { 1 << 10 | 3 } else { 3 }],
+    );
 
     // From both while masked: on a GICv2 two interrupts with their sources, on a GICv3 one.
     log::reset();
@@ -196,7 +204,11 @@ fn across(gic: &Gic, cpus: usize) {
     let mut room = [0; 64];
     let seen = log::take(0, &mut room);
     expect("sgi/both-count", seen.len(), many);
-    expect("sgi/both-sources", seen.iter().fold(0, |set, ack| set | 1 << (ack >> 10)), if many == 2 { 3 } else { 1 });
+    expect(
+        "sgi/both-sources",
+        seen.iter().fold(0, |set, ack| set | 1 << (ack >> 10)),
+        if many == 2 { 3 } else { 1 },
+    );
 
     // An SPI to CPU 1 and back.
     log::reset();
