@@ -1,0 +1,201 @@
+//! The switch protocol, written once: what a CPU does to itself. The hypervisor and the simulator run this code with
+//! their own [`Machine`].
+//!
+//! Must never hold a pool lock over `save`, `load`, `arm` or `kick`. Neighbours: `set.rs` for what others do to a vCPU.
+
+use crate::pool::Pool;
+use crate::row::{Place, Want};
+use crate::set::{Cpu, FREE, PoolSet};
+use core::sync::atomic::Ordering;
+use spin::RelaxStrategy;
+use tarn_abi::{CpuId, Instant, VcpuId};
+use tarn_sched::{GuestHint, Kick};
+
+/// A CPU's clock and its one timer for the scheduler.
+pub trait Clock {
+    /// The time now. Called with a pool lock held: must not lock.
+    fn now(&self) -> Instant;
+    /// Come by (`reschedule`) at that time; `None` = no timer.
+    fn arm(&mut self, at: Option<Instant>);
+}
+
+/// What a CPU can do to itself.
+pub trait Machine: Clock {
+    /// Registers of `v` from the CPU to memory.
+    fn save(&mut self, v: VcpuId);
+    /// Registers of `v` from memory to the CPU.
+    fn load(&mut self, v: VcpuId);
+    /// Makes these CPUs call `reschedule` before they enter a guest or sleep; the calling one may be among them.
+    fn kick(&mut self, k: Kick);
+}
+
+/// What the CPU shall do now.
+#[derive(Debug)]
+#[must_use]
+pub enum Running {
+    /// Enter this vCPU; it is loaded.
+    Vcpu(VcpuId),
+    /// Nothing to do and nothing loaded: `settle`, then sleep until an interrupt.
+    Idle(IdleCpu),
+    /// Nothing to do; this vCPU is asleep but still loaded. Sleep until an interrupt, then `reschedule` with it.
+    Doze(VcpuId),
+}
+
+/// Proof that nothing is loaded on a CPU. Neither `Copy` nor `Clone`.
+#[derive(Debug)]
+pub struct IdleCpu {
+    cpu: CpuId,
+}
+
+impl IdleCpu {
+    pub(crate) const fn new(cpu: CpuId) -> Self {
+        IdleCpu { cpu }
+    }
+
+    /// Which CPU.
+    pub const fn cpu(&self) -> CpuId {
+        self.cpu
+    }
+}
+
+impl Cpu {
+    fn goes_idle(&self, now: Instant) {
+        if self.idle_since.load(Ordering::Relaxed) == u64::MAX {
+            self.idle_since.store(now.0, Ordering::Release);
+        }
+    }
+
+    fn gets_busy(&self, now: Instant) {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        if since != u64::MAX {
+            let total = self
+                .idle
+                .load(Ordering::Relaxed)
+                .saturating_add(now.0.saturating_sub(since));
+            self.idle_since.store(u64::MAX, Ordering::Release);
+            self.idle.store(total, Ordering::Release);
+        }
+    }
+}
+
+impl<R: RelaxStrategy> PoolSet<R> {
+    /// Decides what `cpu`, the calling one, does next, and does the switch. `loaded` is whose registers are in it.
+    pub fn reschedule<M: Machine>(
+        &self,
+        cpu: CpuId,
+        loaded: Option<VcpuId>,
+        hint: GuestHint,
+        m: &mut M,
+    ) -> Running {
+        let me = &self.cpus[cpu.index()];
+        let member = me.member.load(Ordering::Relaxed);
+        if member == FREE {
+            m.arm(None);
+            return Running::Idle(IdleCpu::new(cpu));
+        }
+        let pool = &self.pools[usize::from(member)];
+        let mut guard = pool.lock();
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(m.now());
+        let prev = loaded.and_then(|v| self.row_of(v));
+        let must_idle = hint.must_idle || p.leaving.contains(cpu);
+        let pick = p
+            .sched()
+            .pick_next(cpu, GuestHint { must_idle, ..hint }, now);
+        let next = pick.next.map(|t| t.0 as u16);
+
+        let mut doze = false;
+        if next != prev
+            && let Some(row) = prev
+        {
+            let r = p.rows.at(row);
+            r.place = Place::Loaded(cpu);
+            doze = next.is_none()
+                && r.want == Want::Sleep
+                && !r.stopped
+                && !must_idle
+                && self.doze.load(Ordering::Relaxed);
+            p.book(row, now);
+        }
+        let mut entered = None;
+        if let Some(row) = next {
+            let r = p.rows.at(row);
+            r.place = Place::Running(cpu);
+            r.last = Some(cpu);
+            if next != prev {
+                r.sticky = false;
+            }
+            entered = Some(r.id);
+            p.book(row, now);
+            me.gets_busy(now);
+        } else {
+            me.goes_idle(now);
+        }
+        drop(guard);
+
+        m.arm(pick.until);
+        if !pick.kick.is_none() {
+            m.kick(pick.kick);
+        }
+        if next == prev || doze {
+            return match (entered, loaded) {
+                (Some(v), _) => Running::Vcpu(v),
+                (None, Some(v)) if doze => Running::Doze(v),
+                _ => Running::Idle(IdleCpu::new(cpu)),
+            };
+        }
+        if let (Some(v), Some(row)) = (loaded, prev) {
+            m.save(v);
+            let mut guard = pool.lock();
+            let p: &mut Pool = &mut guard;
+            let now = p.tick(m.now());
+            let r = p.rows.at(row);
+            r.place = Place::Memory;
+            let ent = r.ent;
+            let kick = p.sched().context_saved(ent, now);
+            drop(guard);
+            if !kick.is_none() {
+                m.kick(kick);
+            }
+        }
+        match entered {
+            Some(v) => {
+                m.load(v);
+                Running::Vcpu(v)
+            }
+            None => Running::Idle(IdleCpu::new(cpu)),
+        }
+    }
+
+    /// Carries out a pending change of this CPU's pool. Nothing is loaded here: that is what `idle` proves.
+    pub fn settle<M: Machine>(&self, idle: IdleCpu, m: &mut M) -> IdleCpu {
+        let cpu = idle.cpu;
+        let me = &self.cpus[cpu.index()];
+        let want = me.want.load(Ordering::Acquire);
+        let member = me.member.load(Ordering::Relaxed);
+        if want == member {
+            return idle;
+        }
+        if let Some(pool) = self.pools.get(usize::from(member)) {
+            let mut guard = pool.lock();
+            let now = guard.tick(m.now());
+            let kick = guard.sched().free_pcpu(cpu, now);
+            guard.cpus.remove(cpu);
+            guard.leaving.remove(cpu);
+            me.member.store(FREE, Ordering::Release);
+            drop(guard);
+            m.kick(kick);
+        }
+        if let Some(pool) = self.pools.get(usize::from(want)) {
+            let mut guard = pool.lock();
+            let now = guard.tick(m.now());
+            let kick = guard.sched().switch_sched(cpu, now);
+            guard.incoming.remove(cpu);
+            guard.cpus.insert(cpu);
+            me.member.store(want, Ordering::Release);
+            drop(guard);
+            m.kick(kick);
+        }
+        idle
+    }
+}

@@ -1,0 +1,261 @@
+//! Domains: into a pool and out of it, paused, killed, with other parameters.
+//!
+//! Costs are proportional to the domain's vCPUs. Whatever can fail comes before the first visible change. Neighbours:
+//! `pool.rs` passes a domain's state on to its vCPUs, `reconf.rs` moves it to another pool.
+
+use crate::error::PoolError;
+use crate::pool::{Dom, DomainParams, Pool, tag};
+use crate::row::{Row, Want};
+use crate::runstate::{DomainTimes, VcpuState};
+use crate::set::{Home, PoolSet};
+use alloc::vec::Vec;
+use spin::RelaxStrategy;
+use tarn_abi::{DomainId, Instant, PoolId, VcpuId};
+use tarn_sched::{Kick, VcpuParams};
+
+impl<R: RelaxStrategy> PoolSet<R> {
+    /// Puts a domain with all its vCPUs, which are off, into a pool. The ids are the caller's and must be unused.
+    pub fn add_domain(
+        &self,
+        d: DomainId,
+        pool: PoolId,
+        params: &DomainParams,
+        vcpus: &[(VcpuId, VcpuParams)],
+        now: Instant,
+    ) -> Result<(), PoolError> {
+        let _config = self.config.lock();
+        match self.domain_home(d) {
+            None => return Err(PoolError::NoSuchDomain),
+            Some(h) if h != Home::NOWHERE => return Err(PoolError::IdTaken),
+            Some(_) => {}
+        }
+        for (i, (v, _)) in vcpus.iter().enumerate() {
+            match self.vcpu_home(*v) {
+                None => return Err(PoolError::NoSuchVcpu),
+                Some(h) if h != Home::NOWHERE => return Err(PoolError::IdTaken),
+                Some(_) if vcpus[..i].iter().any(|(o, _)| o.slot == v.slot) => {
+                    return Err(PoolError::IdTaken);
+                }
+                Some(_) => {}
+            }
+        }
+        if d == DomainId::DOM0 && pool != PoolId::POOL0 {
+            return Err(PoolError::Dom0);
+        }
+        check_cap(params, vcpus.len())?;
+
+        let mut guard = self.lock_pool(pool)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        if p.closing {
+            return Err(PoolError::Closing);
+        }
+        if p.future_cpus().is_empty() {
+            return Err(PoolError::NoCpus);
+        }
+        let places = reserve(p, vcpus.iter().map(|(_, q)| *q), vcpus.len())?;
+        let mut times = DomainTimes::new(now);
+        times.counts[VcpuState::Down as usize] = vcpus.len() as u16;
+        for (i, (v, q)) in vcpus.iter().enumerate() {
+            let (row, ent) = (places.rows[i], places.ents[i]);
+            p.rows.fill(row, Row::new(*v, places.dom, ent, *q, now));
+            let kick = p.sched().insert(ent, false, now);
+            debug_assert!(kick.is_none(), "a vCPU that is off disturbs nobody");
+            self.set_vcpu_home(*v, Home::new(pool.slot as u8, row, v.generation));
+        }
+        p.doms.fill(
+            places.dom,
+            Dom {
+                id: d,
+                params: *params,
+                times,
+                paused: 0,
+                dead: false,
+                moving: None,
+                vcpus: places.rows,
+            },
+        );
+        p.domains += 1;
+        self.set_domain_home(d, Home::new(pool.slot as u8, places.dom, d.generation));
+        Ok(())
+    }
+
+    /// Takes a domain out of its pool: one that has been killed and is quiescent. An unfinished move is taken back.
+    pub fn remove_domain(&self, d: DomainId, now: Instant) -> Result<(), PoolError> {
+        let _config = self.config.lock();
+        let (mut guard, dom, from) = self.lock_domain(d)?;
+        if !guard.doms.at(dom).dead {
+            return Err(PoolError::Alive);
+        }
+        if !guard.quiet(dom) {
+            return Err(PoolError::StillLoaded);
+        }
+        if guard.doms.at(dom).moving.is_some() {
+            let kick = self.cancel_move(guard, dom, from, now);
+            debug_assert!(kick.is_none(), "it is dead");
+            (guard, _, _) = self.lock_domain(d)?;
+        }
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let rows = core::mem::take(&mut p.doms.at(dom).vcpus);
+        for row in &rows {
+            if let Some(r) = p.rows.release(*row) {
+                p.sched().remove(r.ent, now);
+                p.sched().free_vcpu(r.ent);
+                self.set_vcpu_home(r.id, Home::NOWHERE);
+            }
+        }
+        p.doms.release(dom);
+        p.domains -= 1;
+        self.set_domain_home(d, Home::NOWHERE);
+        Ok(())
+    }
+
+    /// Stops a domain; counted. Its vCPUs stop when the CPUs of the kick have come by.
+    pub fn pause(&self, d: DomainId, now: Instant) -> Result<Kick, PoolError> {
+        let (mut guard, dom, _) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let row = p.doms.at(dom);
+        row.paused = row.paused.saturating_add(1);
+        Ok(p.restate(dom, now))
+    }
+
+    /// Takes one pause back.
+    pub fn unpause(&self, d: DomainId, now: Instant) -> Result<Kick, PoolError> {
+        let (mut guard, dom, _) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let row = p.doms.at(dom);
+        row.paused = row.paused.checked_sub(1).ok_or(PoolError::NotPaused)?;
+        Ok(p.restate(dom, now))
+    }
+
+    /// Stops a domain for good (until `reset`).
+    pub fn kill(&self, d: DomainId, now: Instant) -> Result<Kick, PoolError> {
+        let (mut guard, dom, _) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        p.doms.at(dom).dead = true;
+        Ok(p.restate(dom, now))
+    }
+
+    /// Whether no CPU holds registers of the domain (also if there is no such domain).
+    pub fn quiescent(&self, d: DomainId) -> bool {
+        self.lock_domain(d)
+            .map_or(true, |(mut p, dom, _)| p.quiet(dom))
+    }
+
+    /// Brings a killed, quiescent domain back with all vCPUs off (a reset of the machine it is).
+    pub fn reset(&self, d: DomainId, now: Instant) -> Result<(), PoolError> {
+        let (mut guard, dom, _) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        if !p.doms.at(dom).dead {
+            return Err(PoolError::Alive);
+        }
+        if !p.quiet(dom) {
+            return Err(PoolError::StillLoaded);
+        }
+        for i in 0..p.doms.at(dom).vcpus.len() {
+            let row = p.doms.at(dom).vcpus[i];
+            let r = p.rows.at(row);
+            r.want = Want::Down;
+            r.sticky = false;
+            p.book(row, now);
+        }
+        p.doms.at(dom).dead = false;
+        let kick = p.restate(dom, now);
+        debug_assert!(kick.is_none(), "every vCPU is off");
+        Ok(())
+    }
+
+    /// Changes a domain's parameters.
+    pub fn adjust_domain(&self, d: DomainId, params: &DomainParams) -> Result<(), PoolError> {
+        let (mut p, dom, _) = self.lock_domain(d)?;
+        let row = p.doms.at(dom);
+        check_cap(params, row.vcpus.len())?;
+        row.params = *params;
+        Ok(())
+    }
+
+    /// Changes a vCPU's parameters, affinity included.
+    pub fn adjust_vcpu(
+        &self,
+        v: VcpuId,
+        params: &VcpuParams,
+        now: Instant,
+    ) -> Result<Kick, PoolError> {
+        let (mut guard, row) = self.lock_vcpu(v).ok_or(PoolError::NoSuchVcpu)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let dom = p.rows.at(row).dom;
+        if p.doms.at(dom).moving.is_some() {
+            return Err(PoolError::InFlight);
+        }
+        let ent = p.rows.at(row).ent;
+        let kick = p.sched().adjust_vcpu(ent, params, now)?;
+        p.rows.at(row).params = *params;
+        Ok(kick)
+    }
+}
+
+fn check_cap(params: &DomainParams, vcpus: usize) -> Result<(), PoolError> {
+    if u64::from(params.cap) > 100 * vcpus as u64 {
+        Err(PoolError::CapTooBig)
+    } else {
+        Ok(())
+    }
+}
+
+/// Places for a domain in a pool.
+pub(crate) struct Places {
+    pub(crate) dom: u16,
+    pub(crate) rows: Vec<u16>,
+    pub(crate) ents: Vec<tarn_sched::Ent>,
+}
+
+/// Gets everything that can fail to be got; gives it all back if something fails.
+pub(crate) fn reserve(
+    p: &mut Pool,
+    params: impl Iterator<Item = VcpuParams>,
+    n: usize,
+) -> Result<Places, PoolError> {
+    let (mut rows, mut ents) = (Vec::new(), Vec::new());
+    rows.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)?;
+    ents.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)?;
+    let mut places = Places {
+        dom: p.doms.reserve()?,
+        rows,
+        ents,
+    };
+    for q in params {
+        let row = match p.rows.reserve() {
+            Ok(row) => row,
+            Err(e) => {
+                give_back(p, places);
+                return Err(e);
+            }
+        };
+        places.rows.push(row);
+        match p.sched().alloc_vcpu(tag(row), &q) {
+            Ok(ent) => places.ents.push(ent),
+            Err(e) => {
+                give_back(p, places);
+                return Err(e.into());
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// Undoes `reserve`.
+pub(crate) fn give_back(p: &mut Pool, places: Places) {
+    for e in places.ents {
+        p.sched().free_vcpu(e);
+    }
+    for r in places.rows {
+        p.rows.release(r);
+    }
+    p.doms.release(places.dom);
+}

@@ -1,0 +1,127 @@
+//! Why a pool operation is refused: one enum, with the phrase for the operator and the number for the wire.
+//!
+//! A refusal has changed nothing. Neighbours: every fallible operation here; hv turns `errno()` into x0.
+
+use core::fmt;
+use tarn_abi::Errno;
+use tarn_sched::SchedError;
+
+/// A refusal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolError {
+    /// No CPU of that number.
+    NoSuchCpu,
+    /// No pool of that name or id.
+    NoSuchPool,
+    /// No domain of that id.
+    NoSuchDomain,
+    /// No vCPU of that id.
+    NoSuchVcpu,
+    /// The id named something that is gone.
+    Stale,
+    /// A pool of that name is there already.
+    NameTaken,
+    /// The name is empty, too long, or has characters other than letters, digits, `-`, `_` and `.`.
+    BadName,
+    /// The domain or vCPU id is in use.
+    IdTaken,
+    /// The boot CPU stays in Pool-0.
+    BootCpu,
+    /// Domain 0 stays in Pool-0.
+    Dom0,
+    /// Pool-0 stays.
+    Pool0,
+    /// The pool has domains and this is its last CPU.
+    LastCpu,
+    /// The pool still has domains.
+    HasDomains,
+    /// The pool has no CPU.
+    NoCpus,
+    /// The pool is being destroyed.
+    Closing,
+    /// A change of this CPU or domain is under way.
+    InFlight,
+    /// A CPU still holds registers of the domain or vCPU.
+    StillLoaded,
+    /// The vCPU is on already.
+    AlreadyOn,
+    /// The domain is not paused.
+    NotPaused,
+    /// The domain has been killed.
+    Dead,
+    /// The domain has not been killed.
+    Alive,
+    /// The table of pools is full.
+    TooManyPools,
+    /// The parameter `cap` is beyond 100 per vCPU.
+    CapTooBig,
+    /// No memory.
+    NoMemory,
+    /// The scheduler refuses.
+    Sched(SchedError),
+}
+
+impl From<SchedError> for PoolError {
+    fn from(e: SchedError) -> Self {
+        match e {
+            SchedError::NoMemory => PoolError::NoMemory,
+            e => PoolError::Sched(e),
+        }
+    }
+}
+
+impl PoolError {
+    /// The number for the call boundary.
+    pub const fn errno(self) -> Errno {
+        use PoolError as E;
+        match self {
+            E::NoSuchCpu | E::NoSuchPool | E::NoSuchDomain | E::NoSuchVcpu => Errno::NoSuch,
+            E::Stale => Errno::Stale,
+            E::NameTaken | E::IdTaken => Errno::Exists,
+            E::BadName | E::CapTooBig => Errno::Invalid,
+            E::BootCpu | E::Dom0 | E::Pool0 => Errno::Fixed,
+            E::LastCpu | E::HasDomains | E::NoCpus | E::Closing | E::InFlight | E::StillLoaded => {
+                Errno::Busy
+            }
+            E::AlreadyOn | E::NotPaused | E::Dead | E::Alive => Errno::Busy,
+            E::TooManyPools | E::NoMemory => Errno::NoMemory,
+            E::Sched(SchedError::NoMemory) => Errno::NoMemory,
+            E::Sched(SchedError::UnknownScheduler) => Errno::NoSuch,
+            E::Sched(SchedError::Inadmissible { .. }) => Errno::Busy,
+            E::Sched(_) => Errno::Invalid,
+        }
+    }
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use PoolError as E;
+        f.write_str(match self {
+            E::NoSuchCpu => "no such CPU",
+            E::NoSuchPool => "no such pool",
+            E::NoSuchDomain => "no such domain",
+            E::NoSuchVcpu => "no such vCPU",
+            E::Stale => "it has been destroyed since",
+            E::NameTaken => "a pool of that name exists",
+            E::BadName => "a pool name is 1 to 31 letters, digits, '-', '_' or '.'",
+            E::IdTaken => "the id is in use",
+            E::BootCpu => "the boot CPU stays in Pool-0",
+            E::Dom0 => "domain 0 stays in Pool-0",
+            E::Pool0 => "Pool-0 cannot be destroyed",
+            E::LastCpu => "it is the last CPU of a pool with domains",
+            E::HasDomains => "the pool has domains; move or destroy them first",
+            E::NoCpus => "the pool has no CPU; add one first",
+            E::Closing => "the pool is being destroyed",
+            E::InFlight => "a change is under way; try again",
+            E::StillLoaded => "a CPU still holds its registers; try again",
+            E::AlreadyOn => "the vCPU is on",
+            E::NotPaused => "the domain is not paused",
+            E::Dead => "the domain has been killed",
+            E::Alive => "the domain is alive",
+            E::TooManyPools => "no free pool slot",
+            E::CapTooBig => "the cap is beyond 100 per vCPU",
+            E::NoMemory => "not enough memory",
+            E::Sched(e) => return e.fmt(f),
+        })
+    }
+}

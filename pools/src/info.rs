@@ -1,0 +1,230 @@
+//! Listings: what is where and how it fares. Copies by value; lists are read by position, one lock at a time.
+//!
+//! Must never hand out a guard or walk a table in a hot path. Neighbours: hv's hypercalls, the simulator's report.
+
+use crate::error::PoolError;
+use crate::name::Name;
+use crate::pool::{DomainParams, Pool, Wfi};
+use crate::runstate::{DomainTimes, VcpuTimes};
+use crate::set::{FREE, PoolSet};
+use core::sync::atomic::Ordering;
+use spin::RelaxStrategy;
+use tarn_abi::{
+    CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_POOLS, PoolId, SchedId, Span, VcpuId,
+};
+use tarn_sched::{SchedParams, Stats, VcpuParams, registry};
+
+/// A pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolInfo {
+    /// Its id.
+    pub id: PoolId,
+    /// Its name.
+    pub name: Name,
+    /// CPUs that are in it.
+    pub cpus: CpuSet,
+    /// CPUs that are on their way in.
+    pub incoming: CpuSet,
+    /// Its scheduler.
+    pub sched: SchedId,
+    /// The scheduler's name.
+    pub sched_name: &'static str,
+    /// The scheduler's parameters.
+    pub params: SchedParams,
+    /// WFI of its guests.
+    pub wfi: Wfi,
+    /// How many domains are in it.
+    pub domains: usize,
+}
+
+/// A domain.
+#[derive(Clone, Copy, Debug)]
+pub struct DomainInfo {
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its parameters.
+    pub params: DomainParams,
+    /// How many vCPUs it has.
+    pub vcpus: usize,
+    /// How often it is paused.
+    pub paused: u32,
+    /// Killed.
+    pub dead: bool,
+    /// On its way to another pool.
+    pub moving: bool,
+    /// Run states, as of now.
+    pub times: DomainTimes,
+    /// The scheduler's counters, all vCPUs together.
+    pub stats: Stats,
+}
+
+/// A vCPU.
+#[derive(Clone, Copy, Debug)]
+pub struct VcpuInfo {
+    /// Its domain.
+    pub domain: DomainId,
+    /// Its pool.
+    pub pool: PoolId,
+    /// The CPU that holds its registers.
+    pub cpu: Option<CpuId>,
+    /// The CPU it ran on last.
+    pub last: Option<CpuId>,
+    /// Its parameters.
+    pub params: VcpuParams,
+    /// Run states, as of now.
+    pub times: VcpuTimes,
+    /// The scheduler's counters.
+    pub stats: Stats,
+}
+
+/// A CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuInfo {
+    /// The pool it is in; `None` = free (or not up).
+    pub pool: Option<PoolId>,
+    /// Whether it is up.
+    pub online: bool,
+    /// Time spent with nothing to run.
+    pub idle: Span,
+}
+
+impl<R: RelaxStrategy> PoolSet<R> {
+    /// The `n`th pool there is.
+    pub fn pool_at(&self, n: usize) -> Option<PoolId> {
+        self.used_pools().nth(n)
+    }
+
+    fn used_pools(&self) -> impl Iterator<Item = PoolId> {
+        (0..MAX_POOLS).filter_map(|slot| {
+            let p = self.pools[slot].lock();
+            p.sched
+                .is_some()
+                .then(|| PoolId::new(slot as u16, p.generation))
+        })
+    }
+
+    /// The pool called `name`.
+    pub fn find_pool(&self, name: &str) -> Option<PoolId> {
+        self.used_pools()
+            .find(|id| self.lock_pool(*id).is_ok_and(|p| p.name.as_str() == name))
+    }
+
+    /// What a pool is.
+    pub fn pool_info(&self, id: PoolId) -> Result<PoolInfo, PoolError> {
+        let p = self.lock_pool(id)?;
+        Ok(PoolInfo {
+            id,
+            name: p.name,
+            cpus: p.cpus,
+            incoming: p.incoming,
+            sched: p.kind,
+            sched_name: registry::row(p.kind).map_or("?", |r| r.name),
+            params: p.params,
+            wfi: p.wfi,
+            domains: p.doms.iter().count(),
+        })
+    }
+
+    /// The `n`th domain of a pool, in no particular order.
+    pub fn domain_at(&self, pool: PoolId, n: usize) -> Option<DomainId> {
+        let p = self.lock_pool(pool).ok()?;
+        p.doms.iter().nth(n).map(|d| d.id)
+    }
+
+    /// The `n`th vCPU of a domain.
+    pub fn vcpu_at(&self, d: DomainId, n: usize) -> Option<VcpuId> {
+        let (mut p, dom, _) = self.lock_domain(d).ok()?;
+        let row = *p.doms.at(dom).vcpus.get(n)?;
+        p.rows.get(row).map(|r| r.id)
+    }
+
+    /// How a domain fares.
+    pub fn domain_info(&self, d: DomainId, now: Instant) -> Result<DomainInfo, PoolError> {
+        let (mut guard, dom, slot) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let pool = PoolId::new(slot.into(), p.generation);
+        let mut stats = Stats::default();
+        for i in 0..p.doms.at(dom).vcpus.len() {
+            let row = p.doms.at(dom).vcpus[i];
+            let ent = p.rows.at(row).ent;
+            stats.add(&p.sched().stats(ent));
+        }
+        let row = p.doms.at(dom);
+        Ok(DomainInfo {
+            pool,
+            params: row.params,
+            vcpus: row.vcpus.len(),
+            paused: row.paused,
+            dead: row.dead,
+            moving: row.moving.is_some(),
+            times: row.times.at(now),
+            stats,
+        })
+    }
+
+    /// How a vCPU fares.
+    pub fn vcpu_info(&self, v: VcpuId, now: Instant) -> Result<VcpuInfo, PoolError> {
+        let (mut guard, row) = self.lock_vcpu(v).ok_or(PoolError::NoSuchVcpu)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let generation = p.generation;
+        let r = p.rows.at(row);
+        let (ent, dom) = (r.ent, r.dom);
+        let (cpu, last, params, times) = (r.cpu(), r.last, r.params, r.times.at(now));
+        let domain = p.doms.at(dom).id;
+        let slot = self.vcpu_home(v).map_or(0, |h| h.pool());
+        let stats = p.sched().stats(ent);
+        Ok(VcpuInfo {
+            domain,
+            pool: PoolId::new(slot as u16, generation),
+            cpu,
+            last,
+            params,
+            times,
+            stats,
+        })
+    }
+
+    /// How a CPU fares. `None`: the machine has no such CPU.
+    pub fn cpu_info(&self, cpu: CpuId, now: Instant) -> Option<CpuInfo> {
+        if !self.config.lock().present.contains(cpu) {
+            return None;
+        }
+        let c = self.cpus.get(cpu.index())?;
+        let idle = loop {
+            let since = c.idle_since.load(Ordering::Acquire);
+            let total = c.idle.load(Ordering::Acquire);
+            if c.idle_since.load(Ordering::Acquire) == since {
+                break if since == u64::MAX {
+                    total
+                } else {
+                    total.saturating_add(now.0.saturating_sub(since))
+                };
+            }
+        };
+        let member = c.member.load(Ordering::Acquire);
+        let pool = self
+            .pools
+            .get(usize::from(member))
+            .map(|p| PoolId::new(member, p.lock().generation));
+        Some(CpuInfo {
+            pool,
+            online: c.online.load(Ordering::Acquire),
+            idle: Span(idle),
+        })
+    }
+
+    /// CPUs that belong to no pool and are not on their way into one.
+    pub fn free_cpus(&self) -> CpuSet {
+        let present = self.config.lock().present;
+        (0..MAX_CPUS as u16)
+            .map(CpuId)
+            .filter(|c| present.contains(*c))
+            .filter(|c| {
+                let c = &self.cpus[c.index()];
+                c.member.load(Ordering::Acquire) == FREE && c.want.load(Ordering::Acquire) == FREE
+            })
+            .collect()
+    }
+}

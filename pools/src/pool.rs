@@ -1,0 +1,260 @@
+//! What a pool's lock protects: its scheduler instance, its CPUs, the rows of its vCPUs and domains.
+//!
+//! Must never be seen outside this crate. Neighbours: `set.rs` (hot operations), `domains.rs`, `reconf.rs`.
+
+use crate::error::PoolError;
+use crate::name::Name;
+use crate::row::Row;
+use crate::runstate::DomainTimes;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use tarn_abi::{CpuSet, DomainId, Instant, SchedId};
+use tarn_sched::{Kick, SchedParams, Scheduler, Tag, registry};
+
+/// What happens when a guest executes WFI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wfi {
+    /// It traps and another vCPU may run.
+    Trapped,
+    /// The CPU sleeps in the guest: right where each vCPU has a CPU of its own.
+    Native,
+}
+
+/// What a new pool shall be.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolConfig<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its scheduler.
+    pub sched: SchedId,
+    /// The scheduler's parameters.
+    pub params: SchedParams,
+    /// WFI of its guests.
+    pub wfi: Wfi,
+}
+
+impl<'a> PoolConfig<'a> {
+    /// The default scheduler with default parameters, WFI trapped.
+    pub const fn new(name: &'a str) -> Self {
+        PoolConfig {
+            name,
+            sched: registry::DEFAULT,
+            params: SchedParams::DEFAULT,
+            wfi: Wfi::Trapped,
+        }
+    }
+}
+
+/// Parameters of a domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DomainParams {
+    /// Most CPU time, in percent of one CPU over all its vCPUs; 0 = no limit.
+    pub cap: u32,
+}
+
+/// A domain's row.
+pub(crate) struct Dom {
+    pub(crate) id: DomainId,
+    pub(crate) params: DomainParams,
+    pub(crate) times: DomainTimes,
+    /// How often paused.
+    pub(crate) paused: u32,
+    pub(crate) dead: bool,
+    /// On its way to another pool: what has been reserved there.
+    pub(crate) moving: Option<Move>,
+    /// Rows of its vCPUs, in the order given.
+    pub(crate) vcpus: Vec<u16>,
+}
+
+/// A reservation in the pool a domain moves to.
+pub(crate) struct Move {
+    pub(crate) to: u8,
+    pub(crate) dom: u16,
+    pub(crate) rows: Vec<u16>,
+    pub(crate) ents: Vec<tarn_sched::Ent>,
+}
+
+impl Dom {
+    pub(crate) fn stopped(&self) -> bool {
+        self.paused != 0 || self.dead || self.moving.is_some()
+    }
+}
+
+/// A table with reusable positions; `None` is a free one or one reserved for somebody moving here.
+pub(crate) struct Table<T> {
+    slots: Vec<Option<T>>,
+    free: Vec<u16>,
+}
+
+impl<T> Table<T> {
+    pub(crate) const fn new() -> Self {
+        Table {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// Takes a position out of the free ones.
+    pub(crate) fn reserve(&mut self) -> Result<u16, PoolError> {
+        if let Some(i) = self.free.pop() {
+            return Ok(i);
+        }
+        let i = u16::try_from(self.slots.len()).map_err(|_| PoolError::NoMemory)?;
+        self.slots.try_reserve(1).map_err(|_| PoolError::NoMemory)?;
+        let spare = self.slots.capacity() - self.free.len();
+        self.free
+            .try_reserve(spare)
+            .map_err(|_| PoolError::NoMemory)?;
+        self.slots.push(None);
+        Ok(i)
+    }
+
+    pub(crate) fn fill(&mut self, i: u16, value: T) {
+        self.slots[usize::from(i)] = Some(value);
+    }
+
+    /// Gives a position back, full or only reserved.
+    pub(crate) fn release(&mut self, i: u16) -> Option<T> {
+        self.free.push(i);
+        self.slots[usize::from(i)].take()
+    }
+
+    pub(crate) fn get(&self, i: u16) -> Option<&T> {
+        self.slots.get(usize::from(i)).and_then(Option::as_ref)
+    }
+
+    #[inline]
+    pub(crate) fn at(&mut self, i: u16) -> &mut T {
+        match self.slots.get_mut(usize::from(i)) {
+            Some(Some(v)) => v,
+            _ => vacant(),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten()
+    }
+}
+
+#[cold]
+fn vacant() -> ! {
+    panic!("pool row used after it was released")
+}
+
+/// A pool. A slot without a scheduler is unused.
+pub(crate) struct Pool {
+    pub(crate) sched: Option<Box<dyn Scheduler>>,
+    pub(crate) kind: SchedId,
+    pub(crate) params: SchedParams,
+    pub(crate) wfi: Wfi,
+    pub(crate) generation: u16,
+    pub(crate) name: Name,
+    /// The latest time anybody brought; operations of different CPUs may arrive in another order than they read it.
+    pub(crate) clock: Instant,
+    /// CPUs that are here.
+    pub(crate) cpus: CpuSet,
+    /// Of those, the ones on their way out.
+    pub(crate) leaving: CpuSet,
+    /// CPUs on their way in.
+    pub(crate) incoming: CpuSet,
+    pub(crate) closing: bool,
+    pub(crate) rows: Table<Row>,
+    pub(crate) doms: Table<Dom>,
+    /// How many domains are here or have a place reserved.
+    pub(crate) domains: u16,
+}
+
+impl Pool {
+    pub(crate) const UNUSED: Pool = Pool {
+        sched: None,
+        kind: SchedId(0),
+        params: SchedParams::DEFAULT,
+        wfi: Wfi::Trapped,
+        generation: 0,
+        name: Name::EMPTY,
+        clock: Instant(0),
+        cpus: CpuSet::EMPTY,
+        leaving: CpuSet::EMPTY,
+        incoming: CpuSet::EMPTY,
+        closing: false,
+        rows: Table::new(),
+        doms: Table::new(),
+        domains: 0,
+    };
+
+    /// The scheduler; only called where the pool is known to be in use.
+    #[inline]
+    pub(crate) fn sched(&mut self) -> &mut dyn Scheduler {
+        match &mut self.sched {
+            Some(s) => &mut **s,
+            None => vacant(),
+        }
+    }
+
+    /// Time for an operation that brought `now`: never earlier than the one before it.
+    #[inline]
+    pub(crate) fn tick(&mut self, now: Instant) -> Instant {
+        if now > self.clock {
+            self.clock = now;
+        }
+        self.clock
+    }
+
+    /// Books the state that follows from the row's fields.
+    #[inline]
+    pub(crate) fn book(&mut self, row: u16, now: Instant) {
+        let r = self.rows.at(row);
+        let (old, new) = (r.times.state, r.state());
+        if old != new {
+            r.times.enter(new, now);
+            let dom = r.dom;
+            self.doms.at(dom).times.change(old, new, now);
+        }
+    }
+
+    /// Passes the domain's pause, death or move on to its vCPUs. A CPU that holds one is in the kick.
+    pub(crate) fn restate(&mut self, dom: u16, now: Instant) -> Kick {
+        let stopped = self.doms.at(dom).stopped();
+        let mut kick = Kick::NONE;
+        for i in 0..self.doms.at(dom).vcpus.len() {
+            let row = self.doms.at(dom).vcpus[i];
+            let r = self.rows.at(row);
+            if r.stopped == stopped {
+                continue;
+            }
+            let before = r.eligible();
+            r.stopped = stopped;
+            let (ent, after, cpu) = (r.ent, r.eligible(), r.cpu());
+            if before && !after {
+                self.sched().sleep(ent, now);
+            }
+            if after && !before {
+                kick = kick.and(self.sched().wake(ent, tarn_sched::WakeReason::Unpause, now));
+            }
+            if let Some(c) = cpu {
+                kick = kick.and(Kick::one(c));
+            }
+            self.book(row, now);
+        }
+        kick
+    }
+
+    /// Whether no CPU holds registers of the domain.
+    pub(crate) fn quiet(&mut self, dom: u16) -> bool {
+        let Pool { doms, rows, .. } = self;
+        doms.at(dom)
+            .vcpus
+            .iter()
+            .all(|&r| rows.get(r).is_none_or(|r| r.cpu().is_none()))
+    }
+
+    /// CPUs that will be here when all changes under way are done.
+    pub(crate) fn future_cpus(&self) -> CpuSet {
+        self.cpus.difference(&self.leaving).union(&self.incoming)
+    }
+}
+
+/// The tag under which the scheduler knows a row.
+pub(crate) const fn tag(row: u16) -> Tag {
+    Tag(row as u32)
+}

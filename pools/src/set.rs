@@ -1,0 +1,405 @@
+//! The set of all pools and the operations on one vCPU: wake, block, yield, off.
+//!
+//! Each takes one pool lock, touches one row and the scheduler, and answers by value. Must never allocate, loop over a
+//! table, or call back into the machine. Neighbours: `dispatch.rs` (what a CPU does to itself), `domains.rs`, `reconf.rs`.
+
+use crate::dispatch::IdleCpu;
+use crate::error::PoolError;
+use crate::pool::{Pool, PoolConfig, Wfi};
+use crate::row::{Place, Power, Want};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use spin::RelaxStrategy;
+use spin::mutex::{TicketMutex, TicketMutexGuard};
+use tarn_abi::{
+    CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, VcpuId,
+};
+use tarn_sched::{DeboostCause, Kick, WakeReason, registry};
+
+/// In `member` and `want`: no pool.
+pub(crate) const FREE: u16 = u16::MAX;
+
+/// What is kept per CPU outside any lock.
+pub(crate) struct Cpu {
+    /// Slot of its pool; written by the CPU itself.
+    pub(crate) member: AtomicU16,
+    /// Slot of the pool it shall be in; written under the config lock while equal to `member`.
+    pub(crate) want: AtomicU16,
+    /// Whether it is up.
+    pub(crate) online: AtomicBool,
+    /// ns spent idle, up to `idle_since`.
+    pub(crate) idle: AtomicU64,
+    /// Since when it is idle; `u64::MAX` = it is not.
+    pub(crate) idle_since: AtomicU64,
+}
+
+/// What needs no lock of a pool, and what serialises reconfigurations.
+pub(crate) struct Config {
+    /// CPUs the machine has.
+    pub(crate) present: CpuSet,
+}
+
+/// Where a vCPU or domain is: 0 = nowhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Home(u64);
+
+impl Home {
+    const VALID: u64 = 1 << 63;
+
+    pub(crate) const NOWHERE: Home = Home(0);
+
+    pub(crate) const fn new(pool: u8, row: u16, generation: u16) -> Home {
+        Home(Home::VALID | (generation as u64) << 32 | (pool as u64) << 16 | row as u64)
+    }
+    pub(crate) const fn row(self) -> u16 {
+        self.0 as u16
+    }
+    pub(crate) const fn pool(self) -> usize {
+        (self.0 >> 16) as u8 as usize
+    }
+    const fn is(self, generation: u16) -> bool {
+        self.0 & Home::VALID != 0 && (self.0 >> 32) as u16 == generation
+    }
+}
+
+/// What `wake` found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Woken {
+    /// It runs on that CPU at this moment, which must look at its interrupts; it will not fall asleep before it has.
+    Running(CpuId),
+    /// These CPUs must come by and reschedule.
+    Kick(Kick),
+}
+
+/// What `block` decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Block {
+    /// Asleep: reschedule.
+    Slept,
+    /// An interrupt came first: go on running.
+    Pending,
+}
+
+pub(crate) type Guard<'a, R> = TicketMutexGuard<'a, Pool, R>;
+
+/// All pools. `R` is how a CPU waits for a lock.
+pub struct PoolSet<R: RelaxStrategy> {
+    pub(crate) config: TicketMutex<Config, R>,
+    pub(crate) pools: [TicketMutex<Pool, R>; MAX_POOLS],
+    pub(crate) wfi: [AtomicU8; MAX_POOLS],
+    pub(crate) vcpus: [AtomicU64; MAX_VCPUS],
+    pub(crate) doms: [AtomicU64; MAX_DOMAINS],
+    pub(crate) cpus: [Cpu; MAX_CPUS],
+    pub(crate) doze: AtomicBool,
+}
+
+impl<R: RelaxStrategy> Default for PoolSet<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R: RelaxStrategy> PoolSet<R> {
+    /// No pool yet; `init` first.
+    pub const fn new() -> Self {
+        PoolSet {
+            config: TicketMutex::new(Config {
+                present: CpuSet::EMPTY,
+            }),
+            pools: [const { TicketMutex::new(Pool::UNUSED) }; MAX_POOLS],
+            wfi: [const { AtomicU8::new(0) }; MAX_POOLS],
+            vcpus: [const { AtomicU64::new(0) }; MAX_VCPUS],
+            doms: [const { AtomicU64::new(0) }; MAX_DOMAINS],
+            cpus: [const {
+                Cpu {
+                    member: AtomicU16::new(FREE),
+                    want: AtomicU16::new(FREE),
+                    online: AtomicBool::new(false),
+                    idle: AtomicU64::new(0),
+                    idle_since: AtomicU64::new(u64::MAX),
+                }
+            }; MAX_CPUS],
+            doze: AtomicBool::new(true),
+        }
+    }
+
+    /// Makes Pool-0 of the CPUs `present`. They are on their way into it until assigned elsewhere, and join when they
+    /// come up and `settle`. Once only.
+    pub fn init(
+        &self,
+        present: CpuSet,
+        pool0: &PoolConfig<'_>,
+        now: Instant,
+    ) -> Result<(), PoolError> {
+        if !present.contains(CpuId::BOOT) {
+            return Err(PoolError::NoSuchCpu);
+        }
+        let id = self.create(pool0, now)?;
+        if id != PoolId::POOL0 {
+            return Err(PoolError::Pool0);
+        }
+        self.config.lock().present = present;
+        let mut p = self.pools[0].lock();
+        for cpu in present.iter() {
+            p.sched().alloc_pcpu(cpu)?;
+            p.incoming.insert(cpu);
+            self.cpus[cpu.index()].want.store(0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether a vCPU that falls asleep with nobody waiting may stay loaded (`Running::Doze`). Default yes.
+    pub fn set_doze(&self, on: bool) {
+        self.doze.store(on, Ordering::Relaxed);
+    }
+
+    /// The calling CPU is up, idle, with nothing loaded. `None` if it is not one of ours or has said so before.
+    pub fn cpu_online(&self, cpu: CpuId, now: Instant) -> Option<IdleCpu> {
+        if !self.config.lock().present.contains(cpu) {
+            return None;
+        }
+        let c = self.cpus.get(cpu.index())?;
+        if c.online.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        c.idle_since.store(now.0, Ordering::Relaxed);
+        Some(IdleCpu::new(cpu))
+    }
+
+    /// Locks the pool a vCPU is in. `None`: no such vCPU (any more).
+    #[inline]
+    pub(crate) fn lock_vcpu(&self, v: VcpuId) -> Option<(Guard<'_, R>, u16)> {
+        let word = self.vcpus.get(v.index())?;
+        loop {
+            let home = Home(word.load(Ordering::Acquire));
+            if !home.is(v.generation) {
+                return None;
+            }
+            let guard = self.pools[home.pool()].lock();
+            if Home(word.load(Ordering::Acquire)) == home {
+                return Some((guard, home.row()));
+            }
+        }
+    }
+
+    /// Row of a vCPU whose pool is locked already.
+    #[inline]
+    pub(crate) fn row_of(&self, v: VcpuId) -> Option<u16> {
+        let home = Home(self.vcpus.get(v.index())?.load(Ordering::Acquire));
+        home.is(v.generation).then(|| home.row())
+    }
+
+    /// Locks the pool a domain is in.
+    pub(crate) fn lock_domain(&self, d: DomainId) -> Result<(Guard<'_, R>, u16, u8), PoolError> {
+        let word = self.doms.get(d.index()).ok_or(PoolError::NoSuchDomain)?;
+        loop {
+            let home = Home(word.load(Ordering::Acquire));
+            if home == Home::NOWHERE {
+                return Err(PoolError::NoSuchDomain);
+            }
+            if !home.is(d.generation) {
+                return Err(PoolError::Stale);
+            }
+            let guard = self.pools[home.pool()].lock();
+            if Home(word.load(Ordering::Acquire)) == home {
+                return Ok((guard, home.row(), home.pool() as u8));
+            }
+        }
+    }
+
+    /// Locks the pool of that id.
+    pub(crate) fn lock_pool(&self, id: PoolId) -> Result<Guard<'_, R>, PoolError> {
+        let p = self
+            .pools
+            .get(id.index())
+            .ok_or(PoolError::NoSuchPool)?
+            .lock();
+        if p.generation != id.generation {
+            return Err(PoolError::Stale);
+        }
+        if p.sched.is_none() {
+            return Err(PoolError::NoSuchPool);
+        }
+        Ok(p)
+    }
+
+    pub(crate) fn set_vcpu_home(&self, v: VcpuId, h: Home) {
+        self.vcpus[v.index()].store(h.0, Ordering::Release);
+    }
+
+    pub(crate) fn set_domain_home(&self, d: DomainId, h: Home) {
+        self.doms[d.index()].store(h.0, Ordering::Release);
+    }
+
+    pub(crate) fn vcpu_home(&self, v: VcpuId) -> Option<Home> {
+        self.vcpus
+            .get(v.index())
+            .map(|w| Home(w.load(Ordering::Acquire)))
+    }
+
+    pub(crate) fn domain_home(&self, d: DomainId) -> Option<Home> {
+        self.doms
+            .get(d.index())
+            .map(|w| Home(w.load(Ordering::Acquire)))
+    }
+
+    /// An interrupt (or another reason) for `v` has been made pending: it shall run. Nothing happens to a vCPU that is
+    /// off; on one that is paused it is remembered.
+    pub fn wake(&self, v: VcpuId, why: WakeReason, now: Instant) -> Woken {
+        let Some((mut guard, row)) = self.lock_vcpu(v) else {
+            return Woken::Kick(Kick::NONE);
+        };
+        let p = &mut *guard;
+        let now = p.tick(now);
+        let r = p.rows.at(row);
+        let (ent, place) = (r.ent, r.place);
+        match r.want {
+            Want::Down => Woken::Kick(Kick::NONE),
+            Want::Ready => {
+                let eligible = r.eligible();
+                if let Place::Running(c) = place {
+                    r.sticky = true;
+                    if eligible {
+                        let _ = p.sched().notify(ent, why, now);
+                    }
+                    return Woken::Running(c);
+                }
+                Woken::Kick(if eligible {
+                    p.sched().notify(ent, why, now)
+                } else {
+                    Kick::NONE
+                })
+            }
+            Want::Sleep => {
+                r.want = Want::Ready;
+                let eligible = r.eligible();
+                let kick = if eligible {
+                    p.sched().wake(ent, why, now)
+                } else {
+                    Kick::NONE
+                };
+                p.book(row, now);
+                Woken::Kick(kick)
+            }
+        }
+    }
+
+    /// The CPU that runs `v` asks whether it may sleep. `pending` says whether it has an interrupt to take; it is only
+    /// asked if a wake hit it since it was loaded or asked last. It must not call this crate.
+    pub fn block(&self, v: VcpuId, now: Instant, pending: impl FnOnce() -> bool) -> Block {
+        let Some((mut guard, row)) = self.lock_vcpu(v) else {
+            return Block::Slept;
+        };
+        let p = &mut *guard;
+        let now = p.tick(now);
+        let r = p.rows.at(row);
+        if core::mem::take(&mut r.sticky) && pending() {
+            return Block::Pending;
+        }
+        leave(p, row, Want::Sleep, now);
+        Block::Slept
+    }
+
+    /// The CPU that runs `v` turns it off (PSCI CPU_OFF); reschedule next.
+    pub fn offline(&self, v: VcpuId, now: Instant) {
+        if let Some((mut guard, row)) = self.lock_vcpu(v) {
+            let now = guard.tick(now);
+            leave(&mut guard, row, Want::Down, now);
+        }
+    }
+
+    /// Turns a vCPU on that is off and whose registers have been written (PSCI CPU_ON).
+    pub fn online(&self, v: VcpuId, now: Instant) -> Result<Kick, PoolError> {
+        let (mut guard, row) = self.lock_vcpu(v).ok_or(PoolError::NoSuchVcpu)?;
+        let p = &mut *guard;
+        let now = p.tick(now);
+        let r = p.rows.at(row);
+        match r.power() {
+            Power::On => return Err(PoolError::AlreadyOn),
+            Power::Leaving => return Err(PoolError::StillLoaded),
+            Power::Off => {}
+        }
+        r.want = Want::Ready;
+        let (ent, eligible) = (r.ent, r.eligible());
+        let kick = if eligible {
+            p.sched().wake(ent, WakeReason::Kick, now)
+        } else {
+            Kick::NONE
+        };
+        p.book(row, now);
+        Ok(kick)
+    }
+
+    /// On, off, or on its way there. `None`: no such vCPU.
+    pub fn power(&self, v: VcpuId) -> Option<Power> {
+        let (mut p, row) = self.lock_vcpu(v)?;
+        Some(p.rows.at(row).power())
+    }
+
+    /// The CPU that runs `v` at this moment.
+    pub fn runs_on(&self, v: VcpuId) -> Option<CpuId> {
+        let (mut p, row) = self.lock_vcpu(v)?;
+        match p.rows.at(row).place {
+            Place::Running(c) => Some(c),
+            _ => None,
+        }
+    }
+
+    /// The running vCPU lets others go first; reschedule next.
+    pub fn yield_now(&self, v: VcpuId, now: Instant) {
+        if let Some((mut guard, row)) = self.lock_vcpu(v) {
+            let p = &mut *guard;
+            let now = p.tick(now);
+            let ent = p.rows.at(row).ent;
+            p.sched().yield_now(ent, now);
+        }
+    }
+
+    /// The reason of a boost is gone.
+    pub fn deboost(&self, v: VcpuId, why: DeboostCause, now: Instant) -> Kick {
+        let Some((mut guard, row)) = self.lock_vcpu(v) else {
+            return Kick::NONE;
+        };
+        let p = &mut *guard;
+        let now = p.tick(now);
+        let ent = p.rows.at(row).ent;
+        p.sched().deboost(ent, why, now)
+    }
+
+    /// What WFI does in the pool `cpu` is in.
+    #[inline]
+    pub fn wfi_mode(&self, cpu: CpuId) -> Wfi {
+        let member = self
+            .cpus
+            .get(cpu.index())
+            .map_or(FREE, |c| c.member.load(Ordering::Relaxed));
+        match self
+            .wfi
+            .get(usize::from(member))
+            .map(|w| w.load(Ordering::Relaxed))
+        {
+            Some(1) => Wfi::Native,
+            _ => Wfi::Trapped,
+        }
+    }
+}
+
+/// The running vCPU stops wanting to run.
+fn leave(p: &mut Pool, row: u16, want: Want, now: Instant) {
+    let r = p.rows.at(row);
+    r.want = want;
+    if let Place::Running(c) = r.place {
+        r.place = Place::Loaded(c);
+    }
+    let (ent, stopped) = (r.ent, r.stopped);
+    if !stopped {
+        p.sched().sleep(ent, now);
+    }
+    p.book(row, now);
+}
+
+/// The id of the scheduler called `name`.
+pub fn sched_by_name(name: &str) -> Option<tarn_abi::SchedId> {
+    registry::by_name(name)
+}

@@ -1,0 +1,330 @@
+//! Threads as CPUs: the switch protocol under wakes, pauses, moves of domains and CPUs from other threads.
+//!
+//! A claim table stands for the registers: to load a vCPU that another CPU still holds is the one thing that must never
+//! happen. Interrupts are counted on both sides, so a lost wake-up leaves a difference at the end.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, Instant as Wall};
+use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, VcpuId};
+use tarn_pools::*;
+
+struct Relax;
+impl spin::RelaxStrategy for Relax {
+    fn relax() {
+        std::thread::yield_now();
+    }
+}
+type Set = PoolSet<Relax>;
+
+const CPUS: usize = 4;
+const DOMS: usize = 6;
+const PER: usize = 3;
+const VCPUS: usize = DOMS * PER;
+const NOBODY: u16 = u16::MAX;
+
+struct World {
+    set: Set,
+    start: Wall,
+    kicked: [AtomicBool; CPUS],
+    holder: [AtomicU16; VCPUS],
+    posted: [AtomicU64; VCPUS],
+    taken: [AtomicU64; VCPUS],
+    stop: AtomicBool,
+    switches: AtomicU64,
+}
+
+impl World {
+    fn now(&self) -> Instant {
+        Instant(self.start.elapsed().as_nanos() as u64)
+    }
+    fn send(&self, k: Kick) {
+        k.0.iter()
+            .for_each(|c| self.kicked[c.index()].store(true, Ordering::SeqCst));
+    }
+    fn pending(&self, v: VcpuId) -> bool {
+        self.posted[v.index()].load(Ordering::SeqCst)
+            != self.taken[v.index()].load(Ordering::SeqCst)
+    }
+}
+
+struct Cpu<'a> {
+    w: &'a World,
+    cpu: CpuId,
+    timer: Option<Instant>,
+}
+
+impl Clock for Cpu<'_> {
+    fn now(&self) -> Instant {
+        self.w.now()
+    }
+    fn arm(&mut self, at: Option<Instant>) {
+        self.timer = at;
+    }
+}
+
+impl Machine for Cpu<'_> {
+    fn save(&mut self, v: VcpuId) {
+        let was = self.w.holder[v.index()].swap(NOBODY, Ordering::SeqCst);
+        assert_eq!(was, self.cpu.0, "saved what it did not hold");
+    }
+    fn load(&mut self, v: VcpuId) {
+        let was = self.w.holder[v.index()].swap(self.cpu.0, Ordering::SeqCst);
+        assert_eq!(
+            was, NOBODY,
+            "loaded a vCPU whose registers another CPU holds"
+        );
+        self.w.switches.fetch_add(1, Ordering::Relaxed);
+    }
+    fn kick(&mut self, k: Kick) {
+        self.w.send(k);
+    }
+}
+
+struct Rng(u64);
+impl Rng {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+fn cpu_thread(w: &World, cpu: CpuId) {
+    let mut rng = Rng(cpu.0.into());
+    let mut m = Cpu {
+        w,
+        cpu,
+        timer: None,
+    };
+    let mut idle = Some(w.set.cpu_online(cpu, w.now()).unwrap());
+    let mut loaded = None;
+    loop {
+        if let Some(i) = idle.take() {
+            let _ = w.set.settle(i, &mut m);
+        }
+        w.kicked[cpu.index()].store(false, Ordering::SeqCst);
+        let hint = GuestHint::default();
+        match w.set.reschedule(cpu, loaded, hint, &mut m) {
+            Running::Vcpu(v) => {
+                loaded = Some(v);
+                assert_eq!(w.holder[v.index()].load(Ordering::SeqCst), cpu.0);
+                loop {
+                    let posted = w.posted[v.index()].load(Ordering::SeqCst);
+                    w.taken[v.index()].store(posted, Ordering::SeqCst);
+                    if w.kicked[cpu.index()].load(Ordering::SeqCst)
+                        || m.timer.is_some_and(|t| w.now() >= t)
+                    {
+                        break;
+                    }
+                    match rng.below(8) {
+                        0 => {
+                            w.set.yield_now(v, w.now());
+                            break;
+                        }
+                        1..4 => {
+                            if w.set.block(v, w.now(), || w.pending(v)) == Block::Slept {
+                                break;
+                            }
+                        }
+                        _ => std::thread::yield_now(),
+                    }
+                }
+            }
+            Running::Idle(i) => {
+                loaded = None;
+                idle = Some(i);
+                sleep(w, cpu, &m);
+            }
+            Running::Doze(v) => {
+                assert_eq!(loaded, Some(v));
+                assert_eq!(w.holder[v.index()].load(Ordering::SeqCst), cpu.0);
+                sleep(w, cpu, &m);
+            }
+        }
+        if w.stop.load(Ordering::SeqCst) && loaded.is_none() {
+            return;
+        }
+    }
+}
+
+fn sleep(w: &World, cpu: CpuId, m: &Cpu<'_>) {
+    while !w.kicked[cpu.index()].load(Ordering::SeqCst)
+        && m.timer.is_none_or(|t| w.now() < t)
+        && !w.stop.load(Ordering::SeqCst)
+    {
+        std::thread::yield_now();
+    }
+}
+
+fn finish(w: &World, mut step: impl FnMut() -> Progress) {
+    let begun = Wall::now();
+    loop {
+        match step() {
+            Progress::Done(k) => return w.send(k),
+            Progress::Again(k) => w.send(k),
+            Progress::Refused(_) => return,
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "a reconfiguration hangs"
+        );
+        std::thread::yield_now();
+    }
+}
+
+fn storm(sched: &str, millis: u64, doze: bool) {
+    let w = World {
+        set: Set::new(),
+        start: Wall::now(),
+        kicked: Default::default(),
+        holder: std::array::from_fn(|_| AtomicU16::new(NOBODY)),
+        posted: Default::default(),
+        taken: Default::default(),
+        stop: AtomicBool::new(false),
+        switches: AtomicU64::new(0),
+    };
+    let kind = sched_by_name(sched).unwrap();
+    let config = |name| PoolConfig {
+        sched: kind,
+        ..PoolConfig::new(name)
+    };
+    w.set
+        .init(CpuSet::first(CPUS), &config("Pool-0"), w.now())
+        .unwrap();
+    w.set.set_doze(doze);
+    let other = w.set.create(&config("other"), w.now()).unwrap();
+    let pools = [PoolId::POOL0, other];
+    let domain = |i: usize| DomainId::new(1 + i as u16, 3);
+    for d in 0..DOMS {
+        let list: Vec<_> = (0..PER)
+            .map(|i| (VcpuId::new((d * PER + i) as u16, 0), VcpuParams::DEFAULT))
+            .collect();
+        w.set
+            .add_domain(
+                domain(d),
+                PoolId::POOL0,
+                &DomainParams::default(),
+                &list,
+                w.now(),
+            )
+            .unwrap();
+    }
+    std::thread::scope(|s| {
+        for c in 0..CPUS {
+            let w = &w;
+            s.spawn(move || cpu_thread(w, CpuId(c as u16)));
+        }
+        for v in 0..VCPUS {
+            let k = w.set.online(VcpuId::new(v as u16, 0), w.now()).unwrap();
+            w.send(k);
+        }
+        let wakers: Vec<_> = (0..2)
+            .map(|n| {
+                let w = &w;
+                s.spawn(move || {
+                    let mut rng = Rng(1000 + n);
+                    while w.start.elapsed() < Duration::from_millis(millis) {
+                        let v = VcpuId::new(rng.below(VCPUS as u64) as u16, 0);
+                        w.posted[v.index()].fetch_add(1, Ordering::SeqCst);
+                        match w.set.wake(v, WakeReason::Interrupt { line: 32 }, w.now()) {
+                            Woken::Running(_) => {}
+                            Woken::Kick(k) => w.send(k),
+                        }
+                        if rng.below(4) == 0 {
+                            std::thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut rng = Rng(77);
+        let mut moves = 0;
+        while w.start.elapsed() < Duration::from_millis(millis) {
+            let d = domain(rng.below(DOMS as u64) as usize);
+            match rng.below(4) {
+                0 => {
+                    w.send(w.set.pause(d, w.now()).unwrap());
+                    for _ in 0..rng.below(50) {
+                        std::thread::yield_now();
+                    }
+                    w.send(w.set.unpause(d, w.now()).unwrap());
+                }
+                1 => {
+                    let to = [None, Some(other), Some(PoolId::POOL0)][rng.below(3) as usize];
+                    let cpu = CpuId(1 + rng.below(CPUS as u64 - 1) as u16);
+                    finish(&w, || w.set.assign_cpu(cpu, to, w.now()));
+                }
+                2 => {
+                    let v = VcpuId::new(rng.below(VCPUS as u64) as u16, 0);
+                    let mask = CpuSet::from_words([1 + rng.below((1 << CPUS) - 1), 0]);
+                    let p = VcpuParams {
+                        affinity: mask,
+                        weight: 1 + rng.below(1000) as u32,
+                        ..VcpuParams::DEFAULT
+                    };
+                    if let Ok(k) = w.set.adjust_vcpu(v, &p, w.now()) {
+                        w.send(k);
+                    }
+                }
+                _ => {
+                    moves += 1;
+                    let to = pools[rng.below(2) as usize];
+                    finish(&w, || w.set.move_domain(d, to, w.now()));
+                }
+            }
+        }
+        wakers.into_iter().for_each(|t| t.join().unwrap());
+        let begun = Wall::now();
+        while (0..VCPUS).any(|v| w.pending(VcpuId::new(v as u16, 0))) {
+            if begun.elapsed() > Duration::from_secs(20) {
+                for v in 0..VCPUS {
+                    let id = VcpuId::new(v as u16, 0);
+                    eprintln!(
+                        "{v}: pending {} {:?}",
+                        w.pending(id),
+                        w.set.vcpu_info(id, w.now()).unwrap()
+                    );
+                }
+                eprintln!(
+                    "{:?} {:?}",
+                    w.set.pool_info(pools[0]),
+                    w.set.pool_info(other)
+                );
+                eprintln!("a wake-up was lost");
+                std::process::abort();
+            }
+            std::thread::yield_now();
+        }
+        for d in 0..DOMS {
+            w.send(w.set.kill(domain(d), w.now()).unwrap());
+        }
+        let begun = Wall::now();
+        while (0..DOMS).any(|d| !w.set.quiescent(domain(d))) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "a dead domain keeps running"
+            );
+            std::thread::yield_now();
+        }
+        w.stop.store(true, Ordering::SeqCst);
+        assert!(moves > 0);
+    });
+    let end = w.now();
+    for d in 0..DOMS {
+        let i = w.set.domain_info(domain(d), end).unwrap();
+        assert_eq!(i.times.missed, 0);
+        assert!(i.times.ns.iter().map(|s| s.0).sum::<u64>() <= end.0);
+        w.set.remove_domain(domain(d), end).unwrap();
+    }
+    assert!(w.switches.load(Ordering::Relaxed) > 100);
+}
+
+#[test]
+fn every_scheduler_survives_the_storm() {
+    for row in registry::ROWS {
+        storm(row.name, 1500, true);
+        storm(row.name, 500, false);
+    }
+}

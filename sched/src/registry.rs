@@ -1,0 +1,67 @@
+//! The schedulers there are: one row each. Adding one is a file and a row here.
+//!
+//! A row's position is its `SchedId` on the wire: add at the end. Neighbours: `pools` builds instances by id, the
+//! configuration and the shell name them by `name`.
+
+use crate::error::SchedError;
+use crate::params::SchedParams;
+use crate::rr::Rr;
+use crate::scheduler::Scheduler;
+use alloc::boxed::Box;
+use tarn_abi::SchedId;
+
+/// A kind of scheduler.
+pub struct Row {
+    /// As in `cpupool-sched` and on the prompt.
+    pub name: &'static str,
+    /// One phrase for people.
+    pub about: &'static str,
+    /// Makes an instance without CPUs and entities. `params` have been checked.
+    build: fn(&SchedParams) -> Box<dyn Scheduler>,
+}
+
+/// Every kind, by `SchedId`.
+pub static ROWS: &[Row] = &[Row {
+    name: "rr",
+    about: "round robin, one queue, fixed slice",
+    build: |p| Box::new(Rr::new(p)),
+}];
+
+/// What a pool gets when nothing is said.
+pub const DEFAULT: SchedId = SchedId(0);
+
+/// The id of the scheduler called `name`, if there is one.
+pub fn by_name(name: &str) -> Option<SchedId> {
+    ROWS.iter()
+        .position(|r| r.name == name)
+        .map(|i| SchedId(i as u8))
+}
+
+/// The row of `id`, if there is one.
+pub fn row(id: SchedId) -> Option<&'static Row> {
+    ROWS.get(usize::from(id.0))
+}
+
+/// Makes an instance of `id`.
+pub fn build(id: SchedId, params: &SchedParams) -> Result<Box<dyn Scheduler>, SchedError> {
+    params.check()?;
+    let row = row(id).ok_or(SchedError::UnknownScheduler)?;
+    Ok((row.build)(params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for (i, r) in ROWS.iter().enumerate() {
+            assert_eq!(by_name(r.name), Some(SchedId(i as u8)));
+        }
+        assert_eq!(by_name("credit9"), None);
+        assert_eq!(
+            build(SchedId(200), &SchedParams::DEFAULT).err(),
+            Some(SchedError::UnknownScheduler)
+        );
+    }
+}

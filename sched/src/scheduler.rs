@@ -1,0 +1,207 @@
+//! The trait: the operations the seeds name (alloc/free of pCPU and vCPU data exposed, so that CPUs and domains can
+//! change pools) and the values that cross it.
+//!
+//! Must never grow an operation that only one policy can implement; optional ones have a default. Neighbours:
+//! `registry.rs` builds instances, `pools/src/dispatch.rs` is the protocol around `pick_next` and `context_saved`.
+
+use crate::error::SchedError;
+use crate::params::{SchedParams, VcpuParams};
+use tarn_abi::{CpuId, CpuSet, Instant, Span};
+
+/// An entity of one scheduler instance: a vCPU or a virtual processor of a group. Dense, given by `alloc_vcpu`, reused
+/// after `free_vcpu`; means nothing outside that instance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ent(pub u32);
+
+impl Ent {
+    /// As an index into the instance's tables.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The owner's name for an entity, handed in at `alloc_vcpu` and handed back by `pick_next`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Tag(pub u32);
+
+/// CPUs, maybe the calling one, that should come by and reschedule. One too many is harmless, one lost is a bug.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use = "a lost kick leaves a vCPU waiting"]
+pub struct Kick(pub CpuSet);
+
+impl Kick {
+    /// Nobody.
+    pub const NONE: Kick = Kick(CpuSet::EMPTY);
+
+    /// One CPU.
+    pub const fn one(cpu: CpuId) -> Kick {
+        Kick(CpuSet::one(cpu))
+    }
+
+    /// Whether nobody needs to come.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Both.
+    pub fn and(self, other: Kick) -> Kick {
+        Kick(self.0.union(&other.0))
+    }
+}
+
+/// What a CPU shall do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Pick {
+    /// Who runs; `None` = idle.
+    pub next: Option<Tag>,
+    /// When this CPU must come by again at the latest; `None` = no timer needed (nobody waits).
+    pub until: Option<Instant>,
+    /// Others that must come by because of this decision.
+    pub kick: Kick,
+}
+
+/// What the hypervisor knows about the guest that is about to lose the CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GuestHint {
+    /// The guest has IRQs masked and is not known to spin.
+    pub irqs_masked: bool,
+    /// The guest's shared page says dont_desched.
+    pub dont_desched: bool,
+    /// The guest has registered the shared page.
+    pub enlightened: bool,
+    /// Whatever happens, the answer must be idle (the CPU leaves the pool).
+    pub must_idle: bool,
+}
+
+/// Why an entity becomes runnable (or, for `Interrupt`, why a runnable one deserves attention).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WakeReason {
+    /// A device interrupt or an IPI from another vCPU; `line` is a stable small number of its source.
+    Interrupt {
+        /// Stable number of the source within the vCPU (virtual INTID).
+        line: u16,
+    },
+    /// The guest's own timer.
+    Timer,
+    /// PSCI CPU_ON or another vCPU's event.
+    Kick,
+    /// Unpaused, or moved here.
+    Unpause,
+}
+
+/// Why an entity is boosted from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BoostCause {
+    /// An interrupt for it.
+    Interrupt,
+    /// It has interrupts masked.
+    IrqsMasked,
+    /// It set dont_desched.
+    GuestAsked,
+}
+
+/// Why a boost ends early.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeboostCause {
+    /// The interrupt handler returned.
+    HandlerReturned,
+    /// Interrupts are enabled again.
+    Unmasked,
+    /// The guest asked.
+    Asked,
+}
+
+/// Counters of one entity. Times in ns of CPU time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// CPU time consumed, up to the last accounting.
+    pub runtime: Span,
+    /// Boosts granted, by cause: interrupt to a sleeper (G1), to a running one (G2), dont_desched (G3), armed (G4),
+    /// masked (G5), refill (G6).
+    pub boosts: [u64; 6],
+    /// Boosts ended, by cause D1 to D6: spent, interval over, handler returned, unmasked, asked, block or yield.
+    pub deboosts: [u64; 6],
+    /// Of the ends by D1, those while somebody waited.
+    pub exhausted: u64,
+    /// Interrupts delivered without boost because their line is in a storm.
+    pub storm_held: u64,
+    /// Lines found to storm.
+    pub storm_lines: u64,
+}
+
+impl Stats {
+    /// Adds `o` to `self`.
+    pub fn add(&mut self, o: &Stats) {
+        self.runtime += o.runtime;
+        for i in 0..6 {
+            self.boosts[i] += o.boosts[i];
+            self.deboosts[i] += o.deboosts[i];
+        }
+        self.exhausted += o.exhausted;
+        self.storm_held += o.storm_held;
+        self.storm_lines += o.storm_lines;
+    }
+}
+
+/// A policy. One instance per pool or group, called under the pool's lock. For a group a "CPU" is a virtual processor.
+///
+/// `now` never decreases from call to call. An entity is *on* a CPU from the `pick_next` that chose it to its
+/// `context_saved`; meanwhile it may sleep and wake, but no other CPU is offered it.
+pub trait Scheduler: Send {
+    /// Gets the memory for `cpu`; changes nothing visible.
+    fn alloc_pcpu(&mut self, cpu: CpuId) -> Result<(), SchedError>;
+    /// `cpu`, idle, starts to be ours.
+    fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick;
+    /// `cpu`, idle with nothing loaded, stops being ours.
+    fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick;
+
+    /// Checks the parameters and gets the memory for an entity, which is not yet part of the competition.
+    fn alloc_vcpu(&mut self, tag: Tag, p: &VcpuParams) -> Result<Ent, SchedError>;
+    /// Gives the memory back. The entity has been removed (or was never inserted).
+    fn free_vcpu(&mut self, e: Ent);
+    /// The entity joins, not on any CPU.
+    fn insert(&mut self, e: Ent, runnable: bool, now: Instant) -> Kick;
+    /// The entity leaves; it is on no CPU.
+    fn remove(&mut self, e: Ent, now: Instant);
+    /// Changes the parameters of an entity, inserted or not.
+    fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError>;
+    /// Changes the parameters of the instance.
+    fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError>;
+
+    /// No longer runnable. If it is on a CPU, that CPU comes by next of its own accord or by a kick of the caller's.
+    fn sleep(&mut self, e: Ent, now: Instant);
+    /// Runnable from now on.
+    fn wake(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick;
+    /// An interrupt for an entity that is runnable already.
+    fn notify(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick {
+        let _ = (e, why, now);
+        Kick::NONE
+    }
+    /// The running entity lets others go first, once.
+    fn yield_now(&mut self, e: Ent, now: Instant);
+    /// Decides for `cpu`, accounting its current entity first. The answer is on `cpu` from now on.
+    fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick;
+    /// The registers of `e` are in memory: only now may another CPU pick it.
+    fn context_saved(&mut self, e: Ent, now: Instant) -> Kick;
+    /// A boost granted from outside (by the level above or below, for groups).
+    fn boost(&mut self, e: Ent, why: BoostCause, now: Instant) -> Kick {
+        let _ = (e, why, now);
+        Kick::NONE
+    }
+    /// The boost's reason is gone.
+    fn deboost(&mut self, e: Ent, why: DeboostCause, now: Instant) -> Kick {
+        let _ = (e, why, now);
+        Kick::NONE
+    }
+    /// Takes `cost` of hypervisor time off the entity's account.
+    fn charge(&mut self, e: Ent, cost: Span, now: Instant) {
+        let _ = (e, cost, now);
+    }
+    /// Counters of an entity; its running time is included up to its last accounting.
+    fn stats(&self, e: Ent) -> Stats;
+    /// Checks the instance against itself, in time proportional to its size; for tests.
+    fn check(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
