@@ -19,45 +19,11 @@ pub(crate) struct Cells {
     pub size: u32,
 }
 
-/// A node's name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Name<'a> {
-    /// Before the '@'.
-    pub base: &'a str,
-    /// Behind it.
-    pub unit: Option<&'a str>,
-}
-
-impl<'a> Name<'a> {
-    /// Bytes as written.
-    pub fn len(&self) -> usize {
-        self.base.len() + self.unit.map_or(0, |u| 1 + u.len())
-    }
-
-    /// As written, in pieces.
-    pub fn pieces(self) -> impl Iterator<Item = &'a str> + Clone {
-        [
-            self.base,
-            if self.unit.is_some() { "@" } else { "" },
-            self.unit.unwrap_or(""),
-        ]
-        .into_iter()
-    }
-
-    /// Whether a path component means this node: the whole name, or the name without unit address.
-    pub fn answers_to(&self, component: &str) -> bool {
-        match component.split_once('@') {
-            Some((base, unit)) => base == self.base && Some(unit) == self.unit,
-            None => component == self.base,
-        }
-    }
-}
-
 /// One step of the path from the root to a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Level<'a> {
-    /// The node's name.
-    pub name: Name<'a>,
+    /// The node's name as written; whether it is text has not been checked.
+    pub name: &'a [u8],
     /// Cells of its children.
     pub cells: Cells,
     /// `ranges`: `Some(&[])` maps one to one, `None` not at all.
@@ -72,10 +38,7 @@ impl<'a> Level<'a> {
     /// The root before its properties are read: the specification's defaults.
     pub fn root() -> Level<'a> {
         Level {
-            name: Name {
-                base: "",
-                unit: None,
-            },
+            name: b"",
             cells: Cells {
                 address: 2,
                 size: 1,
@@ -87,7 +50,7 @@ impl<'a> Level<'a> {
     }
 
     /// A child before its properties are read.
-    pub fn below(parent: &Level<'a>, name: Name<'a>) -> Level<'a> {
+    pub fn below(parent: &Level<'a>, name: &'a [u8]) -> Level<'a> {
         Level {
             name,
             ranges: None,

@@ -13,23 +13,42 @@ use crate::props::Key;
 use crate::region::Region;
 use crate::tree::Node;
 
-/// The kinds of boot modules, by the strings Xen accepts (the last three are Xen 4.4's).
+/// What a boot module is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ModuleKind {
+    /// Something to boot.
     Kernel,
+    /// Its initial ramdisk.
     Ramdisk,
+    /// A partial device tree for passed-through devices.
     DeviceTree,
+    /// A module that does not say.
     Untyped,
 }
 
-pub(crate) const MODULES: &[(&str, ModuleKind)] = &[
-    ("multiboot,kernel", ModuleKind::Kernel),
-    ("multiboot,ramdisk", ModuleKind::Ramdisk),
-    ("multiboot,device-tree", ModuleKind::DeviceTree),
-    ("xen,linux-zimage", ModuleKind::Kernel),
-    ("xen,linux-initrd", ModuleKind::Ramdisk),
-    ("multiboot,module", ModuleKind::Untyped),
-    ("xen,multiboot-module", ModuleKind::Untyped),
+/// What a node below /chosen can be.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A boot module.
+    Module(ModuleKind),
+    /// A pool or domain: config.rs reads it.
+    Config,
+}
+
+/// The strings Xen accepts; "xen,linux-..." and "xen,multiboot-module" are Xen 4.4's.
+pub(crate) const KINDS: &[(&str, Kind)] = &[
+    ("xen,domain", Kind::Config),
+    ("xen,cpupool", Kind::Config),
+    ("multiboot,kernel", Kind::Module(ModuleKind::Kernel)),
+    ("multiboot,ramdisk", Kind::Module(ModuleKind::Ramdisk)),
+    (
+        "multiboot,device-tree",
+        Kind::Module(ModuleKind::DeviceTree),
+    ),
+    ("xen,linux-zimage", Kind::Module(ModuleKind::Kernel)),
+    ("xen,linux-initrd", Kind::Module(ModuleKind::Ramdisk)),
+    ("multiboot,module", Kind::Module(ModuleKind::Untyped)),
+    ("xen,multiboot-module", Kind::Module(ModuleKind::Untyped)),
 ];
 
 /// What /chosen says.
@@ -37,6 +56,8 @@ pub(crate) const MODULES: &[(&str, ModuleKind)] = &[
 pub(crate) struct Chosen<'a> {
     pub stdout: Option<&'a str>,
     pub rng_seed: &'a [u8],
+    /// Whether some child describes a pool or a domain.
+    pub has_config: bool,
     bootargs: Option<&'a str>,
     xen_bootargs: Option<&'a str>,
     dom0_bootargs: bool,
@@ -80,8 +101,13 @@ impl<'a> Chosen<'a> {
             }
             return Ok(());
         }
-        let Some(kind) = props.compatible(MODULES) else {
-            return Ok(());
+        let kind = match props.compatible(KINDS) {
+            Some(Kind::Module(kind)) => kind,
+            Some(Kind::Config) => {
+                self.has_config = true;
+                return Ok(());
+            }
+            None => return Ok(()),
         };
         if node.depth() == 2
             && matches!(kind, ModuleKind::Kernel | ModuleKind::Untyped)

@@ -32,9 +32,9 @@ impl Cpus {
     }
 
     /// A child of /cpus.
-    pub fn node(&mut self, node: &Node<'_, '_>, notes: &mut Notes) -> Result<(), BoardError> {
-        if node.props.text(Key::DeviceType) != Some("cpu") {
-            return Ok(());
+    pub fn node(&mut self, node: &Node<'_, '_>, notes: &mut Notes) {
+        if !node.props.is_text(Key::DeviceType, "cpu") {
+            return;
         }
         if self.others.is_full() && self.boot.is_some() {
             // Nothing more can be kept: no work for it either.
@@ -46,7 +46,7 @@ impl Cpus {
                     },
                 ));
             }
-            return Ok(());
+            return;
         }
         let cells = node.parent().cells.address;
         let reg = node.props.get(Key::Reg);
@@ -65,22 +65,22 @@ impl Cpus {
                 ),
                 None => node.error("reg", Problem::Missing("the CPU's MPIDR affinity")),
             });
-            return Ok(());
+            return;
         };
         if mpidr & !MPIDR_AFFINITY != 0 {
             let want = "only affinity bits (39:32 and 23:0) of MPIDR";
             notes.add(node.error("reg", Problem::BadValue { is: mpidr, want }));
-            return Ok(());
+            return;
         }
         let is_boot = mpidr == self.boot_mpidr;
         // The CPU that runs this is there whatever the tree says.
         if node.here().disabled && !is_boot {
             notes.add(node.error("status", Problem::Ignored("this CPU is disabled")));
-            return Ok(());
+            return;
         }
         if (is_boot && self.boot.is_some()) || self.others.iter().any(|c| c.mpidr == mpidr) {
             notes.add(node.error("reg", Problem::Duplicate { value: mpidr }));
-            return Ok(());
+            return;
         }
         let start = match node.props.text(Key::EnableMethod) {
             // Which conduit, /psci says; it may come later.
@@ -124,7 +124,6 @@ impl Cpus {
                 },
             ));
         }
-        Ok(())
     }
 
     /// All of them, the boot CPU first.

@@ -4,18 +4,17 @@
 //! (the GIC's phandle, /psci, /aliases) is kept raw and settled in `finish`. Neighbours: cpus.rs, memory.rs, gic.rs,
 //! power.rs, uart.rs and chosen.rs hold the parts, irq.rs decodes interrupts.
 
-use crate::bus::Level;
 use crate::chosen::Chosen;
 use crate::cpus::Cpus;
 use crate::error::{BoardError, NodePath, Note, Problem};
-use crate::gic::Gic;
+use crate::gic::{self, Gic};
 use crate::memory::Memory;
 use crate::power::Power;
 use crate::props::Key;
 use crate::timer::Timer;
-use crate::tree::{Blob, Node, Visit};
+use crate::tree::{Blob, Node};
 use crate::uart::Uarts;
-use crate::{Board, List, MAX_NOTES};
+use crate::{Board, List, MAX_NOTES, PsciVersion, UartKind};
 
 /// What was left out, as far as there is room.
 #[derive(Default)]
@@ -33,6 +32,33 @@ impl Notes {
     }
 }
 
+/// What a node can be, by its `compatible`.
+#[derive(Clone, Copy)]
+enum Kind {
+    Gic(gic::Version),
+    Timer,
+    Uart(UartKind),
+    Psci(PsciVersion),
+}
+
+/// The probe table: whoever adds a device adds a row.
+const KINDS: &[(&str, Kind)] = &[
+    ("arm,gic-400", Kind::Gic(gic::Version::V2)),
+    ("arm,cortex-a15-gic", Kind::Gic(gic::Version::V2)),
+    ("arm,cortex-a7-gic", Kind::Gic(gic::Version::V2)),
+    ("arm,cortex-a9-gic", Kind::Gic(gic::Version::V2)),
+    ("arm,pl390", Kind::Gic(gic::Version::V2)),
+    ("qcom,msm-qgic2", Kind::Gic(gic::Version::V2)),
+    ("arm,gic-v3", Kind::Gic(gic::Version::V3)),
+    ("arm,armv8-timer", Kind::Timer),
+    ("arm,pl011", Kind::Uart(UartKind::Pl011)),
+    ("arm,sbsa-uart", Kind::Uart(UartKind::Sbsa)),
+    ("brcm,bcm2835-aux-uart", Kind::Uart(UartKind::Bcm2835Aux)),
+    ("arm,psci-1.0", Kind::Psci(PsciVersion::V1_0)),
+    ("arm,psci-0.2", Kind::Psci(PsciVersion::V0_2)),
+    ("arm,psci", Kind::Psci(PsciVersion::V0_1)),
+];
+
 struct Finder<'a> {
     model: &'a str,
     cpus: Cpus,
@@ -45,39 +71,28 @@ struct Finder<'a> {
     notes: Notes,
 }
 
-impl<'a> Visit<'a> for Finder<'a> {
-    fn wants(&mut self, _: &[Level<'a>]) -> bool {
-        true
-    }
-
+impl<'a> Finder<'a> {
     fn node(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError> {
         let notes = &mut self.notes;
-        let top = node.levels.get(1).map_or("", |l| l.name.base);
-        match (node.depth(), top) {
-            (0, _) => {
-                self.model = node.props.text(Key::Model).unwrap_or("");
-                Ok(())
-            }
-            (1, "cpus") => Ok(()),
-            (2, "cpus") => self.cpus.node(node, notes),
-            (_, "cpus") => Ok(()),
-            (1, "aliases") => {
-                self.uarts.aliases = Some(node.raw());
-                Ok(())
-            }
-            (_, "chosen") => self.chosen.node(node, &mut self.memory, notes),
-            (2, "reserved-memory") => self.memory.reserved_node(node, notes),
-            (1, _) if self.memory.bank_node(node, notes)? => Ok(()),
-            _ => {
-                if !node.here().disabled && node.props.has(Key::Compatible) {
-                    let _known = self.gic.node(node, notes)?
-                        || self.timer.node(node)
-                        || self.uarts.node(node, notes)
-                        || self.power.node(node)?;
-                }
-                Ok(())
-            }
+        let depth = node.depth();
+        match node.levels.get(1).map_or(&b""[..], |l| l.name) {
+            b"" => self.model = node.props.text(Key::Model).unwrap_or(""),
+            b"cpus" if depth == 2 => self.cpus.node(node, notes),
+            b"cpus" => {}
+            b"aliases" if depth == 1 => self.uarts.aliases = Some(node.raw()),
+            b"chosen" => self.chosen.node(node, &mut self.memory, notes)?,
+            b"reserved-memory" if depth == 2 => self.memory.reserved_node(node, notes)?,
+            _ if depth == 1 && self.memory.is_bank(node) => self.memory.bank_node(node, notes),
+            _ if node.here().disabled => {}
+            _ => match node.props.compatible(KINDS) {
+                Some(Kind::Gic(version)) => self.gic.node(node, version, notes)?,
+                Some(Kind::Timer) => self.timer.node(node),
+                Some(Kind::Uart(kind)) => self.uarts.node(node, kind, notes),
+                Some(Kind::Psci(version)) => self.power.node(node, version)?,
+                None => {}
+            },
         }
+        Ok(())
     }
 }
 
@@ -103,31 +118,35 @@ impl<'a> Board<'a> {
         for entry in blob.reservations() {
             finder.memory.reserve_entry(entry?)?;
         }
-        blob.walk(&mut finder)?;
-        finder.finish()
-    }
-}
-
-impl<'a> Finder<'a> {
-    fn finish(self) -> Result<Board<'a>, BoardError> {
-        let mut notes = self.notes;
-        let psci = self.power.psci;
-        let cpus = self.cpus.finish(psci.as_ref(), &mut notes)?;
-        let (ram, reserved) = self.memory.finish()?;
-        let (gic, lines) = self.gic.finish()?;
-        let timer = self.timer.finish(lines)?;
-        let uart = self.uarts.finish(self.chosen.stdout, lines, &mut notes)?;
+        blob.walk(&mut |node| finder.node(node))?;
+        let Finder {
+            model,
+            cpus,
+            memory,
+            gic,
+            timer,
+            power,
+            uarts,
+            chosen,
+            mut notes,
+        } = finder;
+        let (gic, lines) = gic.finish()?;
+        let timer = timer.finish(lines)?;
+        let uart = uarts.finish(chosen.stdout, lines, &mut notes);
+        let cpus = cpus.finish(power.psci.as_ref(), &mut notes)?;
+        let (ram, reserved) = memory.finish()?;
         Ok(Board {
-            model: self.model,
+            model,
             cpus,
             ram,
             reserved,
             gic,
             timer,
             uart,
-            psci,
-            bootargs: self.chosen.hypervisor_bootargs(),
-            rng_seed: self.chosen.rng_seed,
+            psci: power.psci,
+            bootargs: chosen.hypervisor_bootargs(),
+            rng_seed: chosen.rng_seed,
+            has_config: chosen.has_config,
             notes: notes.list,
             notes_lost: notes.lost,
         })

@@ -3,7 +3,6 @@
 //! The same triple serves an error that stops discovery and a note about something left out. No allocation: a path
 //! that does not fit keeps its end, which is the part that tells.
 
-use crate::bus::Name;
 use core::fmt;
 
 /// Most bytes of a path kept.
@@ -16,29 +15,32 @@ pub struct NodePath(heapless::String<PATH_MAX, u8>);
 
 impl NodePath {
     /// From the names of a node and its ancestors, outermost first, the root left out.
-    pub(crate) fn from_names<'n>(names: impl Iterator<Item = Name<'n>> + Clone) -> NodePath {
-        let total = names.clone().map(|n| n.len() + 1).sum();
-        let pieces = names.flat_map(|n| core::iter::once("/").chain(n.pieces()));
+    pub(crate) fn from_names<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) -> NodePath {
+        let total: usize = names.clone().map(|n| n.len() + 1).sum();
+        let pieces = names.flat_map(|n| [b"/", n].into_iter());
         NodePath::from_pieces(if total == 0 { 1 } else { total }, pieces)
     }
 
     /// From a path written in a tree.
     pub(crate) fn from_text(path: &str) -> NodePath {
-        NodePath::from_pieces(path.len(), core::iter::once(path))
+        NodePath::from_pieces(path.len(), core::iter::once(path.as_bytes()))
     }
 
-    fn from_pieces<'n>(total: usize, pieces: impl Iterator<Item = &'n str>) -> NodePath {
+    fn from_pieces<'n>(total: usize, pieces: impl Iterator<Item = &'n [u8]>) -> NodePath {
         let mut path = heapless::String::new();
         let mut skip = 0;
         if total > PATH_MAX {
             skip = total - (PATH_MAX - CUT.len());
             let _ = path.push_str(CUT);
         }
-        for piece in pieces {
-            // A character cut in half is dropped whole.
-            let from = (skip.min(piece.len())..=piece.len()).find(|i| piece.is_char_boundary(*i));
-            let _ = path.push_str(&piece[from.unwrap_or(piece.len())..]);
-            skip = skip.saturating_sub(piece.len());
+        for byte in pieces.flatten().skip(skip) {
+            // The specification allows nothing but printable ASCII.
+            let shown = if byte.is_ascii_graphic() {
+                char::from(*byte)
+            } else {
+                '?'
+            };
+            let _ = path.push(shown);
         }
         if path.is_empty() {
             let _ = path.push('/');

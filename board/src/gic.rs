@@ -12,21 +12,14 @@ use crate::region::Region;
 use crate::tree::Node;
 use crate::{GicDesc, List, MAX_REDISTRIBUTORS};
 
+/// Architecture versions with a driver of their own.
 #[derive(Clone, Copy)]
-enum Version {
+pub(crate) enum Version {
+    /// Memory-mapped CPU interface.
     V2,
+    /// CPU interface in system registers; v4 too.
     V3,
 }
-
-const TABLE: &[(&str, Version)] = &[
-    ("arm,gic-400", Version::V2),
-    ("arm,cortex-a15-gic", Version::V2),
-    ("arm,cortex-a7-gic", Version::V2),
-    ("arm,cortex-a9-gic", Version::V2),
-    ("arm,pl390", Version::V2),
-    ("qcom,msm-qgic2", Version::V2),
-    ("arm,gic-v3", Version::V3),
-];
 
 /// The GIC, once found.
 #[derive(Default)]
@@ -35,17 +28,19 @@ pub(crate) struct Gic {
 }
 
 impl Gic {
-    /// `true` if the node is a GIC.
-    pub fn node(&mut self, node: &Node<'_, '_>, notes: &mut Notes) -> Result<bool, BoardError> {
-        let Some(version) = node.props.compatible(TABLE) else {
-            return Ok(false);
-        };
+    /// A GIC's node.
+    pub fn node(
+        &mut self,
+        node: &Node<'_, '_>,
+        version: Version,
+        notes: &mut Notes,
+    ) -> Result<(), BoardError> {
         if self.found.is_some() {
             notes.add(node.error(
                 "compatible",
                 Problem::Ignored("a second GIC; the first one is used"),
             ));
-            return Ok(true);
+            return Ok(());
         }
         let cells = match node.props.u32(Key::InterruptCells) {
             Some(n @ 3..=4) => n as usize,
@@ -131,7 +126,7 @@ impl Gic {
             }
         };
         self.found = Some((desc, lines));
-        Ok(true)
+        Ok(())
     }
 
     /// The GIC and how its interrupts are written.

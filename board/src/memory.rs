@@ -52,21 +52,19 @@ impl Memory {
             .map_err(|_| error())
     }
 
-    /// A child of the root: `true` if it is a memory node.
-    pub fn bank_node(
-        &mut self,
-        node: &Node<'_, '_>,
-        notes: &mut Notes,
-    ) -> Result<bool, BoardError> {
-        if node.props.text(Key::DeviceType) != Some("memory") {
-            return Ok(false);
-        }
+    /// Whether a child of the root is a memory node.
+    pub fn is_bank(&self, node: &Node<'_, '_>) -> bool {
+        node.props.is_text(Key::DeviceType, "memory")
+    }
+
+    /// A memory node.
+    pub fn bank_node(&mut self, node: &Node<'_, '_>, notes: &mut Notes) {
         if node.here().disabled {
-            return Ok(true);
+            return;
         }
         let Some(value) = node.props.get(Key::Reg) else {
             notes.add(node.error("reg", Problem::Missing("the banks of RAM")));
-            return Ok(true);
+            return;
         };
         for entry in reg(value, node.parent().cells) {
             match Region::new(entry.0, entry.1) {
@@ -79,7 +77,7 @@ impl Memory {
                             },
                         ));
                     }
-                    return Ok(true);
+                    return;
                 }
                 Some(_) => {}
                 // Firmware is to fill it in and did not.
@@ -104,7 +102,6 @@ impl Memory {
                 },
             ));
         }
-        Ok(true)
     }
 
     /// A child of /reserved-memory.

@@ -7,12 +7,6 @@ use crate::props::Key;
 use crate::tree::Node;
 use crate::{Conduit, PsciDesc, PsciVersion};
 
-const TABLE: &[(&str, PsciVersion)] = &[
-    ("arm,psci-1.0", PsciVersion::V1_0),
-    ("arm,psci-0.2", PsciVersion::V0_2),
-    ("arm,psci", PsciVersion::V0_1),
-];
-
 /// The node, once found.
 #[derive(Default)]
 pub(crate) struct Power {
@@ -20,11 +14,8 @@ pub(crate) struct Power {
 }
 
 impl Power {
-    /// `true` if the node is PSCI's.
-    pub fn node(&mut self, node: &Node<'_, '_>) -> Result<bool, BoardError> {
-        let Some(version) = node.props.compatible(TABLE) else {
-            return Ok(false);
-        };
+    /// PSCI's node; the first one counts.
+    pub fn node(&mut self, node: &Node<'_, '_>, version: PsciVersion) -> Result<(), BoardError> {
         let conduit = match node.props.text(Key::Method) {
             Some("hvc") => Conduit::Hvc,
             Some("smc") => Conduit::Smc,
@@ -46,6 +37,6 @@ impl Power {
                 cpu_on,
             });
         }
-        Ok(true)
+        Ok(())
     }
 }

@@ -16,14 +16,22 @@ macro_rules! keys {
             )*
         }
 
+        const MAX_NAME: usize = {
+            let (names, mut max, mut i) = ([$($name,)*], 0, 0);
+            while i < COUNT {
+                if names[i].len() > max {
+                    max = names[i].len();
+                }
+                i += 1;
+            }
+            max
+        };
         const COUNT: usize = [$($name,)*].len();
 
         impl Key {
-            fn from_name(name: &str) -> Option<Key> {
-                match name {
-                    $($name => Some(Key::$key),)*
-                    _ => None,
-                }
+            fn from_name(name: &[u8]) -> Option<Key> {
+                const NAMES: [(&[u8], Key); COUNT] = [$(($name.as_bytes(), Key::$key),)*];
+                NAMES.iter().find(|(n, _)| *n == name).map(|(_, key)| *key)
             }
 
             /// As it is written in a tree.
@@ -95,15 +103,13 @@ impl<'a> Props<'a> {
         self.present = 0;
     }
 
-    /// Takes a property if it is known and the first of its name.
+    /// Takes a property if it is the first of its name.
     #[inline]
-    pub fn add(&mut self, name: &str, value: &'a [u8]) {
-        if let Some(key) = Key::from_name(name) {
-            let bit = 1 << key as usize;
-            if self.present & bit == 0 {
-                self.present |= bit;
-                self.values[key as usize] = value;
-            }
+    pub fn put(&mut self, key: Key, value: &'a [u8]) {
+        let bit = 1 << key as usize;
+        if self.present & bit == 0 {
+            self.present |= bit;
+            self.values[key as usize] = value;
         }
     }
 
@@ -139,23 +145,81 @@ impl<'a> Props<'a> {
         self.get(key).and_then(text)
     }
 
-    /// Whether a list of strings holds `want`.
-    pub fn lists(&self, key: Key, want: &str) -> bool {
-        self.get(key).is_some_and(|v| strings(v).any(|s| s == want))
+    /// Whether it is this string.
+    pub fn is_text(&self, key: Key, want: &str) -> bool {
+        self.get(key).and_then(|v| v.strip_suffix(&[0])) == Some(want.as_bytes())
     }
 
     /// The first of `table` that `compatible` lists, most specific string first.
     pub fn compatible<T: Copy>(&self, table: &[(&str, T)]) -> Option<T> {
-        let list = self.get(Key::Compatible)?;
-        strings(list).find_map(|s| table.iter().find(|(name, _)| *name == s).map(|(_, t)| *t))
+        let mut list = self.get(Key::Compatible)?;
+        // As bytes: what is in the table is text.
+        while let Some(end) = list.iter().position(|b| *b == 0) {
+            let (first, rest) = list.split_at(end);
+            if let Some((_, t)) = table.iter().find(|(name, _)| name.as_bytes() == first) {
+                return Some(*t);
+            }
+            list = &rest[1..];
+        }
+        None
     }
 
     /// `status` is there and neither "okay" nor "ok".
     pub fn is_disabled(&self) -> bool {
         match self.get(Key::Status) {
-            Some(value) => !matches!(text(value), Some("okay" | "ok")),
+            Some(value) => !matches!(value, b"okay\0" | b"ok\0"),
             None => false,
         }
+    }
+}
+
+/// Which `Key` a name in the strings block is. A writer of trees keeps each name once, so most questions are asked
+/// again with the same offset: the last answers are kept.
+pub(crate) struct Names<'a> {
+    strings: &'a [u8],
+    // Offset + 1 (0: nothing kept yet) and the answer.
+    kept: [(u32, Option<Key>); Names::KEPT],
+}
+
+impl<'a> Names<'a> {
+    const KEPT: usize = 64;
+
+    /// Over a strings block.
+    pub fn new(strings: &'a [u8]) -> Names<'a> {
+        Names {
+            strings,
+            kept: [(0, None); Names::KEPT],
+        }
+    }
+
+    /// The key of the name at `offset`, `Some(None)` if it is none of ours; `None` if there is no name.
+    #[inline]
+    pub fn key(&mut self, offset: u32) -> Option<Option<Key>> {
+        let (kept, key) = self.kept[Names::place(offset)];
+        // 2^32 - 1 is no offset within `MAX_DTB`.
+        if kept == offset.wrapping_add(1) && kept != 0 {
+            return Some(key);
+        }
+        self.look_up(offset)
+    }
+
+    #[cold]
+    fn look_up(&mut self, offset: u32) -> Option<Option<Key>> {
+        let rest = self.strings.get(offset as usize..)?;
+        // Longer than any of ours: only that it ends matters, and that is seen to when it is asked for as text.
+        let name = &rest[..rest.len().min(MAX_NAME + 1)];
+        let key = match name.iter().position(|b| *b == 0) {
+            Some(end) => Key::from_name(&name[..end]),
+            None if rest.len() > name.len() => None,
+            None => return None,
+        };
+        self.kept[Names::place(offset)] = (offset + 1, key);
+        Some(key)
+    }
+
+    /// Names are some 10 bytes apart.
+    const fn place(offset: u32) -> usize {
+        (offset ^ offset >> 6) as usize % Names::KEPT
     }
 }
 

@@ -24,11 +24,8 @@ struct Found<'a> {
 }
 
 impl<'a> Timer<'a> {
-    /// `true` if the node is the timer.
-    pub fn node(&mut self, node: &Node<'a, '_>) -> bool {
-        if node.props.compatible(&[("arm,armv8-timer", ())]).is_none() {
-            return false;
-        }
+    /// The timer's node; the first one counts.
+    pub fn node(&mut self, node: &Node<'a, '_>) {
         if self.found.is_none() {
             self.found = Some(Found {
                 path: node.path(),
@@ -37,7 +34,6 @@ impl<'a> Timer<'a> {
                 frequency: node.props.u32(Key::ClockFrequency).filter(|f| *f != 0),
             });
         }
-        true
     }
 
     /// With the GIC known.

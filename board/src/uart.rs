@@ -1,6 +1,6 @@
 //! The console: which UART /chosen/stdout-path means.
 //!
-//! Every UART of the probe table is a candidate while the tree is walked; the choice is made at the end, when
+//! Every UART of the probe table (discover.rs) is a candidate while the tree is walked; the choice is made at the end, when
 //! /aliases and /chosen are known. No choice, or one that cannot be used: the first PL011. A board without any is
 //! still a board.
 
@@ -10,18 +10,11 @@ use crate::error::{BoardError, NodePath, Problem};
 use crate::irq::{Lines, RawIrqs};
 use crate::props::{Key, text};
 use crate::region::Region;
-use crate::tree::{Node, RawNode};
+use crate::tree::{Node, RawProps};
 use crate::{List, UartDesc, UartKind};
 
 /// Most UARTs looked at.
 const MAX_UARTS: usize = 16;
-
-/// The probe table: a driver's name for each string it serves.
-const TABLE: &[(&str, UartKind)] = &[
-    ("arm,pl011", UartKind::Pl011),
-    ("arm,sbsa-uart", UartKind::Sbsa),
-    ("brcm,bcm2835-aux-uart", UartKind::Bcm2835Aux),
-];
 
 #[derive(Clone)]
 struct Candidate<'a> {
@@ -35,17 +28,14 @@ struct Candidate<'a> {
 #[derive(Default)]
 pub(crate) struct Uarts<'a> {
     /// The /aliases node.
-    pub aliases: Option<RawNode<'a>>,
+    pub aliases: Option<RawProps<'a>>,
     list: List<Candidate<'a>, MAX_UARTS>,
     lost: bool,
 }
 
 impl<'a> Uarts<'a> {
-    /// `true` if the node is a UART of the table.
-    pub fn node(&mut self, node: &Node<'a, '_>, notes: &mut Notes) -> bool {
-        let Some(kind) = node.props.compatible(TABLE) else {
-            return false;
-        };
+    /// The node of a UART that has a driver.
+    pub fn node(&mut self, node: &Node<'a, '_>, kind: UartKind, notes: &mut Notes) {
         if self.list.is_full() {
             if !core::mem::replace(&mut self.lost, true) {
                 notes.add(node.error(
@@ -55,7 +45,7 @@ impl<'a> Uarts<'a> {
                     },
                 ));
             }
-            return true;
+            return;
         }
         let entry = node
             .props
@@ -77,7 +67,6 @@ impl<'a> Uarts<'a> {
             }
             Err(problem) => notes.add(node.error("reg", problem)),
         }
-        true
     }
 
     /// The console, given /chosen/stdout-path and the GIC.
@@ -86,13 +75,13 @@ impl<'a> Uarts<'a> {
         stdout: Option<&'a str>,
         gic: Lines,
         notes: &mut Notes,
-    ) -> Result<Option<UartDesc>, BoardError> {
+    ) -> Option<UartDesc> {
         let mut baud = None;
         let mut chosen = None;
         if let Some(stdout) = stdout {
             let (target, options) = stdout.split_once(':').unwrap_or((stdout, ""));
             baud = leading_number(options);
-            chosen = self.resolve(target)?;
+            chosen = self.resolve(target);
             if chosen.is_none() {
                 let why =
                     "it leads to no UART that Tarn drives; the first PL011 is used if there is one";
@@ -106,7 +95,7 @@ impl<'a> Uarts<'a> {
         let by_choice = chosen.is_some();
         let Some(c) = chosen.or_else(|| self.list.iter().find(|c| c.kind != UartKind::Bcm2835Aux))
         else {
-            return Ok(None);
+            return None;
         };
         let irq = c.irqs.nth(0, gic).unwrap_or_else(|problem| {
             notes.add(BoardError {
@@ -116,31 +105,23 @@ impl<'a> Uarts<'a> {
             });
             None
         });
-        Ok(Some(UartDesc {
+        Some(UartDesc {
             kind: c.kind,
             regs: c.regs,
             irq,
             baud: baud.filter(|_| by_choice),
             path: c.path.clone(),
             chosen: by_choice,
-        }))
+        })
     }
 
-    /// The candidate that a path, or an alias with an optional path below it, leads to.
-    fn resolve(&self, target: &str) -> Result<Option<&Candidate<'a>>, BoardError> {
+    /// The candidate that a path, or an alias, leads to.
+    fn resolve(&self, target: &str) -> Option<&Candidate<'a>> {
         if target.starts_with('/') {
-            return Ok(self.by_path(target));
+            return self.by_path(target);
         }
-        let Some(aliases) = self.aliases else {
-            return Ok(None);
-        };
-        let mut path = None;
-        aliases.each(|name, value| {
-            if name == target && path.is_none() {
-                path = text(value);
-            }
-        })?;
-        Ok(path.and_then(|p| self.by_path(p)))
+        let (_, value) = self.aliases?.iter().find(|(name, _)| *name == target)?;
+        self.by_path(text(value)?)
     }
 
     fn by_path(&self, path: &str) -> Option<&Candidate<'a>> {
