@@ -5,7 +5,7 @@
 
 use crate::pool::Pool;
 use crate::row::{Place, Want};
-use crate::set::{Cpu, FREE, PoolSet};
+use crate::set::{Cpu, FREE, PoolSet, slot_of};
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{CpuId, Instant, VcpuId};
@@ -60,8 +60,9 @@ impl IdleCpu {
 
 impl Cpu {
     fn goes_idle(&self, now: Instant) {
-        if self.idle_since.load(Ordering::Relaxed) == u64::MAX {
-            self.idle_since.store(now.0, Ordering::Release);
+        if self.idle_since.load(Ordering::Relaxed) == 0 {
+            self.idle_since
+                .store(now.0.saturating_add(1), Ordering::Release);
         }
     }
 
@@ -89,12 +90,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
     ) -> Running {
         let me = &self.cpus[cpu.index()];
         let member = me.member.load(Ordering::Relaxed);
-        if member == FREE {
+        let slot = slot_of(member);
+        let Some(mut guard) = self.lock_slot(slot) else {
             m.arm(None);
             return Running::Idle(IdleCpu::new(cpu));
-        }
-        let pool = &self.pools[usize::from(member)];
-        let mut guard = pool.lock();
+        };
         let p: &mut Pool = &mut guard;
         let now = p.tick(m.now());
         let prev = loaded.and_then(|v| self.row_of(v));
@@ -114,7 +114,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 && r.want == Want::Sleep
                 && !r.stopped
                 && !must_idle
-                && self.doze.load(Ordering::Relaxed);
+                && !self.no_doze.load(Ordering::Relaxed);
             p.book(row, now);
         }
         let mut entered = None;
@@ -146,16 +146,17 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         if let (Some(v), Some(row)) = (loaded, prev) {
             m.save(v);
-            let mut guard = pool.lock();
-            let p: &mut Pool = &mut guard;
-            let now = p.tick(m.now());
-            let r = p.rows.at(row);
-            r.place = Place::Memory;
-            let ent = r.ent;
-            let kick = p.sched().context_saved(ent, now);
-            drop(guard);
-            if !kick.is_none() {
-                m.kick(kick);
+            if let Some(mut guard) = self.lock_slot(slot) {
+                let p: &mut Pool = &mut guard;
+                let now = p.tick(m.now());
+                let r = p.rows.at(row);
+                r.place = Place::Memory;
+                let ent = r.ent;
+                let kick = p.sched().context_saved(ent, now);
+                drop(guard);
+                if !kick.is_none() {
+                    m.kick(kick);
+                }
             }
         }
         match entered {
@@ -176,8 +177,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if want == member {
             return idle;
         }
-        if let Some(pool) = self.pools.get(usize::from(member)) {
-            let mut guard = pool.lock();
+        if let Some(mut guard) = self.lock_slot(slot_of(member)) {
             let now = guard.tick(m.now());
             let kick = guard.sched().free_pcpu(cpu, now);
             guard.cpus.remove(cpu);
@@ -186,8 +186,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             drop(guard);
             m.kick(kick);
         }
-        if let Some(pool) = self.pools.get(usize::from(want)) {
-            let mut guard = pool.lock();
+        if let Some(mut guard) = self.lock_slot(slot_of(want)) {
             let now = guard.tick(m.now());
             let kick = guard.sched().switch_sched(cpu, now);
             guard.incoming.remove(cpu);

@@ -6,7 +6,7 @@ use crate::error::PoolError;
 use crate::name::Name;
 use crate::pool::{DomainParams, Pool, Wfi};
 use crate::runstate::{DomainTimes, VcpuTimes};
-use crate::set::{FREE, PoolSet};
+use crate::set::{FREE, PoolSet, slot_of};
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{
@@ -97,9 +97,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
     fn used_pools(&self) -> impl Iterator<Item = PoolId> {
         (0..MAX_POOLS).filter_map(|slot| {
             let p = self.pools[slot].lock();
-            p.sched
-                .is_some()
-                .then(|| PoolId::new(slot as u16, p.generation))
+            p.is_some().then(|| self.id_of(slot))
         })
     }
 
@@ -143,7 +141,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let (mut guard, dom, slot) = self.lock_domain(d)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
-        let pool = PoolId::new(slot.into(), p.generation);
+        let pool = self.id_of(usize::from(slot));
         let mut stats = Stats::default();
         for i in 0..p.doms.at(dom).vcpus.len() {
             let row = p.doms.at(dom).vcpus[i];
@@ -168,16 +166,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let (mut guard, row) = self.lock_vcpu(v).ok_or(PoolError::NoSuchVcpu)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
-        let generation = p.generation;
         let r = p.rows.at(row);
         let (ent, dom) = (r.ent, r.dom);
         let (cpu, last, params, times) = (r.cpu(), r.last, r.params, r.times.at(now));
         let domain = p.doms.at(dom).id;
-        let slot = self.vcpu_home(v).map_or(0, |h| h.pool());
+        let pool = self.id_of(self.vcpu_home(v).map_or(0, |h| h.pool()));
         let stats = p.sched().stats(ent);
         Ok(VcpuInfo {
             domain,
-            pool: PoolId::new(slot as u16, generation),
+            pool,
             cpu,
             last,
             params,
@@ -204,10 +201,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             }
         };
         let member = c.member.load(Ordering::Acquire);
-        let pool = self
-            .pools
-            .get(usize::from(member))
-            .map(|p| PoolId::new(member, p.lock().generation));
+        let pool = (member != FREE).then(|| self.id_of(slot_of(member)));
         Some(CpuInfo {
             pool,
             online: c.online.load(Ordering::Acquire),

@@ -15,12 +15,6 @@ pub struct Name {
 }
 
 impl Name {
-    /// No name: what an unused pool slot has.
-    pub(crate) const EMPTY: Name = Name {
-        len: 0,
-        bytes: [0; MAX],
-    };
-
     /// Checks `text`.
     pub fn new(text: &str) -> Result<Name, PoolError> {
         let ok = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');

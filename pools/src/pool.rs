@@ -137,17 +137,16 @@ impl<T> Table<T> {
 }
 
 #[cold]
-fn vacant() -> ! {
+pub(crate) fn vacant() -> ! {
     panic!("pool row used after it was released")
 }
 
-/// A pool. A slot without a scheduler is unused.
+/// A pool.
 pub(crate) struct Pool {
-    pub(crate) sched: Option<Box<dyn Scheduler>>,
+    pub(crate) sched: Box<dyn Scheduler>,
     pub(crate) kind: SchedId,
     pub(crate) params: SchedParams,
     pub(crate) wfi: Wfi,
-    pub(crate) generation: u16,
     pub(crate) name: Name,
     /// The latest time anybody brought; operations of different CPUs may arrive in another order than they read it.
     pub(crate) clock: Instant,
@@ -165,30 +164,33 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) const UNUSED: Pool = Pool {
-        sched: None,
-        kind: SchedId(0),
-        params: SchedParams::DEFAULT,
-        wfi: Wfi::Trapped,
-        generation: 0,
-        name: Name::EMPTY,
-        clock: Instant(0),
-        cpus: CpuSet::EMPTY,
-        leaving: CpuSet::EMPTY,
-        incoming: CpuSet::EMPTY,
-        closing: false,
-        rows: Table::new(),
-        doms: Table::new(),
-        domains: 0,
-    };
+    pub(crate) fn new(
+        c: &PoolConfig<'_>,
+        name: Name,
+        sched: Box<dyn Scheduler>,
+        now: Instant,
+    ) -> Pool {
+        Pool {
+            sched,
+            kind: c.sched,
+            params: c.params,
+            wfi: c.wfi,
+            name,
+            clock: now,
+            cpus: CpuSet::EMPTY,
+            leaving: CpuSet::EMPTY,
+            incoming: CpuSet::EMPTY,
+            closing: false,
+            rows: Table::new(),
+            doms: Table::new(),
+            domains: 0,
+        }
+    }
 
-    /// The scheduler; only called where the pool is known to be in use.
+    /// The scheduler.
     #[inline]
     pub(crate) fn sched(&mut self) -> &mut dyn Scheduler {
-        match &mut self.sched {
-            Some(s) => &mut **s,
-            None => vacant(),
-        }
+        &mut *self.sched
     }
 
     /// Time for an operation that brought `now`: never earlier than the one before it.

@@ -7,7 +7,8 @@ use crate::domains::{Places, give_back, reserve};
 use crate::error::PoolError;
 use crate::name::Name;
 use crate::pool::{Move, Pool, PoolConfig, Wfi};
-use crate::set::{FREE, Guard, Home, PoolSet};
+use crate::set::{FREE, Guard, Home, PoolSet, slot_of};
+use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{CpuId, DomainId, Instant, MAX_POOLS, PoolId};
@@ -42,18 +43,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         for slot in 0..MAX_POOLS {
             let mut p = self.pools[slot].lock();
-            if p.sched.is_some() {
-                continue;
+            if p.is_none() {
+                *p = Some(Box::new(Pool::new(c, name, sched, now)));
+                self.wfi[slot].store(u8::from(c.wfi == Wfi::Native), Ordering::Relaxed);
+                return Ok(self.id_of(slot));
             }
-            p.sched = Some(sched);
-            p.kind = c.sched;
-            p.params = c.params;
-            p.wfi = c.wfi;
-            p.name = name;
-            p.closing = false;
-            p.tick(now);
-            self.wfi[slot].store(u8::from(c.wfi == Wfi::Native), Ordering::Relaxed);
-            return Ok(PoolId::new(slot as u16, p.generation));
         }
         Err(PoolError::TooManyPools)
     }
@@ -110,12 +104,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let cpus = p.cpus.union(&p.incoming);
         drop(p);
         if cpus.is_empty() {
-            let Ok(mut p) = self.lock_pool(pool) else {
-                return Progress::Done(Kick::NONE);
-            };
-            let old = core::mem::replace(&mut *p, Pool::UNUSED);
-            p.generation = old.generation.wrapping_add(1);
-            p.clock = old.clock;
+            let mut p = self.pools[pool.index()].lock();
+            let old = p.take();
+            self.generations[pool.index()].fetch_add(1, Ordering::Relaxed);
             drop(p);
             drop(config);
             drop(old);
@@ -124,8 +115,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         for cpu in cpus.iter() {
             let c = &self.cpus[cpu.index()];
             // A CPU still on its way in arrives first and leaves on a later call.
-            let here = c.member.load(Ordering::Acquire) == pool.slot;
-            if here && c.want.load(Ordering::Acquire) == pool.slot {
+            let here = c.member.load(Ordering::Acquire) == pool.slot + 1;
+            if here && c.want.load(Ordering::Acquire) == pool.slot + 1 {
                 c.want.store(FREE, Ordering::Release);
             }
         }
@@ -139,8 +130,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
             return PoolError::NoSuchCpu.into();
         }
         let c = &self.cpus[cpu.index()];
-        let target = to.map_or(FREE, |p| p.slot);
-        if cpu == CpuId::BOOT && target != 0 {
+        let target = to.map_or(FREE, |p| p.slot.saturating_add(1));
+        if cpu == CpuId::BOOT && target != 1 {
             return PoolError::BootCpu.into();
         }
         if let Some(id) = to {
@@ -166,31 +157,28 @@ impl<R: RelaxStrategy> PoolSet<R> {
             return PoolError::InFlight.into();
         }
         // The pool it comes from, in which it is or was going to be.
-        if let Some(from) = self.pools.get(usize::from(want)) {
-            let p = from.lock();
+        if let Some(p) = self.lock_slot(slot_of(want)) {
             let mut rest = p.future_cpus();
             rest.remove(cpu);
             if rest.is_empty() && p.domains != 0 {
                 return PoolError::LastCpu.into();
             }
         }
-        if let Some(pool) = self.pools.get(usize::from(target)) {
-            let mut p = pool.lock();
+        if let Some(mut p) = self.lock_slot(slot_of(target)) {
             p.tick(now);
             if let Err(e) = p.sched().alloc_pcpu(cpu) {
                 return Progress::Refused(e.into());
             }
             p.incoming.insert(cpu);
         }
-        if let Some(from) = self.pools.get(usize::from(want)) {
-            let mut p = from.lock();
+        if let Some(mut p) = self.lock_slot(slot_of(want)) {
             p.incoming.remove(cpu);
             if p.cpus.contains(cpu) {
                 p.leaving.insert(cpu);
             }
         }
         c.want.store(target, Ordering::Release);
-        if online {
+        if c.online.load(Ordering::Acquire) {
             Progress::Again(Kick::one(cpu))
         } else {
             Progress::Done(Kick::NONE)
@@ -207,11 +195,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
             return;
         }
         config.present.remove(cpu);
-        if let Some(p) = self
-            .pools
-            .get(usize::from(c.want.swap(FREE, Ordering::AcqRel)))
-        {
-            p.lock().incoming.remove(cpu);
+        if let Some(mut p) = self.lock_slot(slot_of(c.want.swap(FREE, Ordering::AcqRel))) {
+            p.incoming.remove(cpu);
         }
     }
 
@@ -307,7 +292,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         } = reserve(&mut target, params.into_iter(), n)?;
         target.domains += 1;
         drop(target);
-        let mut source = self.pools[usize::from(from)].lock();
+        let mut source = self
+            .lock_slot(usize::from(from))
+            .ok_or(PoolError::NoSuchPool)?;
         source.doms.at(dom).moving = Some(Move {
             to: to.slot as u8,
             dom: there,
@@ -332,7 +319,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let kick = source.restate(dom, now);
         drop(source);
         debug_assert_ne!(m.to, from);
-        let mut target = self.pools[usize::from(m.to)].lock();
+        let Some(mut target) = self.lock_slot(usize::from(m.to)) else {
+            return kick;
+        };
         target.domains -= 1;
         give_back(
             &mut target,
@@ -348,8 +337,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Carries the rows over. All registers of the domain are in memory and nothing can make it run meanwhile.
     fn finish_move(&self, d: DomainId, dom: u16, from: u8, to: u8, now: Instant) -> Kick {
         let (low, high) = (from.min(to), from.max(to));
-        let mut a = self.pools[usize::from(low)].lock();
-        let mut b = self.pools[usize::from(high)].lock();
+        let (Some(mut a), Some(mut b)) = (
+            self.lock_slot(usize::from(low)),
+            self.lock_slot(usize::from(high)),
+        ) else {
+            return Kick::NONE;
+        };
         let (source, target): (&mut Pool, &mut Pool) = if from == low {
             (&mut a, &mut b)
         } else {

@@ -5,8 +5,10 @@
 
 use crate::dispatch::IdleCpu;
 use crate::error::PoolError;
-use crate::pool::{Pool, PoolConfig, Wfi};
+use crate::pool::{Pool, PoolConfig, Wfi, vacant};
 use crate::row::{Place, Power, Want};
+use alloc::boxed::Box;
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use spin::RelaxStrategy;
 use spin::mutex::{TicketMutex, TicketMutexGuard};
@@ -15,8 +17,14 @@ use tarn_abi::{
 };
 use tarn_sched::{DeboostCause, Kick, WakeReason, registry};
 
-/// In `member` and `want`: no pool.
-pub(crate) const FREE: u16 = u16::MAX;
+/// In `member` and `want`: no pool. A pool is its slot + 1, so that a new set is all zeros and costs no image space.
+pub(crate) const FREE: u16 = 0;
+
+/// A word of `member` or `want` as a slot.
+#[inline]
+pub(crate) const fn slot_of(word: u16) -> usize {
+    (word as usize).wrapping_sub(1)
+}
 
 /// What is kept per CPU outside any lock.
 pub(crate) struct Cpu {
@@ -28,7 +36,7 @@ pub(crate) struct Cpu {
     pub(crate) online: AtomicBool,
     /// ns spent idle, up to `idle_since`.
     pub(crate) idle: AtomicU64,
-    /// Since when it is idle; `u64::MAX` = it is not.
+    /// Since when it is idle, plus 1; 0 = it is not.
     pub(crate) idle_since: AtomicU64,
 }
 
@@ -81,17 +89,41 @@ pub enum Block {
     Pending,
 }
 
-pub(crate) type Guard<'a, R> = TicketMutexGuard<'a, Pool, R>;
+/// A pool that exists, locked.
+pub(crate) struct Guard<'a, R>(TicketMutexGuard<'a, Option<Box<Pool>>, R>);
+
+impl<R> Deref for Guard<'_, R> {
+    type Target = Pool;
+    #[inline]
+    fn deref(&self) -> &Pool {
+        match &*self.0 {
+            Some(p) => p,
+            None => vacant(),
+        }
+    }
+}
+
+impl<R> DerefMut for Guard<'_, R> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Pool {
+        match &mut *self.0 {
+            Some(p) => p,
+            None => vacant(),
+        }
+    }
+}
 
 /// All pools. `R` is how a CPU waits for a lock.
 pub struct PoolSet<R: RelaxStrategy> {
     pub(crate) config: TicketMutex<Config, R>,
-    pub(crate) pools: [TicketMutex<Pool, R>; MAX_POOLS],
+    pub(crate) pools: [TicketMutex<Option<Box<Pool>>, R>; MAX_POOLS],
+    /// How often each slot has been given up.
+    pub(crate) generations: [AtomicU16; MAX_POOLS],
     pub(crate) wfi: [AtomicU8; MAX_POOLS],
     pub(crate) vcpus: [AtomicU64; MAX_VCPUS],
     pub(crate) doms: [AtomicU64; MAX_DOMAINS],
     pub(crate) cpus: [Cpu; MAX_CPUS],
-    pub(crate) doze: AtomicBool,
+    pub(crate) no_doze: AtomicBool,
 }
 
 impl<R: RelaxStrategy> Default for PoolSet<R> {
@@ -107,7 +139,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
             config: TicketMutex::new(Config {
                 present: CpuSet::EMPTY,
             }),
-            pools: [const { TicketMutex::new(Pool::UNUSED) }; MAX_POOLS],
+            pools: [const { TicketMutex::new(None) }; MAX_POOLS],
+            generations: [const { AtomicU16::new(0) }; MAX_POOLS],
             wfi: [const { AtomicU8::new(0) }; MAX_POOLS],
             vcpus: [const { AtomicU64::new(0) }; MAX_VCPUS],
             doms: [const { AtomicU64::new(0) }; MAX_DOMAINS],
@@ -117,10 +150,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     want: AtomicU16::new(FREE),
                     online: AtomicBool::new(false),
                     idle: AtomicU64::new(0),
-                    idle_since: AtomicU64::new(u64::MAX),
+                    idle_since: AtomicU64::new(0),
                 }
             }; MAX_CPUS],
-            doze: AtomicBool::new(true),
+            no_doze: AtomicBool::new(false),
         }
     }
 
@@ -140,18 +173,18 @@ impl<R: RelaxStrategy> PoolSet<R> {
             return Err(PoolError::Pool0);
         }
         self.config.lock().present = present;
-        let mut p = self.pools[0].lock();
+        let mut p = self.lock_pool(PoolId::POOL0)?;
         for cpu in present.iter() {
             p.sched().alloc_pcpu(cpu)?;
             p.incoming.insert(cpu);
-            self.cpus[cpu.index()].want.store(0, Ordering::Release);
+            self.cpus[cpu.index()].want.store(1, Ordering::Release);
         }
         Ok(())
     }
 
     /// Whether a vCPU that falls asleep with nobody waiting may stay loaded (`Running::Doze`). Default yes.
     pub fn set_doze(&self, on: bool) {
-        self.doze.store(on, Ordering::Relaxed);
+        self.no_doze.store(!on, Ordering::Relaxed);
     }
 
     /// The calling CPU is up, idle, with nothing loaded. `None` if it is not one of ours or has said so before.
@@ -163,7 +196,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if c.online.swap(true, Ordering::AcqRel) {
             return None;
         }
-        c.idle_since.store(now.0, Ordering::Relaxed);
+        c.idle_since
+            .store(now.0.saturating_add(1), Ordering::Relaxed);
         Some(IdleCpu::new(cpu))
     }
 
@@ -176,7 +210,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if !home.is(v.generation) {
                 return None;
             }
-            let guard = self.pools[home.pool()].lock();
+            let guard = Guard(self.pools[home.pool()].lock());
             if Home(word.load(Ordering::Acquire)) == home {
                 return Some((guard, home.row()));
             }
@@ -201,7 +235,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if !home.is(d.generation) {
                 return Err(PoolError::Stale);
             }
-            let guard = self.pools[home.pool()].lock();
+            let guard = Guard(self.pools[home.pool()].lock());
             if Home(word.load(Ordering::Acquire)) == home {
                 return Ok((guard, home.row(), home.pool() as u8));
             }
@@ -215,13 +249,25 @@ impl<R: RelaxStrategy> PoolSet<R> {
             .get(id.index())
             .ok_or(PoolError::NoSuchPool)?
             .lock();
-        if p.generation != id.generation {
+        if self.generations[id.index()].load(Ordering::Relaxed) != id.generation {
             return Err(PoolError::Stale);
         }
-        if p.sched.is_none() {
-            return Err(PoolError::NoSuchPool);
+        if p.is_none() {
+            Err(PoolError::NoSuchPool)
+        } else {
+            Ok(Guard(p))
         }
-        Ok(p)
+    }
+
+    /// Locks the pool a word of `member` or `want` names, or a slot known to be in use.
+    #[inline]
+    pub(crate) fn lock_slot(&self, slot: usize) -> Option<Guard<'_, R>> {
+        Some(Guard(self.pools.get(slot)?.lock()))
+    }
+
+    /// The id of the pool in that slot.
+    pub(crate) fn id_of(&self, slot: usize) -> PoolId {
+        PoolId::new(slot as u16, self.generations[slot].load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_vcpu_home(&self, v: VcpuId, h: Home) {
