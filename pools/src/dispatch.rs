@@ -68,12 +68,10 @@ impl Cpu {
 
     fn gets_busy(&self, now: Instant) {
         let since = self.idle_since.load(Ordering::Relaxed);
-        if since != u64::MAX {
-            let total = self
-                .idle
-                .load(Ordering::Relaxed)
-                .saturating_add(now.0.saturating_sub(since));
-            self.idle_since.store(u64::MAX, Ordering::Release);
+        if since != 0 {
+            let total = self.idle.load(Ordering::Relaxed);
+            let total = total.saturating_add(now.0.saturating_sub(since - 1));
+            self.idle_since.store(0, Ordering::Release);
             self.idle.store(total, Ordering::Release);
         }
     }

@@ -193,10 +193,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
             let since = c.idle_since.load(Ordering::Acquire);
             let total = c.idle.load(Ordering::Acquire);
             if c.idle_since.load(Ordering::Acquire) == since {
-                break if since == u64::MAX {
+                break if since == 0 {
                     total
                 } else {
-                    total.saturating_add(now.0.saturating_sub(since))
+                    total.saturating_add(now.0.saturating_sub(since - 1))
                 };
             }
         };
