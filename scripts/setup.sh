@@ -14,7 +14,7 @@ usage: scripts/setup.sh [--check] [--tools]
 Installs, when missing:
   a Rust compiler that can build for aarch64-unknown-none-softfloat
     (rustup's target where rustup may fetch; else Debian's rustc-web + sources)
-  qemu-system-aarch64 (version 9 or newer), dtc, curl-free helpers cpio and gzip
+  qemu-system-aarch64 (version 9 or newer), dtc, a C linker for programs of this machine
 
   --check   install nothing; say what is missing and exit 1 if anything is
   --tools   also the lint tools (rustfmt, clippy) for the bare-metal crates
@@ -129,8 +129,10 @@ need() { command -v "$1" >/dev/null 2>&1 || apt_install "$2"; }
 setup_rust
 setup_qemu
 need dtc device-tree-compiler
-need cpio cpio
-need gcc gcc
+need gzip gzip
+need cc gcc
+# gcc alone does not bring the start files that every program of this machine is linked with
+[ -e /usr/include/stdlib.h ] || apt_install libc6-dev
 if [ "$TOOLS" = 1 ] && ! has_target rustc; then
     [ -x /usr/bin/rustfmt ] || apt_install rustfmt-web
     [ -x /usr/bin/cargo-clippy ] || apt_install rust-web-clippy

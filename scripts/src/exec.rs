@@ -24,15 +24,36 @@ pub struct Answer {
 pub fn command(console: &mut Console, command: &str) -> Result<Answer, String> {
     console.send(&format!("@{command}\r"))?;
     let (verdict, text) = console.expect_any(&["\n@ok\n", "\n@error\n"])?;
-    // the first line is the echo of what was typed
-    let text = text
-        .split_once('\n')
-        .map_or("", |(_, answer)| answer)
-        .to_owned();
     console.expect(PROMPT)?;
     Ok(Answer {
-        text,
+        text: answer(&text, command),
         ok: verdict == 0,
+    })
+}
+
+/// What stands between the echo of `command` and the verdict, without the lines of other domains.
+fn answer(text: &str, command: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let echo = format!("@{command}");
+    let start = lines
+        .iter()
+        .rposition(|line| line.ends_with(&echo))
+        .map_or(0, |at| at + 1);
+    let own = lines[start..].iter().filter(|line| !is_prefixed(line));
+    own.map(|line| format!("{line}\n")).collect()
+}
+
+/// Whether a line is another domain's: `(NAME) text`.
+fn is_prefixed(line: &str) -> bool {
+    let name = line
+        .strip_prefix('(')
+        .and_then(|rest| rest.split_once(") "))
+        .map(|(name, _)| name);
+    name.is_some_and(|name| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.@,".contains(c))
     })
 }
 
@@ -71,6 +92,13 @@ pub fn split(script: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_what_follows_the_echo_without_other_domains() {
+        let text = "(demo) tick 1\ntarn> @list\nNAME\n(demo) tick 2\n(a b) stays\nDomain-0";
+        assert_eq!(answer(text, "list"), "NAME\n(a b) stays\nDomain-0\n");
+        assert_eq!(answer("@info", "info"), "");
+    }
 
     #[test]
     fn scripts_split_at_semicolons() {

@@ -217,9 +217,6 @@ fn script_mode(command: Command, commands: &[String], limit: Duration) -> Result
             let answer = exec::command(&mut console, line)?;
             println!("{}{line}", exec::PROMPT);
             print!("{}", answer.text);
-            if !answer.text.is_empty() && !answer.text.ends_with('\n') {
-                println!();
-            }
             let _ = std::io::stdout().flush();
             if !answer.ok {
                 failed.push(line.clone());
