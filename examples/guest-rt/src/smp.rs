@@ -18,20 +18,25 @@ pub fn entry_point() -> u64 {
     guest_rt_secondary_entry as *const () as u64
 }
 
-/// Starts CPU `index` in `work`. The error is PSCI's (negative).
+/// Says what CPU `index` will run when it arrives at [`entry_point`], and returns its affinity. For tests that call
+/// CPU_ON themselves, with the index in x0; everybody else uses [`start`].
 ///
 /// # Errors
-/// INVALID_PARAMETERS for an index that the machine does not have or for CPU 0, else what CPU_ON answered.
-pub fn start(index: usize, work: fn(usize)) -> Result<(), i64> {
-    let mpidr = machine()
-        .cpus()
-        .get(index)
-        .copied()
-        .filter(|_| index != 0)
-        .ok_or(psci::error::INVALID_PARAMETERS)?;
+/// INVALID_PARAMETERS for an index that the machine does not have or for CPU 0.
+pub fn prepare(index: usize, work: fn(usize)) -> Result<u64, i64> {
+    let mpidr = machine().cpus().get(index).copied().filter(|_| index != 0).ok_or(psci::error::INVALID_PARAMETERS)?;
     WORK[index].store(work as usize, Ordering::SeqCst);
     mmu::publish();
     cpu::barrier();
+    Ok(mpidr)
+}
+
+/// Starts CPU `index` in `work`. The error is PSCI's (negative).
+///
+/// # Errors
+/// As [`prepare`], else what CPU_ON answered.
+pub fn start(index: usize, work: fn(usize)) -> Result<(), i64> {
+    let mpidr = prepare(index, work)?;
     match psci::call(psci::id::CPU_ON, mpidr, entry_point(), index as u64) {
         0 => Ok(()),
         error => Err(error),
