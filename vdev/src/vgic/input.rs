@@ -1,0 +1,286 @@
+//! What comes into the controller: lines, edges, software-generated interrupts, physical interrupts.
+
+use super::{Kick, ListRegs, Version, Vgic};
+
+/// One interrupt of a domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Irq {
+    vcpu: u16,
+    intid: u16,
+}
+
+impl Irq {
+    /// SGI or PPI `intid` (0 to 31) of vCPU `v`.
+    pub const fn ppi(v: usize, intid: u16) -> Irq {
+        Irq {
+            vcpu: v as u16,
+            intid: intid & 31,
+        }
+    }
+
+    /// Shared interrupt `intid` (32 up).
+    pub const fn spi(intid: u16) -> Irq {
+        Irq { vcpu: 0, intid }
+    }
+
+    /// Its number.
+    pub const fn intid(self) -> u16 {
+        self.intid
+    }
+}
+
+/// Which of the three SGI registers was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SgiReg {
+    /// ICC_SGI1R_EL1: group 1.
+    Sgi1,
+    /// ICC_SGI0R_EL1: group 0.
+    Sgi0,
+    /// ICC_ASGI1R_EL1: with one Security state it reaches what is configured as group 0.
+    Asgi1,
+}
+
+impl Vgic {
+    /// Word, bit mask and vCPU index of `irq`; `None` if the domain does not have it.
+    #[inline]
+    fn place(&self, irq: Irq) -> Option<(usize, u32, usize)> {
+        let (w, m, v) = (
+            (irq.intid / 32) as usize,
+            1 << (irq.intid % 32),
+            irq.vcpu as usize,
+        );
+        (v < self.vcpus.len() && self.config.implemented(w) & m != 0).then_some((w, m, v))
+    }
+
+    /// The line of `irq` is at `level` now. A linked interrupt has no line here. Unknown interrupts are ignored.
+    #[inline]
+    pub fn set_level(&mut self, irq: Irq, level: bool) -> Kick {
+        let Some((w, m, v)) = self.place(irq) else {
+            return Kick::NONE;
+        };
+        let bank = self.bank(v, w);
+        if (bank.level & m != 0) == level {
+            return Kick::NONE;
+        }
+        bank.level ^= m;
+        if bank.edge & m != 0 {
+            if !level {
+                return Kick::NONE;
+            }
+            bank.latch |= m;
+        }
+        self.changed(v, w, m)
+    }
+
+    /// An edge on `irq`.
+    #[inline]
+    pub fn pulse(&mut self, irq: Irq) -> Kick {
+        let Some((w, m, v)) = self.place(irq) else {
+            return Kick::NONE;
+        };
+        let bank = self.bank(v, w);
+        if bank.latch & m != 0 {
+            return Kick::NONE;
+        }
+        bank.latch |= m;
+        self.changed(v, w, m)
+    }
+
+    /// The state of one interrupt has changed: whoever holds it must look, or it may have become deliverable.
+    #[inline]
+    pub(super) fn changed(&mut self, v: usize, w: usize, m: u32) -> Kick {
+        if self.bank(v, w).resident & m != 0 {
+            let holder = if w == 0 {
+                v
+            } else {
+                self.owner[(w - 1) * 32 + m.trailing_zeros() as usize] as usize
+            };
+            self.vcpus[holder].dirty = true;
+            return Kick {
+                wake: 0,
+                resync: 1 << holder,
+            };
+        }
+        self.refresh_one(v, w, m)
+    }
+
+    /// Recomputes whether one interrupt is ready.
+    #[inline]
+    pub(super) fn refresh_one(&mut self, v: usize, w: usize, m: u32) -> Kick {
+        let groups = self.groups();
+        let ready = self.bank(v, w).ready(groups) & m != 0;
+        let to = if w == 0 {
+            v
+        } else {
+            self.target[(w - 1) * 32 + m.trailing_zeros() as usize] as usize
+        };
+        let Some(vcpu) = self.vcpus.get_mut(to) else {
+            return Kick::NONE;
+        };
+        if !ready {
+            vcpu.clear_ready(w, m);
+            return Kick::NONE;
+        }
+        let new = vcpu.ready[w] & m == 0;
+        vcpu.set_ready(w, m);
+        Kick {
+            wake: (new as u64) << to,
+            resync: 0,
+        }
+    }
+
+    /// Recomputes every interrupt of `mask` in word `w`.
+    pub(super) fn refresh(&mut self, v: usize, w: usize, mask: u32) -> Kick {
+        let mut kick = Kick::NONE;
+        for n in super::bits(mask) {
+            kick = kick.and(self.refresh_one(v, w, 1 << n));
+        }
+        kick
+    }
+
+    /// A trapped write of `value` to an SGI register by vCPU `from`, whose list registers are `lrs` (IHI0069, "SGI
+    /// Generation registers"). Reserved encodings and CPUs that do not exist are ignored.
+    #[inline]
+    pub fn sgi_v3<L: ListRegs + ?Sized>(
+        &mut self,
+        from: usize,
+        reg: SgiReg,
+        value: u64,
+        lrs: &mut L,
+    ) -> Kick {
+        if self.config.version != Version::V3 {
+            return Kick::NONE;
+        }
+        let m = 1u32 << (value >> 24 & 15);
+        let all = u64::MAX >> (64 - self.vcpus.len());
+        let mut targets = if value >> 40 & 1 != 0 {
+            all & !(1 << from)
+        } else {
+            // Aff3, Aff2 and the range selector must be zero, Aff1 names sixteen vCPUs.
+            let cluster = value >> 16 & 0xff;
+            if value & 0x00ff_f0ff_0000_0000 != 0 || cluster > 3 {
+                return Kick::NONE;
+            }
+            (value & 0xffff) << (cluster * 16) & all
+        };
+        let group1 = reg == SgiReg::Sgi1;
+        let mut kick = Kick::NONE;
+        while targets != 0 {
+            let v = targets.trailing_zeros() as usize;
+            targets &= targets - 1;
+            let bank = &mut self.vcpus[v].bank;
+            if (bank.group & m != 0) == group1 && bank.latch & m == 0 {
+                bank.latch |= m;
+                kick = kick.and(self.changed(v, 0, m));
+            }
+        }
+        kick.and(self.settle(from, lrs)).without(from)
+    }
+
+    /// GICv2: SGI `m` (as a bit) from `from` to every vCPU of `targets`.
+    pub(super) fn sgi_v2(&mut self, from: usize, targets: u64, n: usize) -> Kick {
+        let mut kick = Kick::NONE;
+        for v in super::bits(targets as u32 & 0xff) {
+            if v < self.vcpus.len() && n < 16 {
+                self.vcpus[v].sgi_src[n] |= 1 << from;
+                self.vcpus[v].bank.latch |= 1 << n;
+                kick = kick.and(self.changed(v, 0, 1 << n));
+            }
+        }
+        kick
+    }
+
+    /// Links PPI `intid` of every vCPU to physical interrupt `pintid`: the guest's end of interrupt ends both.
+    pub fn link_ppi(&mut self, intid: u16, pintid: u16) {
+        if (16..32).contains(&intid) && pintid < 1020 {
+            self.ppi_link[intid as usize] = pintid;
+            for vcpu in &mut self.vcpus {
+                vcpu.bank.hw |= 1 << intid;
+            }
+        }
+    }
+
+    /// Links shared interrupt `intid` to physical interrupt `pintid`. Returns whether the domain has that interrupt.
+    pub fn link_spi(&mut self, intid: u16, pintid: u16) -> bool {
+        let Some((w, m, _)) = self.place(Irq::spi(intid)) else {
+            return false;
+        };
+        if w == 0 || pintid >= 1020 {
+            return false;
+        }
+        self.spi_link[intid as usize - 32] = pintid;
+        self.spis[w - 1].hw |= m;
+        true
+    }
+
+    /// Ends the link of shared interrupt `intid` (the device is taken away).
+    pub fn unlink_spi(&mut self, intid: u16) {
+        if let Some((w, m, _)) = self.place(Irq::spi(intid))
+            && w > 0
+        {
+            self.spis[w - 1].hw &= !m;
+        }
+    }
+
+    /// The physical interrupt linked to `irq` has fired and is active (priority dropped, not deactivated): make the
+    /// virtual one pending.
+    #[inline]
+    pub fn fire_hw(&mut self, irq: Irq) -> Kick {
+        self.pulse(irq)
+    }
+
+    /// The line of linked `irq` was found deasserted: withdraws it if the guest has not acknowledged it yet. The
+    /// physical interrupt is then queued for [`Vgic::take_release`].
+    pub fn lower_hw(&mut self, irq: Irq) -> Kick {
+        let Some((w, m, v)) = self.place(irq) else {
+            return Kick::NONE;
+        };
+        let bank = self.bank(v, w);
+        if bank.hw & m == 0 {
+            return Kick::NONE;
+        }
+        if bank.resident & m != 0 {
+            bank.clr_pend |= m;
+        } else if bank.latch & !bank.active & m != 0 {
+            bank.release |= m;
+            self.vcpus[v].release = true;
+        }
+        self.bank(v, w).latch &= !m;
+        self.changed(v, w, m)
+    }
+
+    /// Whether linked PPI `intid` of vCPU `v` is pending or active, so that its physical interrupt must be active
+    /// while `v` is loaded.
+    #[inline]
+    pub fn is_hw_inflight(&self, v: usize, intid: u16) -> bool {
+        self.vcpus[v].bank.in_flight_hw() & 1 << (intid & 31) != 0
+    }
+
+    /// Whether [`Vgic::take_release`] has something for vCPU `v`'s CPU.
+    #[inline]
+    pub fn has_release(&self, v: usize) -> bool {
+        self.vcpus[v].release
+    }
+
+    /// A physical interrupt that must be deactivated by software, because the guest ended its virtual one in a way
+    /// the hardware did not see. Private ones (below 32) on the CPU `v` is loaded on.
+    pub fn take_release(&mut self, v: usize) -> Option<u16> {
+        if !self.vcpus[v].release {
+            return None;
+        }
+        for w in 0..self.words {
+            let m = self.bank(v, w).release;
+            if m != 0 {
+                let n = m.trailing_zeros() as usize;
+                self.bank(v, w).release &= !(1 << n);
+                return Some(if w == 0 {
+                    self.ppi_link[n]
+                } else {
+                    self.spi_link[(w - 1) * 32 + n]
+                });
+            }
+        }
+        self.vcpus[v].release = false;
+        None
+    }
+}
