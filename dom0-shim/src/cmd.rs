@@ -331,11 +331,11 @@ fn help(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
     Table::print(
         s,
         [Column::Left("COMMAND"), Column::Left("WHAT IT DOES")],
-        |s, t| {
+        &mut |s, t| {
             for c in COMMANDS {
                 t.row(s, [&Usage(c), &c.help]);
             }
-            Ok::<(), Fail>(())
+            Ok(())
         },
     )?;
     Ok(())

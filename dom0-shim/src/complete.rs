@@ -39,18 +39,18 @@ fn each(
             cmd::COMMANDS.iter().for_each(|c| f(s, c.name.as_bytes()));
             Ok(())
         }
-        Kind::Domain => names::each_domain(s, |s, row| {
+        Kind::Domain => names::each_domain(s, &mut |s, row| {
             let name = names::domain_name(s, row.id);
             f(s, name.as_bytes());
             Ok(())
         }),
-        Kind::Config => names::each_config(s, |s, row| {
+        Kind::Config => names::each_config(s, &mut |s, row| {
             if row.alive.is_none() {
                 f(s, row.name.as_bytes());
             }
             Ok(())
         }),
-        Kind::Pool => names::each_pool(s, |s, row| {
+        Kind::Pool => names::each_pool(s, &mut |s, row| {
             let name = names::pool_name(s, row.id);
             f(s, name.as_bytes());
             Ok(())

@@ -162,7 +162,7 @@ impl Editor {
         self.len += 1;
         self.cursor += 1;
         // Once bytes were lost, one typed into the middle of the rest makes it no better: only deleting does.
-        if self.cursor == self.len && (self.len < WINDOW || self.is_script()) {
+        if self.cursor == self.len && (self.len - self.left < WINDOW || self.is_script()) {
             out.write_char(byte as char)
         } else {
             self.refresh(out)
@@ -251,7 +251,8 @@ impl Editor {
         if self.cursor == 0 {
             return Ok(());
         }
-        if self.cursor == self.len && (self.len < WINDOW || self.is_script()) {
+        let seen = self.left == 0 || self.cursor > self.left + 1;
+        if self.cursor == self.len && (seen && self.len - self.left < WINDOW || self.is_script()) {
             self.cursor -= 1;
             self.len -= 1;
             self.lost = false;
@@ -318,13 +319,11 @@ impl Editor {
 
     /// Draws prompt, the visible part of the line, and the cursor.
     fn refresh(&mut self, out: &mut dyn Write) -> fmt::Result {
-        if self.cursor < self.left {
-            self.left = self.cursor;
-        } else if self.cursor - self.left >= WINDOW {
-            self.left = self.cursor - WINDOW + 1;
-        }
         if self.len < WINDOW {
             self.left = 0;
+        } else if self.cursor <= self.left || self.cursor - self.left >= WINDOW {
+            // By half a window, so that typing on or back does not scroll with each letter.
+            self.left = self.cursor.saturating_sub(WINDOW / 2);
         }
         let end = self.len.min(self.left + WINDOW);
         let shown = core::str::from_utf8(&self.text[self.left..end]).unwrap_or("");

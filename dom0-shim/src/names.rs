@@ -11,6 +11,9 @@ use tarn_abi::call::vcpu::VcpuRow;
 use tarn_abi::call::{Counter, domain, pool, system, vcpu};
 use tarn_abi::{DomainId, Errno, MAX_VCPUS, PoolId, Text};
 
+/// What is done with each row of a list; an error ends the walk.
+type Visit<'f, R> = &'f mut dyn FnMut(&mut Session<'_>, &R) -> Result<(), Fail>;
+
 /// No list by index is longer.
 const LONGEST: u32 = 4096;
 
@@ -25,10 +28,7 @@ fn behind(slot: u16, from: u32) -> Result<u32, Errno> {
 }
 
 /// Every domain, ascending by slot.
-pub fn each_domain<E: From<Errno>>(
-    s: &mut Session<'_>,
-    mut f: impl FnMut(&mut Session<'_>, &DomainRow) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn each_domain(s: &mut Session<'_>, f: Visit<'_, DomainRow>) -> Result<(), Fail> {
     let mut from = 0;
     loop {
         let row = match s.ask(&domain::List { from }) {
@@ -41,10 +41,7 @@ pub fn each_domain<E: From<Errno>>(
 }
 
 /// Every pool, ascending by slot.
-pub fn each_pool<E: From<Errno>>(
-    s: &mut Session<'_>,
-    mut f: impl FnMut(&mut Session<'_>, &PoolRow) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn each_pool(s: &mut Session<'_>, f: Visit<'_, PoolRow>) -> Result<(), Fail> {
     let mut from = 0;
     loop {
         let row = match s.ask(&pool::List { from }) {
@@ -73,60 +70,49 @@ pub fn each_domain_of(
     }
 }
 
-/// Walks a list by index to its end.
-fn each_index<R, E: From<Errno>>(
-    s: &mut Session<'_>,
-    limit: u32,
-    mut ask: impl FnMut(&mut Session<'_>, u32) -> Result<R, Errno>,
-    mut f: impl FnMut(&mut Session<'_>, u32, &R) -> Result<(), E>,
-) -> Result<(), E> {
-    for index in 0..=limit {
-        match ask(s, index) {
+/// Every domain of the configuration.
+pub fn each_config(s: &mut Session<'_>, f: Visit<'_, ConfigRow>) -> Result<(), Fail> {
+    for index in 0..LONGEST {
+        match s.ask(&domain::Config { index }) {
             Err(Errno::End) => return Ok(()),
-            row => f(s, index, &row?)?,
+            row => f(s, &row?)?,
         }
     }
     Err(Errno::Garbled.into())
 }
 
-/// Every domain of the configuration.
-pub fn each_config<E: From<Errno>>(
-    s: &mut Session<'_>,
-    mut f: impl FnMut(&mut Session<'_>, &ConfigRow) -> Result<(), E>,
-) -> Result<(), E> {
-    each_index(
-        s,
-        LONGEST,
-        |s, index| s.ask(&domain::Config { index }),
-        |s, _, row| f(s, row),
-    )
-}
-
 /// Every vCPU of a domain, with its number in it.
-pub fn each_vcpu<E: From<Errno>>(
+pub fn each_vcpu(
     s: &mut Session<'_>,
     domain: DomainId,
-    f: impl FnMut(&mut Session<'_>, u32, &VcpuRow) -> Result<(), E>,
-) -> Result<(), E> {
-    each_index(
-        s,
-        MAX_VCPUS as u32,
-        |s, index| s.ask(&vcpu::Info { domain, index }),
-        f,
-    )
+    f: Visit<'_, (u32, VcpuRow)>,
+) -> Result<(), Fail> {
+    for index in 0..=MAX_VCPUS as u32 {
+        match s.ask(&vcpu::Info { domain, index }) {
+            Err(Errno::End) => return Ok(()),
+            row => f(s, &(index, row?))?,
+        }
+    }
+    Err(Errno::Garbled.into())
 }
 
 /// Every counter of a domain, or of the machine.
-pub fn each_counter<E: From<Errno>>(
+pub fn each_counter(
     s: &mut Session<'_>,
     of: Option<DomainId>,
-    mut f: impl FnMut(&mut Session<'_>, &Counter) -> Result<(), E>,
-) -> Result<(), E> {
-    let ask = |s: &mut Session<'_>, index| match of {
-        Some(id) => s.ask(&domain::Counters { id, index }),
-        None => s.ask(&system::Counters { index }),
-    };
-    each_index(s, LONGEST, ask, |s, _, row| f(s, row))
+    f: Visit<'_, Counter>,
+) -> Result<(), Fail> {
+    for index in 0..LONGEST {
+        let row = match of {
+            Some(id) => s.ask(&domain::Counters { id, index }),
+            None => s.ask(&system::Counters { index }),
+        };
+        match row {
+            Err(Errno::End) => return Ok(()),
+            row => f(s, &row?)?,
+        }
+    }
+    Err(Errno::Garbled.into())
 }
 
 /// The name of a domain, or what stands for one that has gone.
@@ -161,7 +147,7 @@ pub fn find_domain(s: &mut Session<'_>, word: &str) -> Result<DomainId, Fail> {
     }
     let mut nearest = Nearest::new(word);
     let (mut found, mut similar) = (None, None);
-    each_domain::<Fail>(s, |s, row| {
+    each_domain(s, &mut |s, row| {
         if number(word) == Some(row.id.slot) {
             found = Some(row.id);
         }
@@ -175,7 +161,7 @@ pub fn find_domain(s: &mut Session<'_>, word: &str) -> Result<DomainId, Fail> {
         return Ok(id);
     }
     let mut configured = false;
-    each_config::<Fail>(s, |_, row| {
+    each_config(s, &mut |_, row| {
         configured |= row.name == *word;
         Ok(())
     })?;
@@ -196,7 +182,7 @@ pub fn find_domain(s: &mut Session<'_>, word: &str) -> Result<DomainId, Fail> {
 pub fn find_pool(s: &mut Session<'_>, word: &str) -> Result<PoolId, Fail> {
     let mut nearest = Nearest::new(word);
     let (mut by_name, mut by_number, mut similar) = (None, None, None);
-    each_pool::<Fail>(s, |s, row| {
+    each_pool(s, &mut |s, row| {
         let name = pool_name(s, row.id);
         if name == *word {
             by_name = Some(row.id);

@@ -6,7 +6,7 @@
 use crate::Hyp;
 use core::fmt::{self, Write};
 use tarn_abi::call::{Request, console};
-use tarn_abi::{Bytes, Errno};
+use tarn_abi::{Bytes, Errno, Regs};
 
 /// Most bytes of output held back.
 const HELD: usize = 512;
@@ -68,18 +68,21 @@ impl<'h> Session<'h> {
     /// Makes a call, again and again while it answers `Again`. That is what it returns only if Ctrl-C was typed.
     pub fn ask<R: Request>(&mut self, request: &R) -> Result<R::Reply, Errno> {
         use tarn_abi::Reply;
-        let regs = request.encode();
+        R::Reply::from_regs(&self.repeat(request.encode()))
+    }
+
+    fn repeat(&mut self, regs: Regs) -> Regs {
         let mut left = REPEATS;
         loop {
-            match R::Reply::from_regs(&self.hyp.call(regs)) {
-                Err(Errno::Again) => {}
-                answer => return answer,
+            let answer = self.hyp.call(regs);
+            if answer.result() != Err(Errno::Again) {
+                return answer;
             }
             left -= 1;
             if left == 0 {
                 left = REPEATS;
                 if self.interrupted() {
-                    return Err(Errno::Again);
+                    return answer;
                 }
             }
         }

@@ -86,7 +86,7 @@ fn greeting(s: &mut Session<'_>) -> Result<(), Fail> {
         "{}: {} CPUs",
         version.text, machine.cpus_online
     ));
-    names::each_pool::<Fail>(s, |s, row| {
+    names::each_pool(s, &mut |s, row| {
         let name = names::pool_name(s, row.id);
         s.print(format_args!("; {name}: {} {}", row.cpus, row.sched));
         Ok(())

@@ -23,6 +23,7 @@ _start:
     adrp    x1, shim_vectors
     add     x1, x1, :lo12:shim_vectors
     msr     vbar_el1, x1
+    msr     tpidr_el1, xzr          // not in the middle of a report
     isb
 
     adrp    x1, __rela_start
@@ -74,20 +75,12 @@ shim_vectors:
     .set    shim_n, shim_n + 1
     .endr
 
-// In force while an exception is being reported.
-    .balign 2048
-shim_vectors_last:
-    .rept   16
-    .balign 128
-    b       shim_off
-    .endr
-
-    .balign 128
+// x0 = vector. A second exception while the first is being reported ends the vCPU without a word.
 shim_report:
-    adrp    x1, shim_vectors_last
-    add     x1, x1, :lo12:shim_vectors_last
-    msr     vbar_el1, x1
-    isb
+    mrs     x1, tpidr_el1
+    cbnz    x1, shim_off
+    mov     x1, #1
+    msr     tpidr_el1, x1
     adrp    x1, __stack_top
     add     x1, x1, :lo12:__stack_top
     mov     sp, x1

@@ -2,7 +2,7 @@
 //!
 //! A row that changed in between may be wider than measured; it then only moves what stands behind it.
 
-use crate::session::Session;
+use crate::session::{Fail, Session};
 use core::fmt::{self, Display, Write};
 
 /// A column: its head, and on which side its cells are flush.
@@ -28,7 +28,6 @@ pub struct Table<const N: usize> {
     columns: [Column; N],
     widths: [usize; N],
     printing: bool,
-    rows: usize,
 }
 
 /// Counts what is written to it.
@@ -51,50 +50,61 @@ pub fn width(cell: &dyn Display) -> usize {
 
 impl<const N: usize> Table<N> {
     /// Prints what `fill` gives as rows; answers how many there were. `fill` is called twice.
-    pub fn print<E>(
+    pub fn print(
         s: &mut Session<'_>,
         columns: [Column; N],
-        mut fill: impl FnMut(&mut Session<'_>, &mut Table<N>) -> Result<(), E>,
-    ) -> Result<usize, E> {
+        fill: &mut dyn FnMut(&mut Session<'_>, &mut Table<N>) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
         let widths = columns.map(|c| c.head().len());
         let mut table = Table {
             columns,
             widths,
             printing: false,
-            rows: 0,
         };
         fill(s, &mut table)?;
         table.printing = true;
         let heads = columns.map(Column::head);
-        table.line(s, core::array::from_fn(|i| &heads[i] as &dyn Display));
-        table.rows = 0;
-        fill(s, &mut table)?;
-        Ok(table.rows)
+        table.row(s, core::array::from_fn(|i| &heads[i] as &dyn Display));
+        fill(s, &mut table)
     }
 
     /// One row.
     pub fn row(&mut self, s: &mut Session<'_>, cells: [&dyn Display; N]) {
-        self.rows += 1;
         if self.printing {
-            self.line(s, cells);
+            line(s, &self.columns, &self.widths, &cells);
             return;
         }
         for (w, cell) in self.widths.iter_mut().zip(cells) {
             *w = (*w).max(width(cell));
         }
     }
+}
 
-    fn line(&self, s: &mut Session<'_>, cells: [&dyn Display; N]) {
-        for (i, cell) in cells.iter().enumerate() {
-            let pad = self.widths[i].saturating_sub(width(*cell));
-            let gap = if i == 0 { "" } else { "  " };
-            match self.columns[i] {
-                Column::Right(_) => s.print(format_args!("{gap}{:pad$}{cell}", "")),
+fn line(s: &mut Session<'_>, columns: &[Column], widths: &[usize], cells: &[&dyn Display]) {
+    let last = cells.len().saturating_sub(1);
+    for (i, ((column, cell), w)) in columns.iter().zip(cells).zip(widths).enumerate() {
+        let pad = w.saturating_sub(width(*cell));
+        if i > 0 {
+            spaces(s, 2);
+        }
+        match column {
+            Column::Right(_) => {
+                spaces(s, pad);
+                s.print(format_args!("{cell}"));
+            }
+            Column::Left(_) => {
+                s.print(format_args!("{cell}"));
                 // Nothing is flush with the end of the last column.
-                Column::Left(_) if i == N - 1 => s.print(format_args!("{gap}{cell}")),
-                Column::Left(_) => s.print(format_args!("{gap}{cell}{:pad$}", "")),
+                spaces(s, if i == last { 0 } else { pad });
             }
         }
-        s.print(format_args!("\n"));
+    }
+    s.print(format_args!("\n"));
+}
+
+/// So many of them.
+pub fn spaces(s: &mut Session<'_>, count: usize) {
+    for _ in 0..count {
+        s.put(b' ');
     }
 }

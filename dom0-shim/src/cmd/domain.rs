@@ -64,8 +64,8 @@ pub fn list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
         Column::Right("Time(s)"),
         Column::Left("Pool"),
     ];
-    Table::print(s, columns, |s, t| {
-        names::each_domain::<Fail>(s, |s, row| {
+    Table::print(s, columns, &mut |s, t| {
+        names::each_domain(s, &mut |s, row| {
             if wanted(row.id) {
                 let (name, pool) = (names::domain_name(s, row.id), names::pool_name(s, row.pool));
                 let (memory, time) = (Mib(row.memory_kib), Seconds(row.time, 1));
@@ -85,7 +85,7 @@ pub fn list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
             Ok(())
         })
     })?;
-    names::each_domain(s, |s, row| {
+    names::each_domain(s, &mut |s, row| {
         if row.state == DomainState::Crashed && wanted(row.id) {
             let name = names::domain_name(s, row.id);
             if let Ok(why) = s.ask(&domain::Crash { id: row.id }) {
@@ -126,18 +126,20 @@ impl Display for Cpu {
     }
 }
 
+/// What is done with each vCPU: name and id of its domain, its number there, and what there is to say of it.
+type Visit<'f> =
+    &'f mut dyn FnMut(&mut Session<'_>, &Text, DomainId, u32, &VcpuRow) -> Result<(), Fail>;
+
 /// Every vCPU of every domain, or of one. A domain that goes meanwhile is left out.
-fn each_vcpu(
-    s: &mut Session<'_>,
-    only: Option<DomainId>,
-    mut f: impl FnMut(&mut Session<'_>, &Text, DomainId, u32, &VcpuRow) -> Result<(), Fail>,
-) -> Result<(), Fail> {
-    names::each_domain::<Fail>(s, |s, row| {
+fn each_vcpu(s: &mut Session<'_>, only: Option<DomainId>, f: Visit<'_>) -> Result<(), Fail> {
+    names::each_domain(s, &mut |s, row| {
         if only.is_some_and(|id| id != row.id) {
             return Ok(());
         }
         let name = names::domain_name(s, row.id);
-        match names::each_vcpu(s, row.id, |s, index, vcpu| f(s, &name, row.id, index, vcpu)) {
+        match names::each_vcpu(s, row.id, &mut |s, (index, vcpu)| {
+            f(s, &name, row.id, *index, vcpu)
+        }) {
             Err(Fail::Refused(Errno::Stale | Errno::NoSuch)) => Ok(()),
             result => result,
         }
@@ -155,8 +157,8 @@ pub fn vcpu_list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
         Column::Right("Time(s)"),
         Column::Left("Affinity"),
     ];
-    Table::print(s, columns, |s, t| {
-        each_vcpu(s, only, |s, name, id, index, v| {
+    Table::print(s, columns, &mut |s, t| {
+        each_vcpu(s, only, &mut |s, name, id, index, v| {
             // Where it ran last says nothing about one that is off.
             let cpu = Cpu(v.cpu.filter(|_| v.state != RunState::Offline));
             t.row(
@@ -173,8 +175,7 @@ pub fn vcpu_list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
             );
             Ok(())
         })
-    })?;
-    Ok(())
+    })
 }
 
 pub fn runstate(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
@@ -189,8 +190,8 @@ pub fn runstate(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
         Column::Right("blocked"),
         Column::Right("offline"),
     ];
-    Table::print(s, columns, |s, t| {
-        each_vcpu(s, only, |s, name, id, index, _| {
+    Table::print(s, columns, &mut |s, t| {
+        each_vcpu(s, only, &mut |s, name, id, index, _| {
             let r = s.ask(&vcpu::Runstate { domain: id, index })?;
             let [a, b, c, d] =
                 [r.running, r.runnable, r.blocked, r.offline].map(|time| Seconds(time, 3));
@@ -200,8 +201,7 @@ pub fn runstate(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
             );
             Ok(())
         })
-    })?;
-    Ok(())
+    })
 }
 
 pub fn create(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
@@ -216,7 +216,7 @@ pub fn create(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
         }
         Err(Errno::NoSuch) => {
             let mut any = false;
-            names::each_config::<Fail>(s, |s, row| {
+            names::each_config(s, &mut |s, row| {
                 let before = if any {
                     ", "
                 } else {

@@ -43,13 +43,13 @@ pub fn list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
         Column::Left("sched"),
         Column::Left("domains"),
     ];
-    Table::print(s, columns, |s, t| {
-        names::each_pool::<Fail>(s, |s, row| {
+    Table::print(s, columns, &mut |s, t| {
+        names::each_pool(s, &mut |s, row| {
             if only.is_some_and(|id| id != row.id) {
                 return Ok(());
             }
             let mut numbers = Numbers(Default::default());
-            match names::each_domain_of(s, row.id, |d| numbers.insert(d)) {
+            match names::each_domain_of(s, row.id, &mut |d| numbers.insert(d)) {
                 // Destroyed since the list was read.
                 Err(Errno::Stale | Errno::NoSuch) => return Ok(()),
                 result => result?,
@@ -58,6 +58,5 @@ pub fn list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
             t.row(s, [&name, &row.cpus, &row.sched, &numbers]);
             Ok(())
         })
-    })?;
-    Ok(())
+    })
 }

@@ -2,7 +2,7 @@
 
 use crate::names;
 use crate::session::{Fail, Session};
-use crate::table::{Column, Table};
+use crate::table::{Column, Table, spaces, width};
 use crate::units::{Frequency, Memory, Seconds};
 use core::fmt::Display;
 use tarn_abi::Errno;
@@ -13,9 +13,7 @@ const LOG_PIECES: u32 = 1 << 16;
 
 fn line(s: &mut Session<'_>, key: &dyn Display, value: &dyn Display) {
     s.print(format_args!("{key}"));
-    for _ in crate::table::width(key)..20 {
-        s.put(b' ');
-    }
+    spaces(s, 20usize.saturating_sub(width(key)));
     s.print(format_args!(": {value}\n"));
 }
 
@@ -25,11 +23,11 @@ pub fn info(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
     let memory = s.ask(&system::MemoryInfo {})?;
     let model = s.ask(&system::Model {})?;
     let (mut pools, mut domains) = (0u32, 0u32);
-    names::each_pool::<Fail>(s, |_, _| {
+    names::each_pool(s, &mut |_, _| {
         pools += 1;
         Ok(())
     })?;
-    names::each_domain::<Fail>(s, |_, _| {
+    names::each_domain(s, &mut |_, _| {
         domains += 1;
         Ok(())
     })?;
@@ -63,7 +61,7 @@ pub fn info(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
         &"uptime",
         &format_args!("{} s", Seconds(machine.uptime, 3)),
     );
-    names::each_counter::<Fail>(s, None, |s, c| {
+    names::each_counter(s, None, &mut |s, c| {
         if c.value != 0 {
             line(s, &c.name, &c.value);
         }
@@ -79,8 +77,8 @@ pub fn counters(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
     Table::print(
         s,
         [Column::Left("COUNTER"), Column::Right("VALUE")],
-        |s, t| {
-            names::each_counter::<Fail>(s, of, |s, c| {
+        &mut |s, t| {
+            names::each_counter(s, of, &mut |s, c| {
                 t.row(s, [&c.name, &c.value]);
                 Ok(())
             })
