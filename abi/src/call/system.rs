@@ -55,15 +55,15 @@ replies! {
         uptime: Span,
     }
 
-    /// Answer to `Memory`; all in KiB.
+    /// Answer to `MemoryInfo`.
     Memory {
-        /// RAM of the machine that Tarn was given.
+        /// RAM of the machine that Tarn was given, KiB.
         total: u64,
-        /// Not in use: what new domains can have.
+        /// Not in use: what new domains can have, KiB.
         free: u64,
-        /// Kept by Tarn for itself: image, tables, heap, stacks.
+        /// Kept by Tarn for itself: image, tables, heap, stacks; KiB.
         tarn: u64,
-        /// Given to domains.
+        /// Given to domains, KiB.
         domains: u64,
     }
 }
