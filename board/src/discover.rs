@@ -8,13 +8,14 @@ use crate::chosen::Chosen;
 use crate::cpus::Cpus;
 use crate::error::{BoardError, NodePath, Note, Problem};
 use crate::gic::{self, Gic};
+use crate::irq::Lines;
 use crate::memory::Memory;
 use crate::power::Power;
 use crate::props::Key;
 use crate::timer::Timer;
 use crate::tree::{Blob, Node};
 use crate::uart::Uarts;
-use crate::{Board, List, MAX_NOTES, PsciVersion, UartKind};
+use crate::{Board, List, MAX_NOTES, PsciVersion, UartDesc, UartKind};
 
 /// What was left out, as far as there is room.
 #[derive(Default)]
@@ -72,6 +73,20 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
+    fn new(boot_mpidr: u64) -> Finder<'a> {
+        Finder {
+            model: "",
+            cpus: Cpus::new(boot_mpidr),
+            memory: Memory::default(),
+            gic: Gic::default(),
+            timer: Timer::default(),
+            power: Power::default(),
+            uarts: Uarts::default(),
+            chosen: Chosen::default(),
+            notes: Notes::default(),
+        }
+    }
+
     fn node(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError> {
         let notes = &mut self.notes;
         let depth = node.depth();
@@ -104,17 +119,7 @@ impl<'a> Board<'a> {
     /// no GIC that serves guests, no timer interrupt, a malformed blob. What can be left out is left out with a note.
     pub fn from_dtb(dtb: &'a [u8], boot_mpidr: u64) -> Result<Board<'a>, BoardError> {
         let blob = Blob::new(dtb)?;
-        let mut finder = Finder {
-            model: "",
-            cpus: Cpus::new(boot_mpidr),
-            memory: Memory::default(),
-            gic: Gic::default(),
-            timer: Timer::default(),
-            power: Power::default(),
-            uarts: Uarts::default(),
-            chosen: Chosen::default(),
-            notes: Notes::default(),
-        };
+        let mut finder = Finder::new(boot_mpidr);
         for entry in blob.reservations() {
             finder.memory.reserve_entry(entry?)?;
         }
@@ -151,6 +156,27 @@ impl<'a> Board<'a> {
             notes_lost: notes.lost,
         })
     }
+}
+
+/// Just the console's UART, from a tree that may be unusable otherwise: for saying so.
+pub fn find_uart(dtb: &[u8]) -> Option<UartDesc> {
+    let blob = Blob::new(dtb).ok()?;
+    let mut finder = Finder::new(0);
+    // What is wrong with a node does not matter here; a broken structure ends the walk with what was found before.
+    let _ = blob.walk(&mut |node| {
+        let _ = finder.node(node);
+        Ok(())
+    });
+    let lines = finder.gic.finish().map_or(
+        Lines {
+            phandle: 0,
+            cells: 3,
+        },
+        |(_, lines)| lines,
+    );
+    finder
+        .uarts
+        .finish(finder.chosen.stdout, lines, &mut finder.notes)
 }
 
 /// An error about a node that is not there or no longer at hand.

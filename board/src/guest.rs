@@ -4,7 +4,12 @@
 //! built for dom0less run unchanged; yet every address is found in the tree. Neighbour: the models behind these
 //! addresses live in vdev, the stage-2 tables in hv; both take the numbers from `layout`.
 
+use crate::List;
+use crate::config::MAX_DOMAIN_VCPUS;
 use crate::region::Region;
+use crate::writer::Writer;
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
 
 /// Where things are in a guest's physical address space.
 pub mod layout {
@@ -80,10 +85,303 @@ pub enum GuestError {
         /// The most.
         max: u32,
     },
-    /// There is no RAM bank.
-    NoMemory,
+    /// There is no RAM bank, or more than `MAX_BANKS`.
+    Memory,
+    /// The ramdisk does not lie in a RAM bank.
+    Initrd,
     /// `bootargs` holds a zero byte.
     Bootargs,
-    /// A string or list makes the tree larger than 2 MiB.
+    /// `bootargs` and `rng_seed` make the tree larger than `MAX_GUEST_DTB`.
     TooLarge,
+}
+
+impl fmt::Display for GuestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GuestError::Vcpus { is, max } => {
+                write!(f, "{is} vCPUs; this interrupt controller serves 1 to {max}")
+            }
+            GuestError::Memory => write!(f, "a guest has 1 to {MAX_BANKS} banks of RAM"),
+            GuestError::Initrd => f.write_str("the ramdisk lies outside the guest's RAM"),
+            GuestError::Bootargs => f.write_str("the command line holds a zero byte"),
+            GuestError::TooLarge => write!(
+                f,
+                "the guest's device tree would exceed {MAX_GUEST_DTB} bytes"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for GuestError {}
+
+/// Most RAM banks of a guest.
+pub const MAX_BANKS: usize = 4;
+/// Most bytes of a guest's tree.
+pub const MAX_GUEST_DTB: usize = 64 << 10;
+/// Most vCPUs behind a GICv2.
+pub const GICV2_VCPUS: u32 = 8;
+
+/// Affinity bits of vCPU `index`'s VMPIDR_EL2, as its `reg` in the tree says: 16 to a cluster, since an SGI on GICv3
+/// names its targets by a 16-bit list within one (ICC_SGI1R_EL1.TargetList). Below 16 it is the index itself, as
+/// GICv2 wants.
+pub const fn vcpu_mpidr(index: u32) -> u64 {
+    ((index as u64 / 16) << 8) | (index as u64 % 16)
+}
+
+/// phandle of the interrupt controller.
+const GIC: u32 = 1;
+/// phandle of the PL011's clock.
+const CLOCK: u32 = 2;
+/// Kinds and flags of an interrupt specifier.
+const SPI: u32 = 0;
+const PPI: u32 = 1;
+const LEVEL_HIGH: u32 = 4;
+const LEVEL_LOW: u32 = 8;
+
+/// Builds the tree of a guest. Its size grows with `vcpus`, `bootargs` and `rng_seed` alone.
+pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
+    let max = match spec.gic {
+        GuestGic::V2 => GICV2_VCPUS,
+        GuestGic::V3 => MAX_DOMAIN_VCPUS,
+    };
+    if spec.vcpus == 0 || spec.vcpus > max {
+        return Err(GuestError::Vcpus {
+            is: spec.vcpus,
+            max,
+        });
+    }
+    if spec.memory.is_empty() || spec.memory.len() > MAX_BANKS {
+        return Err(GuestError::Memory);
+    }
+    if spec
+        .initrd
+        .is_some_and(|r| !spec.memory.iter().any(|bank| bank.covers(&r)))
+    {
+        return Err(GuestError::Initrd);
+    }
+    if spec.bootargs.contains('\0') {
+        return Err(GuestError::Bootargs);
+    }
+    let room = 2048 + spec.vcpus as usize * 112 + spec.bootargs.len() + spec.rng_seed.len();
+    if room > MAX_GUEST_DTB {
+        return Err(GuestError::TooLarge);
+    }
+    let mut w = Writer::new(room);
+    w.begin("");
+    w.cells("#address-cells", &[2]);
+    w.cells("#size-cells", &[2]);
+    w.cells("interrupt-parent", &[GIC]);
+    w.strings("compatible", &["tarn,vm", "linux,dummy-virt"]);
+    w.strings("model", &["Tarn virtual machine"]);
+    chosen(&mut w, spec);
+    memory(&mut w, spec);
+    cpus(&mut w, spec);
+    w.begin("psci");
+    w.strings("compatible", &["arm,psci-1.0", "arm,psci-0.2"]);
+    w.strings("method", &["hvc"]);
+    w.end();
+    timer(&mut w, spec);
+    gic(&mut w, spec);
+    if spec.vpl011 {
+        pl011(&mut w);
+    }
+    w.begin("hypervisor");
+    w.strings("compatible", &["tarn,tarn-0.1", "tarn,tarn"]);
+    w.end();
+    w.end();
+    Ok(w.finish())
+}
+
+fn chosen(w: &mut Writer, spec: &GuestSpec<'_>) {
+    w.begin("chosen");
+    if !spec.bootargs.is_empty() {
+        w.strings("bootargs", &[spec.bootargs]);
+    }
+    if spec.vpl011 {
+        w.strings("stdout-path", &["/pl011@22000000"]);
+    }
+    if let Some(initrd) = spec.initrd {
+        w.longs("linux,initrd-start", &[initrd.base()]);
+        w.longs("linux,initrd-end", &[initrd.end()]);
+    }
+    if !spec.rng_seed.is_empty() {
+        w.bytes("rng-seed", &[spec.rng_seed]);
+    }
+    if let Some(seed) = spec.kaslr_seed {
+        w.longs("kaslr-seed", &[seed]);
+    }
+    w.end();
+}
+
+fn memory(w: &mut Writer, spec: &GuestSpec<'_>) {
+    let mut reg: List<u64, { 2 * MAX_BANKS }> = List::new();
+    for bank in spec.memory {
+        // `MAX_BANKS` has been checked.
+        let _ = reg.extend_from_slice(&[bank.base(), bank.size()]);
+    }
+    w.begin(&unit("memory", reg[0]));
+    w.strings("device_type", &["memory"]);
+    w.longs("reg", &reg);
+    w.end();
+}
+
+fn cpus(w: &mut Writer, spec: &GuestSpec<'_>) {
+    w.begin("cpus");
+    w.cells("#address-cells", &[1]);
+    w.cells("#size-cells", &[0]);
+    for index in 0..spec.vcpus {
+        let mpidr = vcpu_mpidr(index);
+        w.begin(&unit("cpu", mpidr));
+        w.strings("device_type", &["cpu"]);
+        w.strings("compatible", &["arm,armv8"]);
+        w.cells("reg", &[mpidr as u32]);
+        w.strings("enable-method", &["psci"]);
+        w.end();
+    }
+    w.end();
+}
+
+fn timer(w: &mut Writer, spec: &GuestSpec<'_>) {
+    // On GICv2 bits 8-15 of a PPI's flags say which CPUs have it.
+    let flags = match spec.gic {
+        GuestGic::V2 => LEVEL_LOW | ((1 << spec.vcpus) - 1) << 8,
+        GuestGic::V3 => LEVEL_LOW,
+    };
+    w.begin("timer");
+    w.strings("compatible", &["arm,armv8-timer"]);
+    // Secure physical, Non-secure physical, virtual, hypervisor: the binding's order. A guest has the second and third.
+    w.cells(
+        "interrupts",
+        &[
+            PPI, 13, flags, PPI, 14, flags, PPI, 11, flags, PPI, 10, flags,
+        ],
+    );
+    // They go on while a vCPU waits in WFI.
+    w.bytes("always-on", &[]);
+    w.end();
+}
+
+fn gic(w: &mut Writer, spec: &GuestSpec<'_>) {
+    w.begin(&unit("interrupt-controller", layout::GICD));
+    w.cells("phandle", &[GIC]);
+    w.bytes("interrupt-controller", &[]);
+    w.cells("#interrupt-cells", &[3]);
+    w.cells("#address-cells", &[0]);
+    match spec.gic {
+        GuestGic::V2 => {
+            w.strings("compatible", &["arm,cortex-a15-gic"]);
+            w.longs(
+                "reg",
+                &[
+                    layout::GICD,
+                    layout::GICD_V2_SIZE,
+                    layout::GICC,
+                    layout::GICC_SIZE,
+                ],
+            );
+        }
+        GuestGic::V3 => {
+            w.strings("compatible", &["arm,gic-v3"]);
+            w.cells("#redistributor-regions", &[1]);
+            let gicr = layout::GICR_STRIDE * u64::from(spec.vcpus);
+            w.longs(
+                "reg",
+                &[layout::GICD, layout::GICD_V3_SIZE, layout::GICR, gicr],
+            );
+        }
+    }
+    w.end();
+}
+
+fn pl011(w: &mut Writer) {
+    w.begin("apb-pclk");
+    w.strings("compatible", &["fixed-clock"]);
+    w.cells("#clock-cells", &[0]);
+    w.cells("clock-frequency", &[24_000_000]);
+    w.strings("clock-output-names", &["clk24mhz"]);
+    w.cells("phandle", &[CLOCK]);
+    w.end();
+    w.begin("pl011@22000000");
+    const { assert!(layout::PL011 == 0x2200_0000, "the name says it too") };
+    w.strings("compatible", &["arm,pl011", "arm,primecell"]);
+    w.longs("reg", &[layout::PL011, layout::PL011_SIZE]);
+    w.cells("interrupts", &[SPI, layout::PL011_INTID - 32, LEVEL_HIGH]);
+    w.cells("clocks", &[CLOCK, CLOCK]);
+    w.strings("clock-names", &["uartclk", "apb_pclk"]);
+    w.end();
+}
+
+/// A node's name with unit address.
+fn unit(base: &str, address: u64) -> heapless::String<40> {
+    let mut name = heapless::String::new();
+    // 16 digits and the longest base fit.
+    let _ = write!(name, "{base}@{address:x}");
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::props::Key;
+    use crate::tree::Blob;
+    use std::collections::BTreeMap;
+    use std::format;
+    use std::string::{String, ToString};
+
+    /// Every property that the reader knows, by "path: name".
+    fn read_back(spec: &GuestSpec<'_>) -> BTreeMap<String, Vec<u8>> {
+        let blob = guest_dtb(spec).unwrap();
+        let mut all = BTreeMap::new();
+        Blob::new(&blob)
+            .unwrap()
+            .walk(&mut |node| {
+                for (name, value) in node.raw().iter() {
+                    assert!(
+                        all.insert(format!("{}: {name}", node.path()), value.to_vec())
+                            .is_none()
+                    );
+                }
+                assert_eq!(node.here().interrupt_parent, GIC);
+                Ok(())
+            })
+            .unwrap();
+        all
+    }
+
+    #[test]
+    fn every_vcpu_is_there_under_its_affinity() {
+        let ram = [
+            Region::new(layout::RAM0, 1 << 27).unwrap(),
+            Region::new(layout::RAM1, 1 << 30).unwrap(),
+        ];
+        for vcpus in 1..=MAX_DOMAIN_VCPUS {
+            let spec = GuestSpec {
+                vcpus,
+                memory: &ram,
+                gic: GuestGic::V3,
+                vpl011: vcpus % 2 == 0,
+                bootargs: "",
+                initrd: None,
+                rng_seed: &[],
+                kaslr_seed: None,
+            };
+            let all = read_back(&spec);
+            for index in 0..vcpus {
+                let mpidr = vcpu_mpidr(index);
+                assert!(mpidr & 0xff < 16, "an SGI's target list has 16 bits");
+                let reg = &all[&format!("/cpus/cpu@{mpidr:x}: {}", Key::Reg.name())];
+                assert_eq!(reg[..], (mpidr as u32).to_be_bytes());
+            }
+            let cpus = all
+                .keys()
+                .filter(|k| k.ends_with(": enable-method"))
+                .count();
+            assert_eq!(cpus, vcpus as usize);
+            assert_eq!(all["/memory@40000000: reg"].len(), 32);
+            assert_eq!(all.contains_key("/pl011@22000000: reg"), spec.vpl011);
+            assert_eq!(all.contains_key("/chosen: stdout-path"), spec.vpl011);
+            assert!(!all.contains_key(&"/chosen: bootargs".to_string()));
+        }
+    }
 }

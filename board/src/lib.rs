@@ -26,15 +26,18 @@ pub mod region;
 mod timer;
 mod tree;
 mod uart;
+mod writer;
 
 pub use board::*;
 pub use config::{
     Config, Diagnostic, DomainConfig, Module, Param, ParamValue, PoolConfig, Restart, Severity,
+    VcpuConfig,
 };
+pub use discover::find_uart;
 pub use error::{BoardError, NodePath, Note, Problem};
-pub use guest::{GuestError, GuestGic, GuestSpec};
+pub use guest::{GuestError, GuestGic, GuestSpec, guest_dtb};
 pub use region::Region;
-pub use tarn_abi::MAX_CPUS;
+pub use tarn_abi::{MAX_CPUS, MAX_DOMAINS};
 pub use tree::header_size;
 
 /// A list of at most `N`: nothing here grows without bound.

@@ -4,7 +4,14 @@
 //! docs/misc/arm/device-tree/booting.txt and cpupools.txt) plus properties named `tarn,...`. A wrong node is left out
 //! with its reason and the rest is kept; nothing here allocates RAM or creates anything. Strings borrow from the tree.
 
+mod domains;
+mod pools;
+mod section;
+
+use crate::error::BoardError;
 use crate::region::Region;
+use crate::tree::Blob;
+use crate::{Board, MAX_DOMAINS};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,6 +19,10 @@ use tarn_abi::CpuSet;
 
 /// The scheduler of a pool that names none.
 pub const DEFAULT_SCHED: &str = "credit2";
+/// Most domains that are kept: dom0 is not described here.
+pub const MAX_CONFIGURED: usize = MAX_DOMAINS - 1;
+/// Most diagnostics that are kept.
+pub const MAX_DIAGNOSTICS: usize = 256;
 /// Most vCPUs of one domain.
 pub const MAX_DOMAIN_VCPUS: u32 = 64;
 /// Longest name of a domain or pool in bytes.
@@ -24,8 +35,35 @@ pub struct Config<'a> {
     pub pools: Vec<PoolConfig<'a>>,
     /// The domains to build, in the order of the tree; dom0 is not among them.
     pub domains: Vec<DomainConfig<'a>>,
-    /// What was refused or ignored, in the order found.
+    /// What was refused or ignored, in the order found; at most `MAX_DIAGNOSTICS`.
     pub notes: Vec<Diagnostic>,
+}
+
+impl<'a> Config<'a> {
+    /// Reads the pools and domains that `/chosen` describes, for the machine that `board` found in the same tree.
+    ///
+    /// An error is only a tree that cannot be read. Without any node for pools or domains the tree is not touched:
+    /// one Pool-0 with all CPUs, no domains. Time and memory are linear in the size of /chosen, apart from comparing
+    /// each of at most `MAX_CONFIGURED` domains with the others.
+    pub fn from_dtb(dtb: &'a [u8], board: &Board<'_>) -> Result<Config<'a>, BoardError> {
+        let mut config = Config::default();
+        let mut pools = pools::Pools::new(board);
+        if board.has_config {
+            let blob = Blob::new(dtb)?;
+            if let Some(chosen) = blob.chosen()? {
+                for child in chosen.children()? {
+                    pools.node(child?, &mut config.notes)?;
+                }
+                let handles = pools.finish(&mut config);
+                for child in chosen.children()? {
+                    domains::node(child?, board, &handles, &mut config)?;
+                }
+                return Ok(config);
+            }
+        }
+        pools.finish(&mut config);
+        Ok(config)
+    }
 }
 
 /// How bad a finding is.
@@ -73,7 +111,7 @@ pub struct PoolConfig<'a> {
     pub cpus: CpuSet,
     /// Name of its scheduler; whether there is such a one, the registry knows.
     pub sched: &'a str,
-    /// `tarn,...` properties other than those above, in the order of the tree.
+    /// Its `tarn,...` properties, in the order of the tree.
     pub params: Vec<Param<'a>>,
 }
 

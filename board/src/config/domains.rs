@@ -1,0 +1,463 @@
+//! `xen,domain` nodes to domains.
+//!
+//! What Xen's dom0less binding knows is read as Xen reads it. What Tarn lacks is told apart by what ignoring it would
+//! do: a request for isolation or for a device refuses the domain, anything else is a warning. A domain is kept whole
+//! or not at all.
+
+use super::pools::Handles;
+use super::section::{Refusal, Section, note};
+use super::{
+    Config, Diagnostic, DomainConfig, MAX_CONFIGURED, MAX_DOMAIN_VCPUS, Module, Restart, Severity,
+    VcpuConfig,
+};
+use crate::bus::reg;
+use crate::chosen::{KINDS, Kind, ModuleKind};
+use crate::props::{strings, text};
+use crate::region::Region;
+use crate::tree::ConfNode;
+use crate::{Board, BoardError, GicDesc, ReservedBy};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use tarn_abi::CpuSet;
+
+/// vCPUs that a GICv2 can serve.
+const GICV2_VCPUS: u32 = 8;
+/// Most SPIs of a GIC.
+const MAX_SPIS: u32 = 988;
+/// A weight's range, Xen's.
+const WEIGHTS: core::ops::RangeInclusive<u32> = 1..=65_535;
+
+/// A child of /chosen.
+pub(super) fn node<'a>(
+    node: ConfNode<'a>,
+    board: &Board<'_>,
+    pools: &Handles,
+    config: &mut Config<'a>,
+) -> Result<(), BoardError> {
+    let what = strings_of(&node)?;
+    if what.is_some_and(|list| strings(list).any(|s| s == "xen,domain")) {
+        let section = Section::new(node, "/chosen")?;
+        match domain(&section, board, pools, config)? {
+            Ok(domain) => config.domains.push(domain),
+            Err(refusal) => note(&mut config.notes, Severity::Refused, refusal),
+        }
+    } else if matches!(what.and_then(kind), Some(Kind::Module(_))) {
+        let section = Section::new(node, "/chosen")?;
+        let message = "a module for Xen's dom0; Tarn's dom0 is built in, so it is left alone";
+        section.warn(&mut config.notes, "", message.into());
+    }
+    Ok(())
+}
+
+fn strings_of<'a>(node: &ConfNode<'a>) -> Result<Option<&'a [u8]>, BoardError> {
+    for property in node.properties() {
+        if let ("compatible", list) = property? {
+            return Ok(Some(list));
+        }
+    }
+    Ok(None)
+}
+
+fn kind(compatible: &[u8]) -> Option<Kind> {
+    strings(compatible).find_map(|s| {
+        KINDS
+            .iter()
+            .find(|(name, _)| *name == s)
+            .map(|(_, kind)| *kind)
+    })
+}
+
+/// The outer error is a tree that cannot be read, the inner one a domain that cannot be built.
+fn domain<'a>(
+    section: &Section<'a>,
+    board: &Board<'_>,
+    pools: &Handles,
+    config: &mut Config<'a>,
+) -> Result<Result<DomainConfig<'a>, Refusal>, BoardError> {
+    let mut children = Vec::new();
+    for child in section.node.children()? {
+        children.push(Section::new(child?, &section.path)?);
+    }
+    let mut warnings = Vec::new();
+    let read = Reader {
+        section,
+        board,
+        pools,
+        config,
+        warnings: &mut warnings,
+    }
+    .read(&children);
+    // What was odd about a domain that is refused anyway would only hide the reason.
+    if read.is_ok() {
+        let room = super::MAX_DIAGNOSTICS.saturating_sub(config.notes.len());
+        config.notes.extend(warnings.into_iter().take(room));
+    }
+    Ok(read)
+}
+
+struct Reader<'a, 'r> {
+    section: &'r Section<'a>,
+    board: &'r Board<'r>,
+    pools: &'r Handles,
+    config: &'r Config<'a>,
+    warnings: &'r mut Vec<Diagnostic>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn read(mut self, children: &[Section<'a>]) -> Result<DomainConfig<'a>, Refusal> {
+        let section = self.section;
+        if self.config.domains.len() >= MAX_CONFIGURED {
+            return Err(
+                section.refuse("", format!("there can be at most {MAX_CONFIGURED} domains"))
+            );
+        }
+        let params = self.properties()?;
+        let cpus = self.cpus()?;
+        let pool = match section.u32("domain-cpupool")? {
+            None => 0,
+            Some(phandle) => self.pools.find(phandle).map_err(|why| {
+                section.refuse("domain-cpupool", format!("is {phandle:#x}; {why}"))
+            })?,
+        };
+        let mut domain = DomainConfig {
+            name: self.name()?,
+            node: section.path.clone(),
+            memory_kib: self.memory()?,
+            cpus,
+            pool,
+            vpl011: section.get("vpl011").is_some(),
+            nr_spis: section.u32("nr_spis")?,
+            // Replaced below, or the domain is refused.
+            kernel: Module {
+                region: self.board.ram[0],
+                bootargs: "",
+            },
+            ramdisk: None,
+            vcpus: Vec::new(),
+            weight: section.u32("tarn,weight")?,
+            cap: section.u32("tarn,cap")?,
+            restart: self.restart()?,
+            paused: section.get("tarn,paused").is_some(),
+            params,
+        };
+        if domain.nr_spis.is_some_and(|n| n > MAX_SPIS) {
+            return Err(section.refuse("nr_spis", format!("a GIC has at most {MAX_SPIS} SPIs")));
+        }
+        if domain.weight.is_some_and(|w| !WEIGHTS.contains(&w)) {
+            let message = format!(
+                "a weight lies between {} and {}",
+                WEIGHTS.start(),
+                WEIGHTS.end()
+            );
+            return Err(section.refuse("tarn,weight", message));
+        }
+        let mut kernel = None;
+        for child in children {
+            self.child(child, &mut domain, &mut kernel)?;
+        }
+        domain.kernel = kernel.ok_or_else(|| {
+            let message =
+                "a sub-node compatible with \"multiboot,kernel\", \"multiboot,module\" is missing";
+            section.refuse("", message.into())
+        })?;
+        domain.vcpus.sort_unstable_by_key(|v| v.id);
+        self.overlaps(&domain)?;
+        Ok(domain)
+    }
+
+    /// Looks at every property by name: what is unknown, what would need something Tarn lacks, what is a parameter.
+    fn properties(&mut self) -> Result<Vec<super::Param<'a>>, Refusal> {
+        let section = self.section;
+        let mut params = Vec::new();
+        for (name, value) in &section.props {
+            let lacks =
+                |what: &str| Err(section.refuse(name, format!("{what}, which Tarn cannot do yet")));
+            match *name {
+                "compatible" | "phandle" | "linux,phandle" | "#address-cells" | "#size-cells"
+                | "memory" | "cpus" | "vpl011" | "nr_spis" | "domain-cpupool" => {}
+                "tarn,name" | "tarn,weight" | "tarn,cap" | "tarn,restart" | "tarn,paused" => {}
+                "direct-map" => return lacks("asks for guest addresses equal to physical ones"),
+                "xen,static-mem" => return lacks("asks for RAM at a fixed place"),
+                "#xen,static-mem-address-cells" | "#xen,static-mem-size-cells" => {}
+                "llc-colors" => return lacks("asks for a part of the cache of its own"),
+                "passthrough" if text(value) == Some("disabled") => {}
+                "passthrough" => return lacks("asks for devices"),
+                "xen,sci-type" | "sci-type" if text(value) == Some("none") => {}
+                "xen,sci-type" | "sci-type" => {
+                    return lacks("asks for the firmware's device management");
+                }
+                "capabilities" if value.iter().all(|b| *b == 0) => {}
+                "capabilities" => return lacks("asks for rights that only dom0 has"),
+                "xen,enhanced" if text(value) == Some("disabled") => {}
+                "xen,enhanced" => {
+                    let message = "Tarn has no Xen event channels or grant tables; \"disabled\" or nothing is served";
+                    section.warn(self.warnings, name, message.into());
+                }
+                ours if ours.starts_with("tarn,") => params.push(section.param(ours, value)?),
+                other => section.warn(
+                    self.warnings,
+                    other,
+                    "unknown property of a domain, ignored".into(),
+                ),
+            }
+        }
+        Ok(params)
+    }
+
+    fn name(&self) -> Result<String, Refusal> {
+        let section = self.section;
+        let taken = |name: &str| {
+            name.eq_ignore_ascii_case("dom0")
+                || name.eq_ignore_ascii_case("domain-0")
+                || self.config.domains.iter().any(|d| d.name == name)
+        };
+        let (property, name) = match section.text("tarn,name")? {
+            Some(name) => ("tarn,name", name),
+            None if taken(section.base) => ("", section.full_name()),
+            None => ("", section.base),
+        };
+        section.check_name(property, name)?;
+        if taken(name) {
+            return Err(section.refuse(property, format!("the name \"{name}\" is taken")));
+        }
+        Ok(name.to_string())
+    }
+
+    fn memory(&self) -> Result<u64, Refusal> {
+        let refuse = |message| Err(self.section.refuse("memory", message));
+        let Some(kib) = self.section.u64("memory")? else {
+            return refuse("missing; the domain's RAM in KiB, two cells: <0 N>".into());
+        };
+        let machine: u64 = self
+            .board
+            .ram
+            .iter()
+            .map(|r| r.size() / 1024)
+            .fold(0, u64::saturating_add);
+        match kib {
+            0 => refuse("is 0 KiB; a domain needs RAM".into()),
+            n if n > machine => refuse(format!("is {n} KiB; the machine has {machine} KiB")),
+            n => Ok(n),
+        }
+    }
+
+    fn cpus(&self) -> Result<u32, Refusal> {
+        let max = match self.board.gic {
+            GicDesc::V2 { .. } => GICV2_VCPUS,
+            GicDesc::V3 { .. } => MAX_DOMAIN_VCPUS,
+        };
+        match self.section.u32("cpus")? {
+            Some(n) if n >= 1 && n <= max => Ok(n),
+            Some(n) => Err(self.section.refuse(
+                "cpus",
+                format!("is {n}; 1 to {max} vCPUs are possible here"),
+            )),
+            None => Err(self
+                .section
+                .refuse("cpus", format!("missing; 1 to {max} vCPUs, one cell"))),
+        }
+    }
+
+    fn restart(&self) -> Result<Restart, Refusal> {
+        match self.section.text("tarn,restart")? {
+            None | Some("on-reset") => Ok(Restart::OnReset),
+            Some("on-crash") => Ok(Restart::OnCrash),
+            Some("always") => Ok(Restart::Always),
+            Some("never") => Ok(Restart::Never),
+            Some(other) => {
+                let message =
+                    format!("is \"{other}\"; it must be on-reset, on-crash, always or never");
+                Err(self.section.refuse("tarn,restart", message))
+            }
+        }
+    }
+
+    fn child(
+        &mut self,
+        child: &Section<'a>,
+        domain: &mut DomainConfig<'a>,
+        kernel: &mut Option<Module<'a>>,
+    ) -> Result<(), Refusal> {
+        let compatible = child.get("compatible").unwrap_or(&[]);
+        if strings(compatible).any(|s| s == "xen,vcpu") {
+            return self.vcpu(child, domain);
+        }
+        match kind(compatible) {
+            Some(Kind::Module(ModuleKind::Kernel)) if kernel.is_some() => {
+                Err(child.refuse("", "a second kernel; a domain has one".into()))
+            }
+            Some(Kind::Module(ModuleKind::Kernel)) => {
+                *kernel = Some(self.module(child)?);
+                Ok(())
+            }
+            Some(Kind::Module(ModuleKind::Ramdisk)) if domain.ramdisk.is_some() => {
+                Err(child.refuse("", "a second ramdisk; a domain has at most one".into()))
+            }
+            Some(Kind::Module(ModuleKind::Ramdisk)) => {
+                domain.ramdisk = Some(self.module(child)?);
+                Ok(())
+            }
+            Some(Kind::Module(ModuleKind::DeviceTree)) => Err(child.refuse(
+                "",
+                "asks for devices of the machine, which Tarn cannot do yet".into(),
+            )),
+            Some(Kind::Module(ModuleKind::Untyped)) => {
+                let message = "a module of no kind, ignored; add \"multiboot,kernel\" or \"multiboot,ramdisk\"";
+                child.warn(self.warnings, "compatible", message.into());
+                Ok(())
+            }
+            Some(Kind::Config) | None => {
+                child.warn(
+                    self.warnings,
+                    "",
+                    "unknown sub-node of a domain, ignored".into(),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn module(&mut self, child: &Section<'a>) -> Result<Module<'a>, Refusal> {
+        let Some(value) = child.get("reg") else {
+            return Err(child.refuse(
+                "reg",
+                "missing; where the boot loader put the module, and its size".into(),
+            ));
+        };
+        // A module is a child of the domain's node, so that node's cells count.
+        let cells = self.section.node.cells;
+        let region = reg(value, cells)
+            .next()
+            .and_then(|(base, size)| Region::new(base, size));
+        let want = (cells.address as usize + cells.size as usize) * 4;
+        let Some(region) = region.filter(|_| value.len() == want) else {
+            let (a, s) = (cells.address, cells.size);
+            let message =
+                format!("it must be one address ({a} cells) and one size ({s} cells, not 0)");
+            return Err(child.refuse("reg", message));
+        };
+        if !self.board.is_ram(&region) {
+            return Err(child.refuse("reg", format!("{region} is not RAM of this machine")));
+        }
+        let no_map = |r: &&crate::Reserved| {
+            r.why == ReservedBy::Node { no_map: true } && r.region.overlaps(&region)
+        };
+        if let Some(r) = self.board.reserved.iter().find(no_map) {
+            return Err(child.refuse(
+                "reg",
+                format!(
+                    "{region} overlaps {}, which is reserved as no-map",
+                    r.region
+                ),
+            ));
+        }
+        let reserved =
+            |r: &crate::Reserved| r.why == ReservedBy::Module && r.region.covers(&region);
+        if !self.board.reserved.iter().any(reserved) {
+            return Err(child.refuse(
+                "reg",
+                format!("{region} was not kept free when RAM was listed"),
+            ));
+        }
+        for (name, _) in &child.props {
+            if !matches!(
+                *name,
+                "compatible" | "phandle" | "linux,phandle" | "reg" | "bootargs"
+            ) {
+                child.warn(
+                    self.warnings,
+                    name,
+                    "unknown property of a module, ignored".into(),
+                );
+            }
+        }
+        Ok(Module {
+            region,
+            bootargs: child.text("bootargs")?.unwrap_or(""),
+        })
+    }
+
+    fn vcpu(&mut self, child: &Section<'a>, domain: &mut DomainConfig<'a>) -> Result<(), Refusal> {
+        let id = match child.u32("id")? {
+            Some(id) if id < domain.cpus => id,
+            Some(id) => {
+                return Err(child.refuse(
+                    "id",
+                    format!("is {id}; the domain has vCPUs 0 to {}", domain.cpus - 1),
+                ));
+            }
+            None => {
+                return Err(child.refuse("id", "missing; the number of the vCPU, one cell".into()));
+            }
+        };
+        if domain.vcpus.iter().any(|v| v.id == id) {
+            return Err(child.refuse("id", format!("vCPU {id} has a node already")));
+        }
+        for (name, _) in &child.props {
+            if !matches!(
+                *name,
+                "compatible" | "phandle" | "linux,phandle" | "id" | "hard-affinity"
+            ) {
+                child.warn(
+                    self.warnings,
+                    name,
+                    "unknown property of a vCPU, ignored".into(),
+                );
+            }
+        }
+        let Some(list) = child.text("hard-affinity")? else {
+            child.warn(
+                self.warnings,
+                "hard-affinity",
+                "missing, so this node asks for nothing".into(),
+            );
+            return Ok(());
+        };
+        let Some(affinity) = CpuSet::parse(list) else {
+            let message =
+                format!("is \"{list}\"; it must be a list of CPU numbers such as \"0-2,5\"");
+            return Err(child.refuse("hard-affinity", message));
+        };
+        let pool = &self.config.pools[domain.pool];
+        let outside = affinity.difference(&pool.cpus);
+        if !outside.is_empty() {
+            let message = format!(
+                "CPUs {outside} are not in pool \"{}\", which has {}",
+                pool.name, pool.cpus
+            );
+            return Err(child.refuse("hard-affinity", message));
+        }
+        domain.vcpus.push(VcpuConfig { id, affinity });
+        Ok(())
+    }
+
+    /// Two names for one copy of an image are fine; half an image inside another is a mistake of the loader.
+    fn overlaps(&self, domain: &DomainConfig<'a>) -> Result<(), Refusal> {
+        let modules = |d: &DomainConfig<'a>| {
+            [Some(d.kernel.region), d.ramdisk.map(|m| m.region)]
+                .into_iter()
+                .flatten()
+        };
+        let clash = |a: Region, b: Region| a != b && a.overlaps(&b);
+        let refuse = |a: Region, b: Region, whose: &str| {
+            self.section
+                .refuse("", format!("its module {a} overlaps {whose}'s module {b}"))
+        };
+        if let Some(ramdisk) = domain.ramdisk
+            && ramdisk.region.overlaps(&domain.kernel.region)
+        {
+            return Err(refuse(domain.kernel.region, ramdisk.region, &domain.name));
+        }
+        for other in &self.config.domains {
+            for a in modules(domain) {
+                for b in modules(other) {
+                    if clash(a, b) {
+                        return Err(refuse(a, b, &other.name));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
