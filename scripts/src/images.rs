@@ -85,6 +85,17 @@ pub fn build(options: Options) -> Result<(), String> {
     convert("hv", &hv, options)
 }
 
+/// Names of the packages that only make sense on the board: every guest, then the hypervisor.
+///
+/// # Errors
+/// A folder whose manifest cannot be read.
+pub fn bare_packages() -> Result<Vec<String>, String> {
+    let guests = guest_packages()?.into_iter().map(|package| package.name);
+    Ok(guests
+        .chain([package_name(&paths::root().join("hv"))?])
+        .collect())
+}
+
 /// The guests in the order of the folders: embedded ones, then `qemu-tests/guests/*`.
 fn guest_packages() -> Result<Vec<Package>, String> {
     let root = paths::root();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xtask::args::{Spec, switch};
-use xtask::{paths, toolchain};
+use xtask::{images, paths, toolchain};
 
 use super::{Outcome, with_options};
 
@@ -152,41 +152,59 @@ fn tools() -> Vec<Check> {
     }
     if has("clippy") {
         let mut command = toolchain::host_cargo("clippy");
-        command.args(["--quiet", "--all-targets", "--", "-D", "warnings"]);
-        run("clippy, host crates", command);
+        command.args([
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        run("clippy, host side of all crates", command);
     } else {
         println!("        clippy is not installed for the host: host crates not linted");
     }
     match toolchain::find()
         .ok()
-        .and_then(|toolchain| Some((toolchain, toolchain.clippy()?)))
+        .and_then(|toolchain| toolchain.clippy())
     {
-        Some((_, mut command)) => {
-            let images = paths::images();
-            command
-                .args(["--quiet", "--release", "--target-dir"])
-                .arg(paths::target().join("clippy"));
-            for package in [
-                "tarn-hv",
-                "tarn-drivers",
-                "tarn-dom0-shim",
-                "guest-rt",
-                "guest-hello",
-            ] {
-                command.args(["--package", package]);
-            }
-            command
-                .env("TARN_DOM0_SHIM", images.join("dom0-shim.bin"))
-                .env("TARN_DEMO_GUEST", images.join("guest-hello.bin"));
-            command.args(["--", "-D", "warnings"]);
-            run("clippy, bare-metal crates", command);
-        }
+        Some(command) => match bare_clippy(command) {
+            Ok(command) => run("clippy, bare-metal crates", command),
+            Err(error) => checks.push(Check {
+                name: "clippy, bare-metal crates",
+                complaint: Some(error),
+            }),
+        },
         None => println!(
             "        clippy is not installed for {}: bare-metal crates not linted",
             toolchain::TARGET
         ),
     }
     checks
+}
+
+/// Completes the command for all packages of the board. The hypervisor includes two guests, so these are built first
+/// where they are missing.
+fn bare_clippy(mut command: Command) -> Result<Command, String> {
+    let embedded = ["dom0-shim.bin", "guest-hello.bin"].map(|name| paths::images().join(name));
+    if !embedded.iter().all(|image| image.is_file()) {
+        images::build(images::Options {
+            guests_only: true,
+            quiet: true,
+            ..images::Options::default()
+        })?;
+    }
+    command
+        .args(["--quiet", "--release", "--target-dir"])
+        .arg(paths::target().join("clippy"));
+    for package in images::bare_packages()? {
+        command.args(["--package", &package]);
+    }
+    command
+        .env("TARN_DOM0_SHIM", &embedded[0])
+        .env("TARN_DEMO_GUEST", &embedded[1]);
+    command.args(["--", "-D", "warnings"]);
+    Ok(command)
 }
 
 /// The project's own rules.
