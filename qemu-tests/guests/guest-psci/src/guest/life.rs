@@ -48,7 +48,10 @@ fn entry() -> u64 {
 /// Runs until told to stop, then returns: the runtime calls CPU_OFF.
 fn work(index: usize) {
     SEES_SELF.store(psci::affinity_info(cpu::affinity()), Ordering::SeqCst);
-    ON_BOOT_CPU.store(call(id::CPU_ON, machine().cpus()[0], entry(), 0), Ordering::SeqCst);
+    ON_BOOT_CPU.store(
+        call(id::CPU_ON, machine().cpus()[0], entry(), 0),
+        Ordering::SeqCst,
+    );
     RUNNING.store(index as u32, Ordering::SeqCst);
     while STOP.load(Ordering::SeqCst) == 0 {
         core::hint::spin_loop();
@@ -62,7 +65,12 @@ fn second() -> u64 {
 fn start(function: u32, mpidr: u64, index: usize) -> i64 {
     STOP.store(0, Ordering::SeqCst);
     RUNNING.store(0, Ordering::SeqCst);
-    call(function, mpidr, entry(), 0xabcd_0000_0000_0000 | index as u64)
+    call(
+        function,
+        mpidr,
+        entry(),
+        0xabcd_0000_0000_0000 | index as u64,
+    )
 }
 
 fn runs(index: usize) -> bool {
@@ -82,7 +90,11 @@ pub fn all() {
         expect("life/on", start(id::CPU_ON, mpidr, index), 0);
         expect("life/runs", runs(index), true);
         let state = |n: usize| STATE[n].load(Ordering::SeqCst);
-        expect("entry/context", Hex(state(0)), Hex(0xabcd_0000_0000_0000 | index as u64));
+        expect(
+            "entry/context",
+            Hex(state(0)),
+            Hex(0xabcd_0000_0000_0000 | index as u64),
+        );
         expect("entry/mpidr", state(1) & 0xff_00ff_ffff == mpidr, true);
         expect("entry/el1", state(2) >> 2, 1);
         expect("entry/daif-masked", Hex(state(3)), Hex(0x3c0));
@@ -90,8 +102,16 @@ pub fn all() {
         expect("entry/sp-el1", state(5), 1);
         expect("life/on-for-others", psci::affinity_info(mpidr), 0);
         expect("life/on-for-itself", SEES_SELF.load(Ordering::SeqCst), 0);
-        expect("life/boot-cpu-already-on", ON_BOOT_CPU.load(Ordering::SeqCst), error::ALREADY_ON);
-        expect("life/on-while-on", call(id::CPU_ON, mpidr, entry(), 0), error::ALREADY_ON);
+        expect(
+            "life/boot-cpu-already-on",
+            ON_BOOT_CPU.load(Ordering::SeqCst),
+            error::ALREADY_ON,
+        );
+        expect(
+            "life/on-while-on",
+            call(id::CPU_ON, mpidr, entry(), 0),
+            error::ALREADY_ON,
+        );
         expect("life/off", stop(index), true);
         expect("life/off-state", psci::affinity_info(mpidr), 1);
         expect("life/on-again", start(id::CPU_ON, mpidr, index), 0);
@@ -101,7 +121,11 @@ pub fn all() {
         expect("life/runs-again", runs(index), true);
         expect("life/off-again", stop(index), true);
         if entry() >> 32 == 0 && mpidr >> 32 == 0 {
-            expect("life/on-by-32-bit-call", start(id::CPU_ON32, mpidr, index), 0);
+            expect(
+                "life/on-by-32-bit-call",
+                start(id::CPU_ON32, mpidr, index),
+                0,
+            );
             expect("life/runs-32", runs(index), true);
             expect("life/off-32", stop(index), true);
         }
@@ -120,7 +144,11 @@ pub fn all() {
 /// a CPU as off for a moment while it resets it.)
 fn at_once(mpidr: u64) {
     let again = call(id::CPU_ON, mpidr, entry(), 0);
-    expect_tarn("life/on-at-once", again == error::ALREADY_ON || again == error::ON_PENDING, true);
+    expect_tarn(
+        "life/on-at-once",
+        again == error::ALREADY_ON || again == error::ON_PENDING,
+        true,
+    );
     let state = psci::affinity_info(mpidr);
     expect_tarn("life/state-at-once", state == 0 || state == 2, true);
 }
@@ -173,11 +201,21 @@ fn contended() {
 
 /// Entry points where nothing can run. Tarn must refuse them or contain what follows; this CPU lives on.
 pub fn bad_entries() {
-    let Some(&mpidr) = machine().cpus().get(1) else { return };
-    for (name, address) in [("beyond-memory", 0x7f_ffff_f000u64), ("device", 0x0300_1000), ("unaligned", entry() | 1)] {
+    let Some(&mpidr) = machine().cpus().get(1) else {
+        return;
+    };
+    for (name, address) in [
+        ("beyond-memory", 0x7f_ffff_f000u64),
+        ("device", 0x0300_1000),
+        ("unaligned", entry() | 1),
+    ] {
         let answer = call(id::CPU_ON, mpidr, address, 0);
         println!("NOTE cpu-on at {name}: {answer}");
-        expect_tarn("bad-entry/contained", answer == 0 || answer == -9 || answer == error::INVALID_PARAMETERS, true);
+        expect_tarn(
+            "bad-entry/contained",
+            answer == 0 || answer == -9 || answer == error::INVALID_PARAMETERS,
+            true,
+        );
         if answer == 0 {
             // It faults for ever on its own vCPU: nothing more can be asked of it.
             break;

@@ -64,11 +64,17 @@ pub fn all() {
     let timer = Timer::Virtual;
     let daif = trap::mask_irqs();
     gic.enable(timer.intid());
-    for (name, function) in [("suspend/standby", id::CPU_SUSPEND), ("suspend/standby32", id::CPU_SUSPEND32)] {
+    for (name, function) in [
+        ("suspend/standby", id::CPU_SUSPEND),
+        ("suspend/standby32", id::CPU_SUSPEND32),
+    ] {
         timer.start(frequency() / 200);
         let before = timer.count();
         expect(name, call(function, 0, 0, 0), 0);
-        println!("NOTE slept {} us", (timer.count() - before) * 1_000_000 / frequency());
+        println!(
+            "NOTE slept {} us",
+            (timer.count() - before) * 1_000_000 / frequency()
+        );
         timer.stop();
     }
     // Wake-up already there: comes straight back.
@@ -82,8 +88,18 @@ pub fn all() {
     // SAFETY: every register the program relies on is on its stack, and both ways back restore them; the entry point
     // runs with the MMU off, as this guest does.
     let way = unsafe { guest_psci_suspend(1 << 16, smc) };
-    println!("NOTE power-down came back by {}", if way == 1 { "its entry point" } else { "return" });
-    println!("NOTE slept {} us", (timer.count() - before) * 1_000_000 / frequency());
+    println!(
+        "NOTE power-down came back by {}",
+        if way == 1 {
+            "its entry point"
+        } else {
+            "return"
+        }
+    );
+    println!(
+        "NOTE slept {} us",
+        (timer.count() - before) * 1_000_000 / frequency()
+    );
     expect("suspend/power-down", way == 0 || way == 1, true);
     timer.stop();
     gic.disable(timer.intid());
