@@ -10,6 +10,7 @@ mod bench;
 mod cases;
 mod figures;
 mod runner;
+mod trampoline;
 mod transcript;
 
 use std::process::ExitCode;

@@ -15,6 +15,8 @@ use crate::transcript::{DEATHS, END, Transcript};
 struct Program {
     image: &'static str,
     smp: u32,
+    /// Physical CPUs that the domain's vCPUs share.
+    cpus: u32,
     bootargs: &'static str,
     gics: &'static [u8],
     /// Also run natively and compare.
@@ -22,7 +24,64 @@ struct Program {
     about: &'static str,
 }
 
-const PROGRAMS: [Program; 0] = [];
+const fn program(
+    image: &'static str,
+    smp: u32,
+    cpus: u32,
+    bootargs: &'static str,
+    about: &'static str,
+) -> Program {
+    Program {
+        image,
+        smp,
+        cpus,
+        bootargs,
+        gics: &[2, 3],
+        native: true,
+        about,
+    }
+}
+
+const PROGRAMS: [Program; 8] = [
+    program(
+        "guest-sys",
+        1,
+        2,
+        "",
+        "system registers, traps and floating point",
+    ),
+    program("guest-timer", 1, 2, "", "virtual and physical timer"),
+    program(
+        "guest-psci",
+        4,
+        4,
+        "",
+        "every PSCI call and every error code",
+    ),
+    program(
+        "guest-gic",
+        2,
+        2,
+        "",
+        "every register and delivery rule of the interrupt controller",
+    ),
+    program(
+        "guest-smp",
+        2,
+        2,
+        "",
+        "two vCPUs on two CPUs: locks, barriers, interrupts, none lost",
+    ),
+    program("guest-smp", 4, 4, "", "four vCPUs on four CPUs"),
+    program("guest-smp", 4, 1, "rounds=200", "four vCPUs share one CPU"),
+    program(
+        "guest-bad",
+        1,
+        2,
+        "",
+        "memory it does not own, devices that are not there, calls nobody knows",
+    ),
+];
 
 /// Every program with every controller.
 pub fn tests() -> Vec<Test> {
@@ -34,7 +93,11 @@ pub fn tests() -> Vec<Test> {
                 .split_whitespace()
                 .find_map(|word| word.strip_prefix("mode="));
             let mode = mode.map_or_else(String::new, |mode| format!("-{mode}"));
-            let name = format!("guest/{}{mode}-gic{gic}-smp{}", program.image, program.smp);
+            let kind = program.image.trim_start_matches("guest-");
+            let name = format!(
+                "guest/{kind}{mode}-gic{gic}-vcpus{}-on-{}",
+                program.smp, program.cpus
+            );
             tests.push(Test::new(name, program.about, move |bench| {
                 compare(bench, program, gic)
             }));
@@ -80,7 +143,7 @@ fn as_domain(bench: &mut Bench, program: &Program, gic: u8) -> Result<String, St
         program.bootargs,
         "",
     );
-    let machine = Machine::tarn(gic, program.smp.max(2)).with_config(config);
+    let machine = Machine::tarn(gic, program.cpus).with_config(config);
     let mut console = bench.start("the guest as a domain", &machine, 90)?;
     to_the_end(&mut console)?;
     console.expect("powered off")?;

@@ -1,11 +1,132 @@
-//! A guest that does what it must not: memory it does not own, device addresses of every width, calls nobody knows.
+//! One guest that crashes, floods or never sleeps, beside others that must not notice; dom0 must still answer.
 //!
-//! What the guest hears back is on its transcript (see `guests`); here it runs beside another guest, which must not
-//! notice, and dom0 must still answer afterwards.
+//! What a guest hears back when it does what it must not is on its transcript (see `guests`).
 
+use std::time::Duration;
+
+use xtask::machine::Machine;
+use xtask::{exec, tree::Config};
+
+use super::{answers_and_powers_off, domain, prompt};
 use crate::runner::Test;
+use crate::transcript::{END, Transcript};
 
 /// The tests.
 pub fn tests() -> Vec<Test> {
-    Vec::new()
+    let mut tests = Vec::new();
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("isolation/bad-beside-good-gic{gic}"),
+            "a guest that touches everything it must not, beside one that works, on one CPU",
+            move |bench| {
+                let config = domain("guest-bad", "guest-bad", 1, 16, "", "")
+                    + &domain("guest-smp", "guest-smp", 2, 16, "rounds=100", "");
+                let mut console =
+                    bench.start("Tarn", &Machine::tarn(gic, 1).with_config(config), 120)?;
+                for _ in 0..2 {
+                    console.expect(END)?;
+                }
+                answers_and_powers_off(&mut console)?;
+                let text = console.text();
+                for name in ["guest-bad", "guest-smp"] {
+                    Transcript::read(&text, Some(name))
+                        .verify()
+                        .map_err(|error| format!("{name}: {error}"))?;
+                }
+                Ok(())
+            },
+        ));
+        tests.push(Test::new(
+            format!("isolation/hogs-gic{gic}"),
+            "guests that never sleep share one CPU with a working one and with dom0",
+            move |bench| {
+                let config = domain("hog-a", "guest-hog", 1, 16, "", "")
+                    + &domain("hog-b", "guest-hog", 1, 16, "", "")
+                    + &domain("guest-timer", "guest-timer", 1, 16, "", "");
+                let mut console =
+                    bench.start("Tarn", &Machine::tarn(gic, 1).with_config(config), 180)?;
+                prompt(&mut console)?;
+                exec::must(&mut console, "list")?;
+                console.expect("(guest-timer) TEST-END")?;
+                answers_and_powers_off(&mut console)
+            },
+        ));
+    }
+    tests.push(Test::new(
+        "isolation/destroy-and-create",
+        "a running domain destroyed and created again, many times, gives all its memory back",
+        |bench| {
+            let config = domain("hog", "guest-hog", 2, 32, "", "");
+            let mut console = bench.start("Tarn", &Machine::tarn(3, 2).with_config(config), 180)?;
+            prompt(&mut console)?;
+            let mut free = Vec::new();
+            for _ in 0..12 {
+                exec::must(&mut console, "destroy hog")?;
+                free.push(memory_line(&exec::must(&mut console, "info")?)?);
+                exec::must(&mut console, "create hog")?;
+                // created domains may wait for an unpause
+                exec::command(&mut console, "unpause hog")?;
+            }
+            answers_and_powers_off(&mut console)?;
+            // the first round may allocate what is kept for later ones
+            if free[1..].windows(2).all(|pair| pair[0] == pair[1]) {
+                Ok(())
+            } else {
+                Err(format!("free memory changes with every round: {free:?}"))
+            }
+        },
+    ));
+    for name in ["demo", "two-pools"] {
+        tests.push(Test::new(
+            format!("config/{name}"),
+            "an example configuration boots as it says",
+            move |bench| {
+                let path = xtask::paths::root().join(format!("examples/configs/{name}.dts"));
+                let mut machine = Machine::tarn(3, 4);
+                machine.config = Some(Config::load(&path)?);
+                let domains = if name == "demo" {
+                    &["demo"][..]
+                } else {
+                    &["inside", "beside"]
+                };
+                let mut console = bench.start("Tarn", &machine, 60)?;
+                prompt(&mut console)?;
+                for _ in domains {
+                    console
+                        .expect_within(&["Hello from a guest with "], Duration::from_secs(20))
+                        .or_else(|error| {
+                            let heard = console.text().matches("Hello from a guest with ").count();
+                            if heard >= domains.len() {
+                                Ok((0, String::new()))
+                            } else {
+                                Err(error)
+                            }
+                        })?;
+                }
+                console.send("\r")?;
+                prompt(&mut console)?;
+                let list = exec::must(&mut console, "list")?;
+                let pools = exec::must(&mut console, "pool-list")?;
+                exec::must(&mut console, "vcpu-list")?;
+                exec::power_off(&mut console)?;
+                if let Some(missing) = domains.iter().find(|domain| !list.contains(**domain)) {
+                    return Err(format!("'list' does not know {missing}:\n{list}"));
+                }
+                if name == "two-pools" && !(pools.contains("Pool-0") && pools.contains("fast")) {
+                    return Err(format!("'pool-list' does not know both pools:\n{pools}"));
+                }
+                Ok(())
+            },
+        ));
+    }
+    tests
+}
+
+/// The line of `info` that tells of free memory.
+fn memory_line(info: &str) -> Result<String, String> {
+    let line = info
+        .lines()
+        .find(|line| line.to_lowercase().contains("free"));
+    line.map(|line| line.trim().to_owned())
+        .ok_or_else(|| format!("'info' tells nothing of free memory:\n{info}"))
 }
