@@ -1,13 +1,14 @@
 //! Small EL1 guests that ask the machine questions: run natively and as a domain of Tarn, they must hear the same.
 //!
 //! The native run is the judge: QEMU's own GIC, timer and PSCI say what hardware does. What only a hypervisor can
-//! answer (unmapped addresses, unknown calls) the guest judges itself on `TARN` lines.
+//! answer (unmapped addresses, unknown calls) the guest judges itself on `TARN` lines. Both runs count instructions, so
+//! that a busy host changes nothing.
 
 use xtask::console::Console;
-use xtask::machine::Machine;
+use xtask::machine::{Clock, Machine};
 use xtask::{exec, paths};
 
-use super::domain;
+use super::{answers_and_powers_off, domain};
 use crate::runner::{Bench, Test};
 use crate::transcript::{DEATHS, END, Transcript};
 
@@ -103,7 +104,50 @@ pub fn tests() -> Vec<Test> {
             }));
         }
     }
+    for (mode, call) in [
+        ("off", "SYSTEM_OFF"),
+        ("reset", "SYSTEM_RESET"),
+        ("reset2", "SYSTEM_RESET2"),
+    ] {
+        for gic in [2, 3] {
+            let name = format!("guest/psci-{mode}-gic{gic}");
+            tests.push(Test::new(
+                name,
+                "a call that must not return ends the domain and nothing else",
+                move |bench| ends(bench, gic, mode, call),
+            ));
+        }
+    }
     tests
+}
+
+/// A guest that makes one of the calls that do not return, natively and as a domain.
+fn ends(bench: &mut Bench, gic: u8, mode: &str, call: &str) -> Result<(), String> {
+    let bootargs = format!("mode={mode}");
+    let mut machine = Machine::native(gic, 1, paths::images().join("guest-psci.bin"));
+    machine.bootargs.clone_from(&bootargs);
+    let mut console = bench.start("the guest natively", &machine, 30)?;
+    console.expect(&format!("CALL {call}\n"))?;
+    console.finish()?;
+    let native = console.text();
+    let config = domain("guest-psci", "guest-psci", 1, 16, &bootargs, "");
+    let mut console = bench.start(
+        "the guest as a domain",
+        &Machine::tarn(gic, 1).with_config(config),
+        60,
+    )?;
+    console.expect(&format!("(guest-psci) CALL {call}\n"))?;
+    let said = if mode == "off" {
+        &["powered off"][..]
+    } else {
+        &["reboot", "restart", "reset"]
+    };
+    console.expect_any(said)?;
+    answers_and_powers_off(&mut console)?;
+    if native.contains("RETURNED") || console.text().contains("RETURNED") {
+        return Err(format!("{call} returned"));
+    }
+    Ok(())
 }
 
 fn compare(bench: &mut Bench, program: &'static Program, gic: u8) -> Result<(), String> {
@@ -124,7 +168,8 @@ fn native(bench: &mut Bench, program: &Program, gic: u8) -> Result<Transcript, S
     let mut machine = Machine::native(gic, program.smp, image);
     machine.memory = 256;
     machine.bootargs = program.bootargs.into();
-    let mut console = bench.start("the guest natively", &machine, 60)?;
+    machine.clock = Clock::Instructions;
+    let mut console = bench.start("the guest natively", &machine, 120)?;
     to_the_end(&mut console)?;
     console.finish()?;
     let transcript = Transcript::read(&console.text(), None);
@@ -143,8 +188,9 @@ fn as_domain(bench: &mut Bench, program: &Program, gic: u8) -> Result<String, St
         program.bootargs,
         "",
     );
-    let machine = Machine::tarn(gic, program.cpus).with_config(config);
-    let mut console = bench.start("the guest as a domain", &machine, 90)?;
+    let mut machine = Machine::tarn(gic, program.cpus).with_config(config);
+    machine.clock = Clock::Instructions;
+    let mut console = bench.start("the guest as a domain", &machine, 240)?;
     to_the_end(&mut console)?;
     console.expect("powered off")?;
     console.send("\r")?;
