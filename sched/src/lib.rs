@@ -19,6 +19,7 @@
 extern crate alloc;
 
 mod cpus;
+mod credit2;
 mod error;
 mod fifo;
 pub mod params;

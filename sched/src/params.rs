@@ -21,6 +21,13 @@ pub struct SchedParams {
     pub resistance: Span,
     /// credit2: whether boosting is on.
     pub boost: bool,
+    /// credit2: the shortest and longest time between two looks at a CPU where somebody waits. 100 us to 10 ms, default
+    /// 500 us; and up to 1 s, default 10 ms.
+    pub min_slice: Span,
+    /// See `min_slice`.
+    pub max_slice: Span,
+    /// credit2: what a switch takes; a boost lasts so much longer. Up to 100 us, default 2 us.
+    pub switch_cost: Span,
 }
 
 impl SchedParams {
@@ -32,6 +39,9 @@ impl SchedParams {
         carry: Span::ms(2),
         resistance: Span::us(500),
         boost: true,
+        min_slice: Span::us(500),
+        max_slice: Span::ms(10),
+        switch_cost: Span::us(2),
     };
 
     /// Refuses what is out of range.
@@ -42,7 +52,15 @@ impl SchedParams {
         }
         in_range("grant (us)", self.grant.0 / 1000, 1_000, 100_000)?;
         in_range("carry (us)", self.carry.0 / 1000, 0, self.grant.0 / 1000)?;
-        in_range("resistance (us)", self.resistance.0 / 1000, 0, 10_000)
+        in_range("resistance (us)", self.resistance.0 / 1000, 0, 10_000)?;
+        in_range("shortest slice (us)", self.min_slice.0 / 1000, 100, 10_000)?;
+        in_range(
+            "longest slice (us)",
+            self.max_slice.0 / 1000,
+            self.min_slice.0 / 1000,
+            1_000_000,
+        )?;
+        in_range("switch cost (us)", self.switch_cost.0 / 1000, 0, 100)
     }
 }
 

@@ -3,6 +3,7 @@
 //! A row's position is its `SchedId` on the wire: add at the end. Neighbours: `pools` builds instances by id, the
 //! configuration and the shell name them by `name`.
 
+use crate::credit2::Credit2;
 use crate::error::SchedError;
 use crate::params::SchedParams;
 use crate::rr::Rr;
@@ -21,11 +22,18 @@ pub struct Row {
 }
 
 /// Every kind, by `SchedId`.
-pub static ROWS: &[Row] = &[Row {
-    name: "rr",
-    about: "round robin, one queue, fixed slice",
-    build: |p| Box::new(Rr::new(p)),
-}];
+pub static ROWS: &[Row] = &[
+    Row {
+        name: "rr",
+        about: "round robin, one queue, fixed slice",
+        build: |p| Box::new(Rr::new(p)),
+    },
+    Row {
+        name: "credit2",
+        about: "fair by weight, boosts for interrupts paid from the own share",
+        build: |p| Box::new(Credit2::new(p)),
+    },
+];
 
 /// What a pool gets when nothing is said.
 pub const DEFAULT: SchedId = SchedId(0);

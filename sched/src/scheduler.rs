@@ -128,6 +128,21 @@ pub struct Stats {
     pub storm_held: u64,
     /// Lines found to storm.
     pub storm_lines: u64,
+    /// Credit now, ns at weight 256 (credit2).
+    pub credit: i64,
+    /// Boost credit now, same unit (credit2).
+    pub boost_credit: i64,
+}
+
+/// Counters of an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Changes of who runs on a CPU, idle not counted.
+    pub switches: u64,
+    /// Credit resets.
+    pub resets: u64,
+    /// Entities touched by them.
+    pub touched: u64,
 }
 
 impl Stats {
@@ -141,6 +156,8 @@ impl Stats {
         self.exhausted += o.exhausted;
         self.storm_held += o.storm_held;
         self.storm_lines += o.storm_lines;
+        self.credit = self.credit.saturating_add(o.credit);
+        self.boost_credit = self.boost_credit.saturating_add(o.boost_credit);
     }
 }
 
@@ -200,6 +217,10 @@ pub trait Scheduler: Send {
     }
     /// Counters of an entity; its running time is included up to its last accounting.
     fn stats(&self, e: Ent) -> Stats;
+    /// Counters of the instance.
+    fn totals(&self) -> Totals {
+        Totals::default()
+    }
     /// Checks the instance against itself, in time proportional to its size; for tests.
     fn check(&self) -> Result<(), &'static str> {
         Ok(())

@@ -44,6 +44,19 @@ impl<T> Slab<T> {
         }
     }
 
+    /// How many rows there are, in use or not.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Rows in use, in order of handles.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Ent, &T)> {
+        self.rows
+            .iter()
+            .enumerate()
+            .filter_map(|(i, r)| r.as_ref().map(|r| (Ent(i as u32), r)))
+    }
+
     /// Rows in use, to change.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.rows.iter_mut().flatten()

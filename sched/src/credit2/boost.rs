@@ -1,0 +1,161 @@
+//! Boosts: when a vCPU gets one, what it lasts, how it ends.
+//!
+//! A boost only changes the order. Its time is paid from the boost bucket, which is filled out of the vCPU's own credit, so
+//! nobody gains CPU time by it. G1-G6 and D1-D6 are the conditions of the specification, in the order of the counters.
+
+use super::Credit2;
+use super::entity::Boost;
+use crate::scheduler::{DeboostCause, Ent, GuestHint, WakeReason};
+use tarn_abi::{CpuId, Instant};
+
+/// The number under which a vCPU's own timer is followed like an interrupt line.
+const TIMER_LINE: u16 = u16::MAX;
+
+impl Credit2 {
+    /// How long an interrupt may be boosted; 0 = not at all.
+    pub(super) fn worth(&mut self, e: Ent, why: WakeReason, now: Instant) -> i64 {
+        if !self.params.boost {
+            return 0;
+        }
+        let line = match why {
+            WakeReason::Interrupt { line } => line,
+            WakeReason::Timer => TIMER_LINE,
+            WakeReason::Kick | WakeReason::Unpause => return 0,
+        };
+        let r = &mut self.rows[e];
+        if r.cap == 0 {
+            0
+        } else {
+            r.interrupt(line, now).unwrap_or(0)
+        }
+    }
+
+    /// G1: an interrupt for a vCPU that does not run. Not while it is queued.
+    pub(super) fn interrupted(&mut self, e: Ent, worth: i64, idle: bool) {
+        let r = &mut self.rows[e];
+        if worth == 0 || r.is_boosted() {
+            return;
+        }
+        if idle {
+            r.armed = worth;
+        } else if r.b > 0 {
+            r.boost = Boost::Yes;
+            r.left = worth;
+            r.stats.boosts[0] += 1;
+        } else {
+            r.refused = worth;
+        }
+    }
+
+    /// G2: an interrupt for the running vCPU counts if it is about to lose the CPU soon.
+    pub(super) fn arm(&mut self, e: Ent, worth: i64) {
+        if worth > 0 {
+            let r = &mut self.rows[e];
+            r.armed = worth;
+            r.stats.boosts[1] += 1;
+        }
+    }
+
+    /// G3-G5: `e` is about to lose the CPU. Whether it is boosted now.
+    pub(super) fn rescue(&mut self, e: Ent, hint: &GuestHint) -> bool {
+        if !self.params.boost {
+            return false;
+        }
+        let r = &mut self.rows[e];
+        if r.b <= 0 {
+            return false;
+        }
+        let interval = r.params.interval.0 as i64;
+        if hint.dont_desched {
+            r.boost = Boost::Yes;
+            r.left = interval;
+            r.stats.boosts[2] += 1;
+        } else if r.armed > 0 && !hint.enlightened {
+            r.boost = Boost::Yes;
+            r.left = core::mem::take(&mut r.armed);
+            r.stats.boosts[3] += 1;
+        } else if hint.irqs_masked && !r.deferred {
+            r.boost = Boost::UntilUnmask;
+            r.left = interval;
+            r.deferred = true;
+            r.stats.boosts[4] += 1;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The boost of `e`, which is not queued, is over by cause D`cause`+1. What runs on unboosted has no rate limit to
+    /// hide behind.
+    pub(super) fn end_boost(&mut self, e: Ent, cause: usize) {
+        let contended = !self.queue.is_empty();
+        let r = &mut self.rows[e];
+        if !r.is_boosted() {
+            return;
+        }
+        r.boost = Boost::No;
+        r.left = 0;
+        r.stats.deboosts[cause] += 1;
+        if cause == 0 && contended {
+            r.stats.exhausted += 1;
+        }
+        if let Some(c) = r.on
+            && self.cpus[c].curr == Some(e)
+        {
+            self.cpus[c].began = Instant(0);
+        }
+    }
+
+    /// D1, D2, D4: does the running boosted vCPU's boost end by itself?
+    pub(super) fn expire(&mut self, e: Ent, hint: &GuestHint) {
+        let r = &mut self.rows[e];
+        if !hint.irqs_masked {
+            r.deferred = false;
+        }
+        if !r.is_boosted() {
+            return;
+        }
+        if r.b <= 0 {
+            self.end_boost(e, 0);
+        } else if r.boost == Boost::UntilUnmask && !hint.irqs_masked && !hint.dont_desched {
+            self.end_boost(e, 3);
+        } else if r.left <= 0 && !hint.dont_desched {
+            self.end_boost(e, 1);
+        }
+    }
+
+    /// D2 with dont_desched: the interval is over; renews it. Whether `waiter`, boosted, goes first.
+    pub(super) fn renew(&mut self, e: Ent, waiter: Option<Ent>) -> bool {
+        if let Some(w) = waiter
+            && self.rows[w].b > self.rows[e].b
+        {
+            return true;
+        }
+        let r = &mut self.rows[e];
+        r.left = r.params.interval.0 as i64;
+        r.stats.boosts[2] += 1;
+        false
+    }
+
+    /// D3-D5, told from outside. Whether the boost is over.
+    pub(super) fn told(&mut self, e: Ent, why: DeboostCause) -> bool {
+        let r = &mut self.rows[e];
+        let (cause, applies) = match why {
+            DeboostCause::HandlerReturned => (2, r.enlightened || r.boost == Boost::UntilUnmask),
+            DeboostCause::Unmasked => (3, r.enlightened || r.boost == Boost::UntilUnmask),
+            DeboostCause::Asked => (4, true),
+        };
+        if applies {
+            r.armed = 0;
+            let was = r.is_boosted();
+            self.end_boost(e, cause);
+            return was;
+        }
+        false
+    }
+
+    /// Whether somebody waits whom `cpu` may run.
+    pub(super) fn contended(&self, cpu: CpuId) -> bool {
+        self.queue.best(cpu).is_some()
+    }
+}

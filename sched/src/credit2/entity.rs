@@ -1,0 +1,226 @@
+//! A vCPU's row, its interrupt lines, and what a CPU is doing.
+//!
+//! Data and the arithmetic of one entity only; who runs is decided in `mod.rs`.
+
+use crate::params::{BoostParams, VcpuParams};
+use crate::scheduler::{Ent, Stats, Tag};
+use tarn_abi::{CpuId, Instant, Span};
+
+/// The weight at which credit is time.
+pub(super) const W0: u64 = 256;
+
+/// Interrupt lines whose rate is followed, per vCPU.
+const LINES: usize = 6;
+
+/// How a boost came about, as far as it matters for its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Boost {
+    No,
+    /// By an interrupt or dont_desched.
+    Yes,
+    /// To let it leave a stretch with interrupts masked.
+    UntilUnmask,
+}
+
+pub(super) struct Row {
+    pub(super) tag: Tag,
+    pub(super) weight: u32,
+    /// 2^32 x 256 / weight.
+    inv: u64,
+    pub(super) params: BoostParams,
+    pub(super) class: u16,
+    pub(super) inserted: bool,
+    pub(super) runnable: bool,
+    pub(super) yielded: bool,
+    /// Had to give way and is being saved: it waits, though not in the queue yet.
+    pub(super) put_back: bool,
+    pub(super) on: Option<CpuId>,
+    pub(super) last: Option<CpuId>,
+
+    /// Credit consumed, a point on the axis of `Credit2::granted`. Its credit is granted - consumed.
+    pub(super) consumed: i64,
+    frac: u32,
+    /// Boost credit and its cap.
+    pub(super) b: i64,
+    pub(super) cap: i64,
+    /// For which grant size `cap` holds.
+    pub(super) cap_of: i64,
+    /// Resets seen.
+    pub(super) seen: u64,
+    /// Step of the top-up grid seen.
+    pub(super) grid: u64,
+    /// On the list of those that burned boost credit since the last reset.
+    pub(super) burned: bool,
+
+    pub(super) boost: Boost,
+    /// ns of boosted running left.
+    pub(super) left: i64,
+    /// ns of running during which an interrupt taken while running still counts.
+    pub(super) armed: i64,
+    /// An interrupt was not boosted for lack of boost credit: the boost it would have had, ns.
+    pub(super) refused: i64,
+    /// Has had its one stay for masked interrupts since it was switched in.
+    pub(super) deferred: bool,
+    pub(super) enlightened: bool,
+    lines: [Line; LINES],
+    pub(super) stats: Stats,
+}
+
+/// Rate of an interrupt line: a token bucket that needs one time stamp (GCRA).
+#[derive(Clone, Copy, Default)]
+struct Line {
+    line: u16,
+    used: bool,
+    previous: u64,
+    tat: u64,
+    hold: u64,
+}
+
+/// Time between interrupts of a line that may be boosted for ever.
+const STORM_PERIOD: u64 = 1_000_000;
+/// How far ahead of that rate a line may get: bursts of 8.
+const STORM_BURST: u64 = 7_000_000;
+/// How long a line stays without boosts after it has been found to storm.
+const STORM_HOLD: u64 = 100_000_000;
+/// The shortest boost.
+const SHORTEST: u64 = 50_000;
+
+impl Row {
+    pub(super) fn new(tag: Tag, p: &VcpuParams, class: u16) -> Self {
+        let mut r = Row {
+            tag,
+            weight: 0,
+            inv: 0,
+            params: p.boost,
+            class,
+            inserted: false,
+            runnable: false,
+            yielded: false,
+            put_back: false,
+            on: None,
+            last: None,
+            consumed: 0,
+            frac: 0,
+            b: 0,
+            cap: 0,
+            cap_of: -1,
+            seen: 0,
+            grid: 0,
+            burned: false,
+            boost: Boost::No,
+            left: 0,
+            armed: 0,
+            refused: 0,
+            deferred: false,
+            enlightened: false,
+            lines: [Line::default(); LINES],
+            stats: Stats::default(),
+        };
+        r.set_weight(p.weight);
+        r
+    }
+
+    /// The one division.
+    pub(super) fn set_weight(&mut self, weight: u32) {
+        self.weight = weight.max(1);
+        self.inv = (W0 << 32) / u64::from(self.weight);
+    }
+
+    #[inline]
+    pub(super) fn is_boosted(&self) -> bool {
+        self.boost != Boost::No
+    }
+
+    /// Credit for `dt` of running, and the residue to carry.
+    #[inline]
+    pub(super) fn price(&self, dt: u64) -> (i64, u32) {
+        let a = u128::from(dt) * u128::from(self.inv) + u128::from(self.frac);
+        let whole = (a >> 32).min(1 << 61) as i64;
+        (whole, a as u32)
+    }
+
+    /// Burns `dt` of running.
+    #[inline]
+    pub(super) fn burn(&mut self, dt: u64) {
+        let (a, frac) = self.price(dt);
+        self.frac = frac;
+        if self.is_boosted() {
+            self.b = self.b.saturating_sub(a);
+            self.left = self.left.saturating_sub_unsigned(dt);
+        } else {
+            self.consumed = self.consumed.wrapping_add(a);
+            self.armed = self.armed.saturating_sub_unsigned(dt).max(0);
+        }
+    }
+
+    /// How long `credit` lasts it, ns.
+    #[inline]
+    pub(super) fn lasts(&self, credit: i64) -> u64 {
+        (credit.max(0) as u64).saturating_mul(u64::from(self.weight)) / W0
+    }
+
+    /// Notes an interrupt. Answers how long it may be boosted (ns) unless its line storms.
+    pub(super) fn interrupt(&mut self, line: u16, now: Instant) -> Option<i64> {
+        let now = now.0;
+        let i = match self.lines.iter().position(|l| l.used && l.line == line) {
+            Some(i) => i,
+            // The line silent for longest makes room. Its state is kept: changing lines does not refill the bucket.
+            None => (0..LINES)
+                .min_by_key(|&i| (self.lines[i].used, self.lines[i].previous))
+                .unwrap_or(0),
+        };
+        let l = &mut self.lines[i];
+        let gap = if l.used {
+            now.saturating_sub(l.previous)
+        } else {
+            u64::MAX
+        };
+        l.used = true;
+        l.line = line;
+        l.previous = now;
+        if l.tat > now.saturating_add(STORM_BURST) {
+            if now >= l.hold {
+                self.stats.storm_lines += 1;
+            }
+            l.hold = now.saturating_add(STORM_HOLD);
+        } else {
+            l.tat = l.tat.max(now).saturating_add(STORM_PERIOD);
+        }
+        if now < l.hold {
+            self.stats.storm_held += 1;
+            return None;
+        }
+        let longest = self.params.interval.0;
+        Some((gap / 8).max(SHORTEST).min(longest) as i64)
+    }
+
+    /// Forgets what a boost was about (block, yield, pause, move).
+    pub(super) fn calm(&mut self) {
+        self.left = 0;
+        self.armed = 0;
+        self.refused = 0;
+    }
+}
+
+/// What a CPU does.
+#[derive(Default)]
+pub(super) struct Pcpu {
+    /// Who is on it: running, or asleep but not saved yet.
+    pub(super) curr: Option<Ent>,
+    /// Whether `curr` runs.
+    pub(super) running: bool,
+    /// Up to when `curr` is accounted.
+    pub(super) counted: Instant,
+    /// Since when `curr` has the CPU, for the rate limit; long ago if it has left a boost.
+    pub(super) began: Instant,
+    /// When it will come by.
+    pub(super) until: Option<Instant>,
+    /// It has been kicked for somebody and has not come yet.
+    pub(super) promised: bool,
+}
+
+impl Pcpu {
+    pub(super) fn limited(&self, limit: Span, now: Instant) -> bool {
+        now < self.began + limit
+    }
+}

@@ -1,0 +1,121 @@
+//! Whom to disturb for a vCPU that has just been queued.
+//!
+//! An idle CPU if there is one; else the CPU whose vCPU should give way, if any should; and every CPU that runs without a
+//! timer, since from now on somebody waits. Looks at each CPU of the pool at most once.
+
+use super::Credit2;
+use crate::scheduler::{Ent, Kick};
+use tarn_abi::{CpuId, Instant, Span};
+
+/// How late a timer may be before it is worth a kick.
+const TOLERANCE: Span = Span::us(50);
+/// What running last on a CPU is worth to a boosted vCPU, in credit.
+const HOME: i64 = 10_000_000;
+/// Any vCPU that is not boosted gives way before any that is.
+const NORMAL: i64 = 1 << 61;
+
+impl Credit2 {
+    /// Finds a CPU for `e`, which is queued.
+    pub(super) fn place(&mut self, e: Ent, now: Instant) -> Kick {
+        let r = &self.rows[e];
+        let allowed = *self.queue.allowed(r.class);
+        let last = r.last;
+        let k = self.cpus.summon_idle(&allowed, last);
+        if let Some(c) = k.0.lowest() {
+            self.cpus[c].promised = true;
+            return k;
+        }
+        let boosted = self.rows[e].is_boosted();
+        let mut best: Option<(i64, CpuId)> = None;
+        for c in self.cpus.members().intersection(&allowed).iter() {
+            let Some(score) = self.gain(e, boosted, c, now) else {
+                continue;
+            };
+            if best.is_none_or(|(s, _)| score > s) {
+                best = Some((score, c));
+            }
+        }
+        let mut kick = Kick::NONE;
+        if let Some((score, c)) = best {
+            if boosted {
+                if score > 0 {
+                    self.cpus[c].promised = true;
+                    kick = Kick::one(c);
+                }
+            } else {
+                kick = self.nudge(c, score, now);
+            }
+        }
+        let timerless = self.cpus.tickless.intersection(&allowed);
+        self.cpus.tickless = self.cpus.tickless.difference(&timerless);
+        kick.and(Kick(timerless))
+    }
+
+    /// How much better `e` would be on `c` than who runs there; `None` if that CPU is out of the question.
+    fn gain(&self, e: Ent, boosted: bool, c: CpuId, now: Instant) -> Option<i64> {
+        let p = &self.cpus[c];
+        if p.promised || !p.running {
+            return None;
+        }
+        let (me, cur) = (&self.rows[e], &self.rows[p.curr?]);
+        let (burnt, _) = cur.price(now.since(p.counted).0);
+        let home = me.last == Some(c);
+        if boosted {
+            if cur.is_boosted() {
+                let (margin, _) = cur.price(cur.params.interval.0);
+                return Some(me.b - (cur.b.saturating_sub(burnt)) - margin);
+            }
+            let debt = cur.consumed.wrapping_add(burnt).wrapping_sub(self.granted);
+            return Some(
+                NORMAL.saturating_add(debt.clamp(-NORMAL / 2, NORMAL / 2))
+                    + if home { HOME } else { 0 },
+            );
+        }
+        if cur.is_boosted() {
+            return None;
+        }
+        let lead = cur.consumed.wrapping_add(burnt).wrapping_sub(me.consumed);
+        Some(if home {
+            lead
+        } else {
+            lead.saturating_sub(self.resistance)
+        })
+    }
+
+    /// Makes `c` come when a waiter that is `lead` ahead of its vCPU is due there: now, when the rate limit is over, or
+    /// when the credits meet.
+    fn nudge(&mut self, c: CpuId, lead: i64, now: Instant) -> Kick {
+        let p = &self.cpus[c];
+        let limited = p.limited(self.params.ratelimit, now);
+        if lead > 0 && !limited {
+            self.cpus[c].promised = true;
+            return Kick::one(c);
+        }
+        let mut due = if limited {
+            p.began + self.params.ratelimit
+        } else {
+            now
+        };
+        if let (true, Some(e)) = (lead <= 0, p.curr) {
+            due = due.max(now + Span(self.rows[e].lasts(-lead)).max(self.params.min_slice));
+        }
+        let late = p.until.is_none_or(|u| u > due + TOLERANCE);
+        if late { Kick::one(c) } else { Kick::NONE }
+    }
+
+    /// Somebody is left waiting where a CPU has nothing to do, or whom the one who came was called for.
+    pub(super) fn leftovers(&mut self, promised: bool, now: Instant) -> Kick {
+        if self.queue.is_empty() {
+            return Kick::NONE;
+        }
+        let mut kick = Kick::NONE;
+        if !self.cpus.idle.is_empty()
+            && let Some(e) = self.queue.a_head_for(&self.cpus.idle)
+        {
+            kick = self.place(e, now);
+        } else if promised && let Some(e) = self.queue.a_head_for(&self.cpus.members()) {
+            kick = self.place(e, now);
+        }
+        kick
+    }
+}

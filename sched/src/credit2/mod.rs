@@ -1,0 +1,645 @@
+//! credit2 with boost buckets: the runnable vCPU with the highest credit runs, boosted ones by boost credit before it.
+//!
+//! Everybody is granted the same credit and burns it in relation to its weight; when the best has none left, all are
+//! granted again and carry a little over. Part of a grant lies in a boost bucket that can be spent to run at once when an
+//! interrupt comes. No operation touches every vCPU: the queue is ordered by what has been consumed on an absolute axis, so
+//! a reset moves no key. This file reads like the list of events; `credit.rs` has the arithmetic, `boost.rs` the boosts,
+//! `kick.rs` whom to disturb, `queue.rs` the order.
+
+mod boost;
+mod credit;
+mod entity;
+mod heap;
+mod kick;
+mod queue;
+
+use self::entity::{Boost, Pcpu, Row};
+use self::queue::{Head, Queue};
+use crate::cpus::Cpus;
+use crate::error::SchedError;
+use crate::params::{SchedParams, VcpuParams};
+use crate::scheduler::{
+    BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
+};
+use crate::slab::Slab;
+use alloc::vec::Vec;
+use tarn_abi::{CpuId, CpuSet, Instant, Span};
+
+/// An instance.
+pub(crate) struct Credit2 {
+    params: SchedParams,
+    /// Credit granted to everybody so far, and how often.
+    granted: i64,
+    epoch: u64,
+    /// One grant, most carried over, and how far ahead a vCPU must be to move, at the heaviest weight there is.
+    grant: i64,
+    carry: i64,
+    resistance: i64,
+    heaviest: u32,
+    /// How many have that weight.
+    heavy: u32,
+    rows: Slab<Row>,
+    cpus: Cpus<Pcpu>,
+    queue: Queue,
+    /// How many wait without being in the queue yet.
+    put_back: u32,
+    /// Who has burned boost credit since the last reset.
+    burned: Vec<Ent>,
+    totals: Totals,
+}
+
+impl Credit2 {
+    pub(crate) fn new(p: &SchedParams) -> Self {
+        let mut s = Credit2 {
+            params: *p,
+            granted: 0,
+            epoch: 0,
+            grant: 1,
+            carry: 0,
+            resistance: 0,
+            heaviest: 256,
+            heavy: 0,
+            rows: Slab::new(),
+            cpus: Cpus::new(),
+            queue: Queue::default(),
+            put_back: 0,
+            burned: Vec::new(),
+            totals: Totals::default(),
+        };
+        s.resize();
+        s
+    }
+
+    fn allowed(&self, e: Ent) -> &CpuSet {
+        self.queue.allowed(self.rows[e].class)
+    }
+
+    /// Puts `e` where its state says.
+    fn enqueue(&mut self, e: Ent) {
+        let r = &self.rows[e];
+        if r.is_boosted() {
+            self.queue.insert_boosted(r.class, e, r.b);
+        } else {
+            self.queue.insert_normal(r.class, e, r.consumed);
+        }
+    }
+
+    fn dequeue(&mut self, e: Ent) {
+        let r = &self.rows[e];
+        self.queue.remove(r.class, e, r.is_boosted());
+    }
+
+    fn enqueue_and_place(&mut self, e: Ent, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        if self.queue.is_empty()
+            && self.put_back == 0
+            && self.cpus.idle.intersection(self.allowed(e)).is_empty()
+        {
+            kick = self.catch_up(now);
+            self.touch(e, now);
+        }
+        self.enqueue(e);
+        kick.and(self.place(e, now))
+    }
+
+    fn members_changed(&mut self) -> Kick {
+        let members = self.cpus.members();
+        self.queue.members_changed(&members);
+        if self.queue.is_empty() {
+            Kick::NONE
+        } else {
+            Kick(members)
+        }
+    }
+
+    /// Whether the vCPU `c` that runs on `cpu` gives way to the waiter `t`. May boost `c` to let it stay.
+    fn gives_way(&mut self, c: Ent, t: Head, cpu: CpuId, hint: &GuestHint, now: Instant) -> bool {
+        if t.boosted {
+            if !self.rows[c].is_boosted() && !self.rescue(c, hint) {
+                return true;
+            }
+            if self.rows[c].left <= 0 {
+                return self.renew(c, Some(t.ent));
+            }
+            let (mine, theirs) = (&self.rows[c], &self.rows[t.ent]);
+            let (margin, _) = mine.price(mine.params.interval.0);
+            return theirs.b > mine.b.saturating_add(margin);
+        }
+        if self.rows[c].is_boosted() {
+            if self.rows[c].left <= 0 {
+                self.renew(c, None);
+            }
+            return false;
+        }
+        if self.cpus[cpu].limited(self.params.ratelimit, now) {
+            return false;
+        }
+        let (mine, theirs) = (&self.rows[c], &self.rows[t.ent]);
+        let lead = mine.consumed.wrapping_sub(theirs.consumed);
+        let need = if theirs.last.is_none_or(|l| l == cpu) {
+            0
+        } else {
+            self.resistance
+        };
+        lead >= need && !self.rescue(c, hint)
+    }
+
+    /// Whether `a` ranks before `b`, neither running.
+    fn ranks_before(&self, a: Ent, b: Ent) -> bool {
+        let (a, b) = (&self.rows[a], &self.rows[b]);
+        match (a.is_boosted(), b.is_boosted()) {
+            (true, true) => a.b > b.b,
+            (false, false) => a.consumed.wrapping_sub(b.consumed) < 0,
+            (a, _) => a,
+        }
+    }
+
+    /// Who runs on `cpu` next, `stay` being the one there if it can go on.
+    fn choose(
+        &mut self,
+        stay: Option<Ent>,
+        ran: bool,
+        yielded: bool,
+        cpu: CpuId,
+        hint: &GuestHint,
+        now: Instant,
+    ) -> Option<Ent> {
+        let (c, t) = match (stay, self.queue.best(cpu)) {
+            (None, t) => return t.map(|t| t.ent),
+            (Some(c), None) => return Some(c),
+            (Some(c), Some(t)) => (c, t),
+        };
+        let switch = if !ran {
+            self.ranks_before(t.ent, c)
+        } else {
+            yielded || self.gives_way(c, t, cpu, hint, now)
+        };
+        Some(if switch { t.ent } else { c })
+    }
+
+    /// When `cpu`, which runs `e` from now on, must come by; `put_back` is who had to leave for it.
+    fn slice(&self, e: Ent, put_back: Option<Ent>, cpu: CpuId, now: Instant) -> Option<Instant> {
+        let r = &self.rows[e];
+        let waiter = self.queue.best(cpu);
+        if waiter.is_none() && put_back.is_none() {
+            return None;
+        }
+        if r.is_boosted() {
+            let t = r.lasts(r.b).min(r.left.max(0) as u64);
+            return Some(now + Span(t + 1));
+        }
+        let until_meets = |w: Ent| {
+            let w = &self.rows[w];
+            let extra = if w.last.is_none_or(|l| l == cpu) {
+                0
+            } else {
+                self.resistance
+            };
+            r.lasts(w.consumed.wrapping_sub(r.consumed).saturating_add(extra))
+        };
+        let mut t = r.lasts(self.credit(r));
+        for w in [waiter.map(|w| w.ent), put_back].into_iter().flatten() {
+            t = t.min(until_meets(w));
+        }
+        let limit = (self.cpus[cpu].began + self.params.ratelimit).since(now);
+        let least = if limit == Span::ZERO {
+            self.params.min_slice
+        } else {
+            limit
+        };
+        Some(now + Span(t + 1).max(least).min(self.params.max_slice.max(least)))
+    }
+}
+
+impl Scheduler for Credit2 {
+    fn alloc_pcpu(&mut self, cpu: CpuId) -> Result<(), SchedError> {
+        self.cpus.alloc(cpu)
+    }
+
+    fn switch_sched(&mut self, cpu: CpuId, _now: Instant) -> Kick {
+        self.cpus.join(cpu);
+        self.members_changed().and(Kick::one(cpu))
+    }
+
+    fn free_pcpu(&mut self, cpu: CpuId, _now: Instant) -> Kick {
+        self.cpus.leave(cpu);
+        self.members_changed()
+    }
+
+    fn alloc_vcpu(&mut self, tag: Tag, p: &VcpuParams) -> Result<Ent, SchedError> {
+        p.check()?;
+        self.burned
+            .try_reserve(self.rows.len() + 1)
+            .map_err(|_| SchedError::NoMemory)?;
+        let class = self.queue.join(&p.affinity, &self.cpus.members())?;
+        let e = match self.rows.alloc(Row::new(tag, p, class)) {
+            Ok(e) => e,
+            Err(err) => {
+                self.queue.quit(class);
+                return Err(err);
+            }
+        };
+        if let Err(err) = self.queue.places.reserve(e) {
+            self.rows.free(e);
+            self.queue.quit(class);
+            return Err(err);
+        }
+        Ok(e)
+    }
+
+    fn free_vcpu(&mut self, e: Ent) {
+        self.queue.quit(self.rows[e].class);
+        self.rows.free(e);
+    }
+
+    fn insert(&mut self, e: Ent, runnable: bool, now: Instant) -> Kick {
+        self.weigh_in(self.rows[e].weight);
+        self.endow(e, now);
+        let r = &mut self.rows[e];
+        r.inserted = true;
+        r.runnable = runnable;
+        if runnable {
+            self.enqueue_and_place(e, now)
+        } else {
+            Kick::NONE
+        }
+    }
+
+    fn remove(&mut self, e: Ent, _now: Instant) {
+        if self.queue.is_queued(e) {
+            self.dequeue(e);
+        }
+        if core::mem::take(&mut self.rows[e].burned) {
+            self.burned.retain(|b| *b != e);
+        }
+        let r = &mut self.rows[e];
+        r.runnable = false;
+        r.boost = Boost::No;
+        if core::mem::take(&mut r.inserted) {
+            let weight = r.weight;
+            self.weigh_out(weight);
+        }
+    }
+
+    fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError> {
+        p.check()?;
+        let new = self.queue.join(&p.affinity, &self.cpus.members())?;
+        if let Some(c) = self.rows[e].on {
+            self.account(c, now);
+        }
+        let queued = self.queue.is_queued(e);
+        if queued {
+            self.dequeue(e);
+        }
+        self.touch(e, now);
+        self.queue.quit(self.rows[e].class);
+        let r = &mut self.rows[e];
+        r.class = new;
+        r.params = p.boost;
+        r.cap_of = -1;
+        let (old, inserted) = (r.weight, r.inserted);
+        r.set_weight(p.weight);
+        if inserted && old != p.weight {
+            self.weigh_in(p.weight);
+            self.weigh_out(old);
+        }
+        if queued {
+            return Ok(self.enqueue_and_place(e, now));
+        }
+        Ok(match self.rows[e].on {
+            Some(c) => Kick::one(c),
+            None => Kick::NONE,
+        })
+    }
+
+    fn adjust(&mut self, p: &SchedParams, _now: Instant) -> Result<(), SchedError> {
+        p.check()?;
+        self.params = *p;
+        self.resize();
+        for r in self.rows.iter_mut() {
+            r.cap_of = -1;
+        }
+        Ok(())
+    }
+
+    fn sleep(&mut self, e: Ent, now: Instant) {
+        if self.queue.is_queued(e) {
+            self.dequeue(e);
+        } else if let Some(c) = self.rows[e].on
+            && self.cpus[c].curr == Some(e)
+        {
+            self.account(c, now);
+        }
+        self.end_boost(e, 5);
+        let r = &mut self.rows[e];
+        r.runnable = false;
+        r.yielded = false;
+        r.calm();
+    }
+
+    fn wake(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick {
+        let r = &mut self.rows[e];
+        if r.runnable || !r.inserted {
+            return Kick::NONE;
+        }
+        r.runnable = true;
+        self.touch(e, now);
+        let worth = self.worth(e, why, now);
+        let on = self.rows[e].on;
+        let here = on.filter(|c| self.cpus[*c].curr == Some(e));
+        let idle = match here {
+            Some(c) => !self.contended(c),
+            None => !self.cpus.idle.intersection(self.allowed(e)).is_empty(),
+        };
+        self.interrupted(e, worth, idle);
+        match (on, here) {
+            (None, _) => self.enqueue_and_place(e, now),
+            (_, Some(c)) => {
+                self.cpus.idle.remove(c);
+                Kick::one(c)
+            }
+            // Being saved elsewhere: `context_saved` finds it a place.
+            (Some(_), None) => Kick::NONE,
+        }
+    }
+
+    fn notify(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick {
+        let worth = self.worth(e, why, now);
+        if worth == 0 {
+            return Kick::NONE;
+        }
+        if let Some(c) = self.rows[e].on {
+            if self.cpus[c].curr == Some(e) && self.cpus[c].running {
+                self.arm(e, worth);
+            } else {
+                self.touch(e, now);
+                self.interrupted(e, worth, false);
+            }
+            return Kick::NONE;
+        }
+        if !self.queue.is_queued(e) || self.rows[e].is_boosted() {
+            return Kick::NONE;
+        }
+        self.dequeue(e);
+        self.touch(e, now);
+        self.interrupted(e, worth, false);
+        self.enqueue(e);
+        if self.rows[e].is_boosted() {
+            self.place(e, now)
+        } else {
+            Kick::NONE
+        }
+    }
+
+    fn yield_now(&mut self, e: Ent, now: Instant) {
+        if let Some(c) = self.rows[e].on
+            && self.cpus[c].curr == Some(e)
+        {
+            self.account(c, now);
+            self.end_boost(e, 5);
+            let r = &mut self.rows[e];
+            r.yielded = true;
+            r.calm();
+        }
+    }
+
+    fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
+        self.cpus.idle.remove(cpu);
+        self.cpus.tickless.remove(cpu);
+        let promised = core::mem::take(&mut self.cpus[cpu].promised);
+        let curr = self.cpus[cpu].curr;
+        let ran = self.cpus[cpu].running;
+        let (mut stay, mut yielded) = (None, false);
+        if let Some(c) = curr {
+            self.account(cpu, now);
+            self.touch(c, now);
+            let allowed = self.allowed(c).contains(cpu);
+            let r = &mut self.rows[c];
+            yielded = core::mem::take(&mut r.yielded);
+            if ran {
+                r.enlightened = hint.enlightened;
+            }
+            if r.runnable && !hint.must_idle {
+                if ran {
+                    self.expire(c, &hint);
+                }
+                stay = Some(c).filter(|_| allowed);
+            }
+        }
+        let mut kick = Kick::NONE;
+        let mut next = if hint.must_idle {
+            None
+        } else {
+            self.choose(stay, ran, yielded, cpu, &hint, now)
+        };
+        if let Some(n) = next
+            && !self.rows[n].is_boosted()
+            && (!self.queue.is_empty() || stay.is_some_and(|c| c != n))
+        {
+            // The best there is, queued or chosen, has no credit left: grant anew.
+            let mut least = self.rows[n].consumed;
+            if let Some(l) = self.queue.least_normal()
+                && l.wrapping_sub(least) < 0
+            {
+                least = l;
+            }
+            let times = self.resets_for(self.granted.wrapping_sub(least));
+            if times != 0 {
+                kick = self.reset(times, now);
+                if self.queue.any_boosted() {
+                    next = self.choose(stay, ran, yielded, cpu, &hint, now);
+                }
+            }
+        }
+        self.cpus[cpu].running = false;
+        if let Some(c) = curr
+            && next != curr
+            && self.rows[c].runnable
+        {
+            self.rows[c].put_back = true;
+            self.put_back += 1;
+        }
+        let Some(n) = next else {
+            self.cpus[cpu].until = None;
+            if !hint.must_idle {
+                self.cpus.idle.insert(cpu);
+                kick = kick.and(self.leftovers(promised, now));
+            }
+            return Pick {
+                next: None,
+                until: None,
+                kick,
+            };
+        };
+        if self.queue.is_queued(n) {
+            self.dequeue(n);
+            self.touch(n, now);
+        }
+        if curr != next || !ran {
+            let cost = self.params.switch_cost;
+            let r = &mut self.rows[n];
+            r.deferred = false;
+            if r.is_boosted() {
+                r.left = r.left.saturating_add_unsigned(cost.0);
+            }
+            let p = &mut self.cpus[cpu];
+            p.began = now;
+            p.counted = now;
+            self.totals.switches += 1;
+        }
+        let r = &mut self.rows[n];
+        r.refused = 0;
+        r.on = Some(cpu);
+        r.last = Some(cpu);
+        let tag = r.tag;
+        let p = &mut self.cpus[cpu];
+        p.curr = next;
+        p.running = true;
+        let until = self.slice(n, stay.filter(|c| *c != n), cpu, now);
+        self.cpus[cpu].until = until;
+        if until.is_none() {
+            self.cpus.tickless.insert(cpu);
+        }
+        kick = kick.and(self.leftovers(promised, now));
+        Pick {
+            next: Some(tag),
+            until,
+            kick,
+        }
+    }
+
+    fn context_saved(&mut self, e: Ent, now: Instant) -> Kick {
+        if let Some(c) = self.rows[e].on.take()
+            && self.cpus[c].curr == Some(e)
+        {
+            self.cpus[c].curr = None;
+        }
+        let put_back = core::mem::take(&mut self.rows[e].put_back);
+        if put_back {
+            self.put_back -= 1;
+        }
+        if !self.rows[e].runnable {
+            return Kick::NONE;
+        }
+        self.touch(e, now);
+        if self.rows[e].left <= 0 {
+            self.end_boost(e, 1);
+        }
+        if put_back {
+            self.enqueue(e);
+            self.place(e, now)
+        } else {
+            self.enqueue_and_place(e, now)
+        }
+    }
+
+    fn boost(&mut self, e: Ent, why: BoostCause, now: Instant) -> Kick {
+        let worth = self.rows[e].params.interval.0 as i64;
+        if !self.params.boost || why != BoostCause::Interrupt || self.rows[e].is_boosted() {
+            return Kick::NONE;
+        }
+        if self.rows[e].on.is_some() {
+            self.arm(e, worth);
+            return Kick::NONE;
+        }
+        let queued = self.queue.is_queued(e);
+        if queued {
+            self.dequeue(e);
+        }
+        self.touch(e, now);
+        self.interrupted(e, worth, false);
+        if !queued {
+            return Kick::NONE;
+        }
+        self.enqueue(e);
+        if self.rows[e].is_boosted() {
+            self.place(e, now)
+        } else {
+            Kick::NONE
+        }
+    }
+
+    fn deboost(&mut self, e: Ent, why: DeboostCause, now: Instant) -> Kick {
+        let queued = self.queue.is_queued(e);
+        let on = self.rows[e].on;
+        if let Some(c) = on {
+            self.account(c, now);
+        }
+        if queued {
+            self.dequeue(e);
+        }
+        let over = self.told(e, why);
+        if queued {
+            self.enqueue(e);
+        }
+        match on {
+            Some(c) if over => Kick::one(c),
+            _ => Kick::NONE,
+        }
+    }
+
+    fn charge(&mut self, e: Ent, cost: Span, _now: Instant) {
+        let (a, _) = self.rows[e].price(cost.0);
+        let r = &mut self.rows[e];
+        r.consumed = r.consumed.wrapping_add(a);
+        if !r.is_boosted() && self.queue.is_queued(e) {
+            self.queue
+                .rekey_normal(self.rows[e].class, e, self.rows[e].consumed);
+        }
+    }
+
+    fn stats(&self, e: Ent) -> Stats {
+        let r = &self.rows[e];
+        Stats {
+            credit: self.credit(r),
+            boost_credit: r.b,
+            ..r.stats
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        self.queue.check()?;
+        let mut queued = 0;
+        for (e, r) in self.rows.iter() {
+            queued += usize::from(self.queue.is_queued(e));
+            if self.queue.is_queued(e) && (r.on.is_some() || !r.runnable) {
+                return Err("queued while on a CPU or asleep");
+            }
+            if r.runnable && r.on.is_none() && !self.queue.is_queued(e) {
+                return Err("runnable and in no place");
+            }
+            if r.seen == self.epoch && r.cap_of == self.grant {
+                if r.b > r.cap {
+                    return Err("more boost credit than its cap");
+                }
+                if self.credit(r) > self.grant + self.carry {
+                    return Err("more credit than a grant and the carry-over");
+                }
+            }
+        }
+        for c in self.cpus.members().iter() {
+            let p = &self.cpus[c];
+            if p.running
+                && p.until.is_none()
+                && !self.cpus.tickless.contains(c)
+                && !p.promised
+                && self.contended(c)
+            {
+                // It has been kicked to arm its timer.
+                continue;
+            }
+            if self.cpus.idle.contains(c) && p.running {
+                return Err("idle and running");
+            }
+        }
+        if queued != self.queue.len() {
+            Err("the queue is miscounted")
+        } else {
+            Ok(())
+        }
+    }
+}

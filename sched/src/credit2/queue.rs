@@ -1,0 +1,237 @@
+//! Who waits: two heaps per affinity class, boosted vCPUs by boost credit, the others by credit.
+//!
+//! A class is a distinct hard-affinity mask; at most 16 are kept apart, further masks are narrowed to one CPU of theirs.
+//! So a pick looks at a few heads and never steps over anybody. Must never hold an entity that is on a CPU.
+
+use super::heap::{Heap, Places};
+use crate::error::SchedError;
+use crate::scheduler::Ent;
+use alloc::vec::Vec;
+use tarn_abi::{CpuId, CpuSet};
+
+/// Distinct masks kept apart before masks are narrowed.
+const CLASSES: usize = 16;
+
+/// Those with the same mask.
+struct Class {
+    mask: CpuSet,
+    allowed: CpuSet,
+    users: usize,
+    boosted: Heap,
+    normal: Heap,
+}
+
+/// All who wait.
+#[derive(Default)]
+pub(super) struct Queue {
+    classes: Vec<Class>,
+    pub(super) places: Places,
+    seq: u64,
+    /// How many wait, and how many of them are boosted.
+    len: usize,
+    boosted: usize,
+}
+
+/// The best waiter of a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Head {
+    pub(super) ent: Ent,
+    pub(super) boosted: bool,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn any_boosted(&self) -> bool {
+        self.boosted != 0
+    }
+
+    /// The class for `mask`, with room for one more. May allocate.
+    pub(super) fn join(&mut self, mask: &CpuSet, members: &CpuSet) -> Result<u16, SchedError> {
+        let mut mask = *mask;
+        let mut found = self
+            .classes
+            .iter()
+            .position(|c| c.users != 0 && c.mask == mask);
+        let used = self.classes.iter().filter(|c| c.users != 0).count();
+        if found.is_none() && used >= CLASSES {
+            let here = mask.intersection(members);
+            let cpu = here
+                .lowest()
+                .or(mask.lowest())
+                .ok_or(SchedError::NoMemory)?;
+            mask = CpuSet::one(cpu);
+            found = self
+                .classes
+                .iter()
+                .position(|c| c.users != 0 && c.mask == mask);
+        }
+        let found = found.or_else(|| self.classes.iter().position(|c| c.users == 0));
+        let i = match found {
+            Some(i) => i,
+            None => {
+                self.classes
+                    .try_reserve(1)
+                    .map_err(|_| SchedError::NoMemory)?;
+                let class = Class {
+                    mask,
+                    allowed: mask,
+                    users: 0,
+                    boosted: Heap::default(),
+                    normal: Heap::default(),
+                };
+                self.classes.push(class);
+                self.classes.len() - 1
+            }
+        };
+        let c = &mut self.classes[i];
+        c.boosted.reserve(c.users + 1)?;
+        c.normal.reserve(c.users + 1)?;
+        if c.users == 0 {
+            c.mask = mask;
+            c.allowed = effective(&mask, members);
+        }
+        c.users += 1;
+        Ok(i as u16)
+    }
+
+    /// One user less of a class.
+    pub(super) fn quit(&mut self, class: u16) {
+        self.classes[usize::from(class)].users -= 1;
+    }
+
+    /// Masks anew after the members changed.
+    pub(super) fn members_changed(&mut self, members: &CpuSet) {
+        for c in &mut self.classes {
+            c.allowed = effective(&c.mask, members);
+        }
+    }
+
+    #[inline]
+    pub(super) fn allowed(&self, class: u16) -> &CpuSet {
+        &self.classes[usize::from(class)].allowed
+    }
+
+    #[inline]
+    pub(super) fn is_queued(&self, e: Ent) -> bool {
+        self.places.is_queued(e)
+    }
+
+    /// Among the boosted, by boost credit.
+    pub(super) fn insert_boosted(&mut self, class: u16, e: Ent, credit: i64) {
+        self.seq += 1;
+        self.len += 1;
+        self.boosted += 1;
+        let c = &mut self.classes[usize::from(class)];
+        c.boosted
+            .insert(&mut self.places, e, credit.wrapping_neg(), self.seq);
+    }
+
+    /// Among the others, by consumption.
+    pub(super) fn insert_normal(&mut self, class: u16, e: Ent, consumed: i64) {
+        self.seq += 1;
+        self.len += 1;
+        let c = &mut self.classes[usize::from(class)];
+        c.normal.insert(&mut self.places, e, consumed, self.seq);
+    }
+
+    pub(super) fn remove(&mut self, class: u16, e: Ent, boosted: bool) {
+        self.len -= 1;
+        let c = &mut self.classes[usize::from(class)];
+        if boosted {
+            self.boosted -= 1;
+            c.boosted.remove(&mut self.places, e);
+        } else {
+            c.normal.remove(&mut self.places, e);
+        }
+    }
+
+    pub(super) fn rekey_normal(&mut self, class: u16, e: Ent, consumed: i64) {
+        self.classes[usize::from(class)]
+            .normal
+            .rekey(&mut self.places, e, consumed);
+    }
+
+    /// The best that may run on `cpu`.
+    pub(super) fn best(&self, cpu: CpuId) -> Option<Head> {
+        let pick = |heap: fn(&Class) -> &Heap| {
+            let mut best: Option<(Ent, i64, u64)> = None;
+            for c in &self.classes {
+                let Some(t) = heap(c).top() else { continue };
+                if !c.allowed.contains(cpu) {
+                    continue;
+                }
+                let better = best.is_none_or(|b| {
+                    let d = t.1.wrapping_sub(b.1);
+                    d < 0 || (d == 0 && t.2 < b.2)
+                });
+                if better {
+                    best = Some(t);
+                }
+            }
+            best
+        };
+        if self.boosted != 0
+            && let Some((ent, ..)) = pick(|c| &c.boosted)
+        {
+            return Some(Head { ent, boosted: true });
+        }
+        pick(|c| &c.normal).map(|(ent, ..)| Head {
+            ent,
+            boosted: false,
+        })
+    }
+
+    /// The least consumption among the waiters that are not boosted, whatever CPU they may use.
+    pub(super) fn least_normal(&self) -> Option<i64> {
+        let mut least: Option<i64> = None;
+        for c in &self.classes {
+            if let Some((_, key, _)) = c.normal.top()
+                && least.is_none_or(|l| key.wrapping_sub(l) < 0)
+            {
+                least = Some(key);
+            }
+        }
+        least
+    }
+
+    /// The head of each class that has waiters allowed on one of `cpus`.
+    pub(super) fn a_head_for(&self, cpus: &CpuSet) -> Option<Ent> {
+        self.classes
+            .iter()
+            .filter(|c| !(c.boosted.is_empty() && c.normal.is_empty()))
+            .find(|c| !c.allowed.intersection(cpus).is_empty())
+            .and_then(|c| c.boosted.top().or(c.normal.top()))
+            .map(|t| t.0)
+    }
+
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        for c in &self.classes {
+            c.boosted.check(&self.places)?;
+            c.normal.check(&self.places)?;
+        }
+        let boosted: usize = self.classes.iter().map(|c| c.boosted.iter().count()).sum();
+        let all: usize = boosted
+            + self
+                .classes
+                .iter()
+                .map(|c| c.normal.iter().count())
+                .sum::<usize>();
+        if boosted != self.boosted || all != self.len {
+            Err("the queue is miscounted")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn effective(mask: &CpuSet, members: &CpuSet) -> CpuSet {
+    let m = mask.intersection(members);
+    if m.is_empty() { *members } else { m }
+}
