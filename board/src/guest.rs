@@ -327,7 +327,7 @@ mod tests {
     use crate::tree::Blob;
     use std::collections::BTreeMap;
     use std::format;
-    use std::string::{String, ToString};
+    use std::string::String;
 
     /// Every property that the reader knows, by "path: name".
     fn read_back(spec: &GuestSpec<'_>) -> BTreeMap<String, Vec<u8>> {
@@ -381,7 +381,7 @@ mod tests {
             assert_eq!(all["/memory@40000000: reg"].len(), 32);
             assert_eq!(all.contains_key("/pl011@22000000: reg"), spec.vpl011);
             assert_eq!(all.contains_key("/chosen: stdout-path"), spec.vpl011);
-            assert!(!all.contains_key(&"/chosen: bootargs".to_string()));
+            assert!(!all.contains_key("/chosen: bootargs"));
         }
     }
 }

@@ -93,10 +93,7 @@ impl<'a> Uarts<'a> {
             }
         }
         let by_choice = chosen.is_some();
-        let Some(c) = chosen.or_else(|| self.list.iter().find(|c| c.kind != UartKind::Bcm2835Aux))
-        else {
-            return None;
-        };
+        let c = chosen.or_else(|| self.list.iter().find(|c| c.kind != UartKind::Bcm2835Aux))?;
         let irq = c.irqs.nth(0, gic).unwrap_or_else(|problem| {
             notes.add(BoardError {
                 node: c.path.clone(),

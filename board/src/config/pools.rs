@@ -90,7 +90,7 @@ impl<'a, 'b> Pools<'a, 'b> {
         }
         const CPUS: &str = "cpupool-cpus";
         let list = section.get(CPUS).unwrap_or(&[]);
-        if list.is_empty() || list.len() % 4 != 0 {
+        if list.is_empty() || !list.len().is_multiple_of(4) {
             return Err(section.refuse(
                 CPUS,
                 "it must be a list of phandles of CPU nodes, not empty".into(),
