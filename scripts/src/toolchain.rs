@@ -142,6 +142,8 @@ impl Toolchain {
             command.env("PATH", path_with("/usr/bin"));
             command.env("CARGO", "/usr/bin/cargo");
             command.env("RUSTC_BOOTSTRAP", "1");
+            // a note about the compiler's own library, which is nobody's work here
+            command.env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never");
             command.env(
                 "CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER",
                 "ld.lld",
