@@ -116,14 +116,14 @@ impl<'a> Chosen<'a> {
             self.dom0_kernel = true;
             self.dom0_kernel_bootargs = props.has(Key::Bootargs);
         }
-        // A module that is not reserved cannot be used either: config.rs looks for its region among the reserved.
-        match module_region(node) {
-            Ok(region) => memory.reserve(region, ReservedBy::Module, || node.error("reg", full())),
-            Err(note) => {
-                notes.add(note);
-                Ok(())
-            }
+        // A module that is not reserved is not used either, so this is no error: config.rs refuses its domain.
+        let kept = module_region(node).and_then(|region| {
+            memory.reserve(region, ReservedBy::Module, || node.error("reg", full()))
+        });
+        if let Err(note) = kept {
+            notes.add(note);
         }
+        Ok(())
     }
 
     /// The hypervisor's command line.

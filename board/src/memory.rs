@@ -39,17 +39,19 @@ impl Memory {
         }
     }
 
-    /// One more reservation, unless it is a boot module's that several domains name; `error` says where the one came
-    /// from that did not fit.
+    /// One more reservation, unless it is a boot module that another domain names too; `error` says where the one
+    /// came from that did not fit.
     pub fn reserve(
         &mut self,
         region: Region,
         why: ReservedBy,
         error: impl FnOnce() -> BoardError,
     ) -> Result<(), BoardError> {
-        self.reserved
-            .push(Reserved { region, why })
-            .map_err(|_| error())
+        let new = Reserved { region, why };
+        if why == ReservedBy::Module && self.reserved.contains(&new) {
+            return Ok(());
+        }
+        self.reserved.push(new).map_err(|_| error())
     }
 
     /// Whether a child of the root is a memory node.
