@@ -26,6 +26,7 @@ impl NodePath {
         NodePath::from_pieces(path.len(), core::iter::once(path.as_bytes()))
     }
 
+    /// Touches no more than the bytes it keeps: names may be long, and notes many.
     fn from_pieces<'n>(total: usize, pieces: impl Iterator<Item = &'n [u8]>) -> NodePath {
         let mut path = heapless::String::new();
         let mut skip = 0;
@@ -33,14 +34,17 @@ impl NodePath {
             skip = total - (PATH_MAX - CUT.len());
             let _ = path.push_str(CUT);
         }
-        for byte in pieces.flatten().skip(skip) {
-            // The specification allows nothing but printable ASCII.
-            let shown = if byte.is_ascii_graphic() {
-                char::from(*byte)
-            } else {
-                '?'
-            };
-            let _ = path.push(shown);
+        for piece in pieces {
+            for byte in piece.get(skip..).unwrap_or(&[]) {
+                // The specification allows nothing but printable ASCII.
+                let shown = if byte.is_ascii_graphic() {
+                    char::from(*byte)
+                } else {
+                    '?'
+                };
+                let _ = path.push(shown);
+            }
+            skip = skip.saturating_sub(piece.len());
         }
         if path.is_empty() {
             let _ = path.push('/');

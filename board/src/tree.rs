@@ -18,6 +18,9 @@ use fdt::{Fdt, FdtError};
 
 const MAGIC: u32 = 0xd00d_feed;
 const HEADER: usize = 40;
+/// Most bytes of a node's name and of a property's: four times what the specification allows. A bound keeps the cost
+/// of a hostile tree linear.
+const MAX_NAME: usize = 128;
 /// Most levels of nodes, the root included.
 const MAX_LEVELS: usize = 32;
 // Words of the structure block.
@@ -106,7 +109,7 @@ impl<'a> Blob<'a> {
         if !inside(reserve, 16) {
             return Err(BoardError::tree(Problem::BadBlock("memory reservation")));
         }
-        let fdt = Fdt::new_unaligned_fallible(bytes).map_err(|e| BoardError::tree(refusal(e)))?;
+        let fdt = Fdt::new_unaligned_fallible(bytes).map_err(refusal)?;
         Ok(Blob { fdt, bytes })
     }
 
@@ -192,7 +195,7 @@ impl<'a> Blob<'a> {
             match token {
                 BEGIN_NODE => {
                     let name = name(&mut list)
-                        .ok_or_else(|| bad(&levels, "a name that is not terminated"))?;
+                        .ok_or_else(|| bad(&levels, "a name that is too long or not terminated"))?;
                     let level = match levels.last() {
                         None if here.len() == self.fdt.structs_block().len() => Level::root(),
                         None => return Err(bad(&levels, "a second root")),
@@ -233,17 +236,30 @@ impl<'a> Blob<'a> {
 
     /// The node /chosen, for a closer look.
     pub fn chosen(&self) -> Result<Option<ConfNode<'a>>, BoardError> {
-        let root = self
+        // The crate searches the end of a property's name each time it reads the property.
+        if self
             .fdt
-            .root()
-            .map_err(|e| BoardError::tree(refusal(e)))?
-            .as_node();
-        ConfNode {
-            node: root,
-            cells: Level::root().cells,
+            .strings_block()
+            .split(|b| *b == 0)
+            .any(|name| name.len() > MAX_NAME)
+        {
+            return Err(BoardError::tree(Problem::BadStructure(
+                "a property's name that is too long",
+            )));
         }
-        .with_own_cells()?
-        .child("chosen")
+        let root = self.fdt.root().map_err(refusal)?.as_node();
+        let root = ConfNode {
+            node: root,
+            inherited: Level::root().cells,
+        };
+        let cells = root.cells()?;
+        for child in root.children(cells)? {
+            let child = child?;
+            if child.name()? == ("chosen", None) {
+                return Ok(Some(child));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -290,7 +306,7 @@ fn property<'a>(list: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
 
 /// What follows a BEGIN_NODE token.
 fn name<'a>(list: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = list.iter().position(|b| *b == 0)?;
+    let length = list.iter().take(MAX_NAME + 1).position(|b| *b == 0)?;
     let name = &list[..length];
     *list = list.get((length + 1).next_multiple_of(4)..)?;
     Some(name)
@@ -306,7 +322,8 @@ impl<'a> RawProps<'a> {
                     NOP => {}
                     PROP => {
                         let (name, value) = property(&mut list)?;
-                        return Some((text(self.strings.get(name as usize..)?)?, value));
+                        let name = self.strings.get(name as usize..)?;
+                        return Some((text(&name[..name.len().min(MAX_NAME + 1)])?, value));
                     }
                     _ => return None,
                 }
@@ -319,21 +336,22 @@ impl<'a> RawProps<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct ConfNode<'a> {
     node: UnalignedFallibleNode<'a>,
-    /// Cells of its children's `reg`, its own or inherited.
-    pub cells: Cells,
+    inherited: Cells,
 }
 
 impl<'a> ConfNode<'a> {
-    fn with_own_cells(mut self) -> Result<ConfNode<'a>, BoardError> {
+    /// Cells of its children's `reg`: its own or inherited.
+    pub fn cells(&self) -> Result<Cells, BoardError> {
+        let mut cells = self.inherited;
         for property in self.properties() {
             let (name, value) = property?;
-            match (name, be32(value)) {
-                ("#address-cells", Some(n)) if value.len() == 4 => self.cells.address = n,
-                ("#size-cells", Some(n)) if value.len() == 4 => self.cells.size = n,
+            match (name, value.len()) {
+                ("#address-cells", 4) => cells.address = be32(value).unwrap_or(cells.address),
+                ("#size-cells", 4) => cells.size = be32(value).unwrap_or(cells.size),
                 _ => {}
             }
         }
-        Ok(self)
+        Ok(cells)
     }
 
     /// Name and value of every property.
@@ -342,46 +360,48 @@ impl<'a> ConfNode<'a> {
     ) -> impl Iterator<Item = Result<(&'a str, &'a [u8]), BoardError>> + use<'a> {
         let (list, error) = match self.node.properties() {
             Ok(list) => (Some(list), None),
-            Err(e) => (None, Some(Err(BoardError::tree(refusal(e))))),
+            Err(e) => (None, Some(Err(refusal(e)))),
         };
-        error.into_iter().chain(list.into_iter().flat_map(|list| {
-            list.iter().map(|p| match p {
-                Ok(p) => Ok((p.name, p.value)),
-                Err(e) => Err(BoardError::tree(refusal(e))),
-            })
-        }))
+        let list = list.into_iter().flat_map(|list| list.iter());
+        error
+            .into_iter()
+            .chain(list.map(|p| p.map(|p| (p.name, p.value)).map_err(refusal)))
     }
 
-    /// Its children, in order.
+    /// Its children, in order; `cells` are its own, for them to inherit.
     pub fn children(
         &self,
+        cells: Cells,
     ) -> Result<impl Iterator<Item = Result<ConfNode<'a>, BoardError>> + use<'a>, BoardError> {
-        let cells = self.cells;
-        let list = self
-            .node
-            .children()
-            .map_err(|e| BoardError::tree(refusal(e)))?;
+        let list = self.node.children().map_err(refusal)?;
         Ok(list.iter().map(move |child| match child {
-            Ok(node) => ConfNode { node, cells }.with_own_cells(),
-            Err(e) => Err(BoardError::tree(refusal(e))),
+            Ok(node) => Ok(ConfNode {
+                node,
+                inherited: cells,
+            }),
+            Err(e) => Err(refusal(e)),
         }))
-    }
-
-    /// The child of this name.
-    pub fn child(&self, name: &str) -> Result<Option<ConfNode<'a>>, BoardError> {
-        for child in self.children()? {
-            let child = child?;
-            if child.name()? == (name, None) {
-                return Ok(Some(child));
-            }
-        }
-        Ok(None)
     }
 
     /// Its name without, and its unit address.
     pub fn name(&self) -> Result<(&'a str, Option<&'a str>), BoardError> {
-        let name = self.node.name().map_err(|e| BoardError::tree(refusal(e)))?;
+        let name = self.node.name().map_err(refusal)?;
+        if name.name.len() + name.unit_address.map_or(0, str::len) > MAX_NAME {
+            return Err(BoardError::tree(Problem::BadStructure(
+                "a node's name that is too long",
+            )));
+        }
         Ok((name.name, name.unit_address))
+    }
+
+    /// Its `compatible`, or nothing.
+    pub fn compatible(&self) -> Result<&'a [u8], BoardError> {
+        for property in self.properties() {
+            if let ("compatible", list) = property? {
+                return Ok(list);
+            }
+        }
+        Ok(&[])
     }
 }
 
@@ -428,9 +448,9 @@ pub(crate) fn path(levels: &[Level<'_>]) -> NodePath {
 }
 
 /// What the parser crate says.
-fn refusal(e: FdtError) -> Problem {
+fn refusal(e: FdtError) -> BoardError {
     use fdt::parsing::ParseError;
-    Problem::BadStructure(match e {
+    BoardError::tree(Problem::BadStructure(match e {
         FdtError::ParseError(ParseError::InvalidCStrValue) => {
             "a name that is not terminated or not text"
         }
@@ -438,7 +458,7 @@ fn refusal(e: FdtError) -> Problem {
         FdtError::ParseError(ParseError::UnexpectedToken) => "a token where it may not be",
         FdtError::ParseError(ParseError::UnexpectedEndOfData) => ENDS_EARLY,
         _ => "the parser refuses it",
-    })
+    }))
 }
 
 /// The first 4 bytes as a number.

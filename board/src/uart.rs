@@ -30,14 +30,16 @@ pub(crate) struct Uarts<'a> {
     /// The /aliases node.
     pub aliases: Option<RawProps<'a>>,
     list: List<Candidate<'a>, MAX_UARTS>,
-    lost: bool,
+    seen: usize,
 }
 
 impl<'a> Uarts<'a> {
     /// The node of a UART that has a driver.
     pub fn node(&mut self, node: &Node<'a, '_>, kind: UartKind, notes: &mut Notes) {
-        if self.list.is_full() {
-            if !core::mem::replace(&mut self.lost, true) {
+        // Those that turn out to be of no use count too: translating an address costs time.
+        self.seen = self.seen.saturating_add(1);
+        if self.seen > MAX_UARTS {
+            if self.seen == MAX_UARTS + 1 {
                 notes.add(node.error(
                     "",
                     Problem::TooMany {

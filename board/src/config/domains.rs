@@ -5,10 +5,10 @@
 //! or not at all.
 
 use super::pools::Handles;
-use super::section::{Refusal, Section, note};
+use super::section::{Refusal, Section, Stop, note};
 use super::{
-    Config, Diagnostic, DomainConfig, MAX_CONFIGURED, MAX_DOMAIN_VCPUS, Module, Restart, Severity,
-    VcpuConfig,
+    Config, Diagnostic, DomainConfig, MAX_CONFIGURED, MAX_DIAGNOSTICS, MAX_DOMAIN_VCPUS, Module,
+    Restart, Severity, VcpuConfig,
 };
 use crate::bus::reg;
 use crate::chosen::{KINDS, Kind, ModuleKind};
@@ -35,28 +35,34 @@ pub(super) fn node<'a>(
     pools: &Handles,
     config: &mut Config<'a>,
 ) -> Result<(), BoardError> {
-    let what = strings_of(&node)?;
-    if what.is_some_and(|list| strings(list).any(|s| s == "xen,domain")) {
+    let what = node.compatible()?;
+    if strings(what).any(|s| s == "xen,domain") {
         let section = Section::new(node, "/chosen")?;
-        match domain(&section, board, pools, config)? {
-            Ok(domain) => config.domains.push(domain),
-            Err(refusal) => note(&mut config.notes, Severity::Refused, refusal),
+        let mut warnings = Vec::new();
+        let read = Reader {
+            section: &section,
+            board,
+            pools,
+            config,
+            warnings: &mut warnings,
         }
-    } else if matches!(what.and_then(kind), Some(Kind::Module(_))) {
+        .read();
+        match read {
+            Ok(domain) => {
+                let room = MAX_DIAGNOSTICS.saturating_sub(config.notes.len());
+                config.notes.extend(warnings.into_iter().take(room));
+                config.domains.push(domain);
+            }
+            // What else was odd about it would only hide the reason.
+            Err(Stop::Node(refusal)) => note(&mut config.notes, Severity::Refused, refusal),
+            Err(Stop::Tree(error)) => return Err(error),
+        }
+    } else if matches!(kind(what), Some(Kind::Module(_))) {
         let section = Section::new(node, "/chosen")?;
         let message = "a module for Xen's dom0; Tarn's dom0 is built in, so it is left alone";
         section.warn(&mut config.notes, "", message.into());
     }
     Ok(())
-}
-
-fn strings_of<'a>(node: &ConfNode<'a>) -> Result<Option<&'a [u8]>, BoardError> {
-    for property in node.properties() {
-        if let ("compatible", list) = property? {
-            return Ok(Some(list));
-        }
-    }
-    Ok(None)
 }
 
 fn kind(compatible: &[u8]) -> Option<Kind> {
@@ -68,34 +74,6 @@ fn kind(compatible: &[u8]) -> Option<Kind> {
     })
 }
 
-/// The outer error is a tree that cannot be read, the inner one a domain that cannot be built.
-fn domain<'a>(
-    section: &Section<'a>,
-    board: &Board<'_>,
-    pools: &Handles,
-    config: &mut Config<'a>,
-) -> Result<Result<DomainConfig<'a>, Refusal>, BoardError> {
-    let mut children = Vec::new();
-    for child in section.node.children()? {
-        children.push(Section::new(child?, &section.path)?);
-    }
-    let mut warnings = Vec::new();
-    let read = Reader {
-        section,
-        board,
-        pools,
-        config,
-        warnings: &mut warnings,
-    }
-    .read(&children);
-    // What was odd about a domain that is refused anyway would only hide the reason.
-    if read.is_ok() {
-        let room = super::MAX_DIAGNOSTICS.saturating_sub(config.notes.len());
-        config.notes.extend(warnings.into_iter().take(room));
-    }
-    Ok(read)
-}
-
 struct Reader<'a, 'r> {
     section: &'r Section<'a>,
     board: &'r Board<'r>,
@@ -105,12 +83,12 @@ struct Reader<'a, 'r> {
 }
 
 impl<'a> Reader<'a, '_> {
-    fn read(mut self, children: &[Section<'a>]) -> Result<DomainConfig<'a>, Refusal> {
+    fn read(mut self) -> Result<DomainConfig<'a>, Stop> {
         let section = self.section;
         if self.config.domains.len() >= MAX_CONFIGURED {
-            return Err(
-                section.refuse("", format!("there can be at most {MAX_CONFIGURED} domains"))
-            );
+            return Err(section
+                .refuse("", format!("there can be at most {MAX_CONFIGURED} domains"))
+                .into());
         }
         let params = self.properties()?;
         let cpus = self.cpus()?;
@@ -142,7 +120,9 @@ impl<'a> Reader<'a, '_> {
             params,
         };
         if domain.nr_spis.is_some_and(|n| n > MAX_SPIS) {
-            return Err(section.refuse("nr_spis", format!("a GIC has at most {MAX_SPIS} SPIs")));
+            return Err(section
+                .refuse("nr_spis", format!("a GIC has at most {MAX_SPIS} SPIs"))
+                .into());
         }
         if domain.weight.is_some_and(|w| !WEIGHTS.contains(&w)) {
             let message = format!(
@@ -150,11 +130,12 @@ impl<'a> Reader<'a, '_> {
                 WEIGHTS.start(),
                 WEIGHTS.end()
             );
-            return Err(section.refuse("tarn,weight", message));
+            return Err(section.refuse("tarn,weight", message).into());
         }
         let mut kernel = None;
-        for child in children {
-            self.child(child, &mut domain, &mut kernel)?;
+        for child in section.node.children(section.cells)? {
+            let child = Section::new(child?, &section.path)?;
+            self.child(&child, &mut domain, &mut kernel)?;
         }
         domain.kernel = kernel.ok_or_else(|| {
             let message =
@@ -326,7 +307,7 @@ impl<'a> Reader<'a, '_> {
             ));
         };
         // A module is a child of the domain's node, so that node's cells count.
-        let cells = self.section.node.cells;
+        let cells = self.section.cells;
         let region = reg(value, cells)
             .next()
             .and_then(|(base, size)| Region::new(base, size));

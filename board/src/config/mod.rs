@@ -51,11 +51,12 @@ impl<'a> Config<'a> {
         if board.has_config {
             let blob = Blob::new(dtb)?;
             if let Some(chosen) = blob.chosen()? {
-                for child in chosen.children()? {
+                let cells = chosen.cells()?;
+                for child in chosen.children(cells)? {
                     pools.node(child?, &mut config.notes)?;
                 }
                 let handles = pools.finish(&mut config);
-                for child in chosen.children()? {
+                for child in chosen.children(cells)? {
                     domains::node(child?, board, &handles, &mut config)?;
                 }
                 return Ok(config);

@@ -6,7 +6,7 @@
 
 use super::section::{Refusal, Section, note};
 use super::{Config, DEFAULT_SCHED, Diagnostic, PoolConfig, Severity};
-use crate::props::cells;
+use crate::props::{cells, strings};
 use crate::tree::ConfNode;
 use crate::{Board, BoardError};
 use alloc::format;
@@ -60,7 +60,7 @@ impl<'a, 'b> Pools<'a, 'b> {
         node: ConfNode<'a>,
         notes: &mut Vec<Diagnostic>,
     ) -> Result<(), BoardError> {
-        if !Section::is(&node, "xen,cpupool")? {
+        if !strings(node.compatible()?).any(|s| s == "xen,cpupool") {
             return Ok(());
         }
         let section = Section::new(node, "/chosen")?;

@@ -3,8 +3,9 @@
 //! Everything a message needs to name the place is here; what the properties mean, pools.rs and domains.rs know.
 
 use super::{Diagnostic, MAX_DIAGNOSTICS, MAX_NAME, Param, ParamValue, Severity};
+use crate::bus::Cells;
 use crate::error::BoardError;
-use crate::props::{number, strings, text};
+use crate::props::{number, text};
 use crate::tree::{ConfNode, be32, be64};
 use alloc::format;
 use alloc::string::String;
@@ -18,7 +19,9 @@ pub(super) struct Section<'a> {
     pub path: String,
     /// Its name without unit address.
     pub base: &'a str,
-    /// Its properties, each name once.
+    /// Cells of its children's `reg`.
+    pub cells: Cells,
+    /// Its properties.
     pub props: Vec<(&'a str, &'a [u8])>,
 }
 
@@ -27,6 +30,24 @@ pub(super) struct Refusal {
     pub node: String,
     pub property: String,
     pub message: String,
+}
+
+/// Why a node's object is not there: the tree cannot be read, or this node is wrong.
+pub(super) enum Stop {
+    Tree(BoardError),
+    Node(Refusal),
+}
+
+impl From<BoardError> for Stop {
+    fn from(e: BoardError) -> Stop {
+        Stop::Tree(e)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(r: Refusal) -> Stop {
+        Stop::Node(r)
+    }
 }
 
 impl<'a> Section<'a> {
@@ -38,22 +59,14 @@ impl<'a> Section<'a> {
             None => format!("{parent}/{base}"),
         };
         let props = node.properties().collect::<Result<Vec<_>, _>>()?;
+        let cells = node.cells()?;
         Ok(Section {
             node,
+            cells,
             path,
             base,
             props,
         })
-    }
-
-    /// Whether `compatible` lists `what`; without reading the other properties.
-    pub fn is(node: &ConfNode<'a>, what: &str) -> Result<bool, BoardError> {
-        for property in node.properties() {
-            if let ("compatible", list) = property? {
-                return Ok(strings(list).any(|s| s == what));
-            }
-        }
-        Ok(false)
     }
 
     /// Its name with unit address: no sibling has the same.
