@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use xtask::machine::{Clock, Machine};
-use xtask::{budgets, linux, paths};
+use xtask::{budgets, exec, linux, paths};
 
 use crate::cases::{answers_and_powers_off, domain, prompt};
 use crate::figures::{self, Figures, Row};
 use crate::runner::Bench;
-use crate::transcript::{DEATHS, END};
+use crate::transcript::DEATHS;
 
 /// CPUs of the measured machine, as in the peers' figures.
 const SMP: u32 = 2;
@@ -86,6 +86,11 @@ fn measure(gic: u8, with_linux: bool, rows: &mut Vec<Row>) -> Result<(), String>
         let bare = linux_native(&mut bench, gic).map_err(|error| failed(&bench, error))?;
         let tarn = linux_domain(&mut bench, gic).map_err(|error| failed(&bench, error))?;
         rows.push(row(format!("gic{gic}.linux-boot"), Some(bare), Some(tarn)));
+        rows.push(row(
+            format!("gic{gic}.linux-boot-el2-part"),
+            None,
+            Some(tarn.saturating_sub(bare)),
+        ));
     }
     Ok(())
 }
@@ -98,10 +103,14 @@ fn counted(machine: Machine) -> Machine {
 }
 
 fn native(bench: &mut Bench, gic: u8) -> Result<Figures, String> {
-    let mut machine = counted(Machine::native(gic, SMP, paths::images().join("bench.bin")));
+    let mut machine = counted(Machine::native(
+        gic,
+        SMP,
+        paths::images().join("guest-bench.bin"),
+    ));
     machine.memory = 256;
     let mut console = bench.start("the bench guest natively", &machine, 300)?;
-    let (which, _) = console.expect_any(&[END, DEATHS[0], DEATHS[1]])?;
+    let (which, _) = console.expect_any(&["BENCH-END", DEATHS[0], DEATHS[1]])?;
     if which > 0 {
         return Err("the bench guest died natively".into());
     }
@@ -110,15 +119,24 @@ fn native(bench: &mut Bench, gic: u8) -> Result<Figures, String> {
 }
 
 fn as_domain(bench: &mut Bench, gic: u8) -> Result<(Figures, String), String> {
-    let machine =
-        counted(Machine::tarn(gic, SMP)).with_config(domain("bench", "bench", SMP, 64, "", ""));
+    let machine = counted(Machine::tarn(gic, SMP)).with_config(domain(
+        "bench",
+        "guest-bench",
+        SMP,
+        64,
+        "",
+        "",
+    ));
     let mut console = bench.start("the bench guest as a domain", &machine, 600)?;
-    let (which, _) = console.expect_any(&[END, DEATHS[0], DEATHS[1]])?;
+    let (which, _) = console.expect_any(&["BENCH-END", DEATHS[0], DEATHS[1]])?;
     if which > 0 {
         return Err("the bench guest died as a domain".into());
     }
     console.expect("powered off")?;
-    answers_and_powers_off(&mut console)?;
+    console.send("\r")?;
+    prompt(&mut console)?;
+    exec::must(&mut console, "info")?;
+    exec::power_off(&mut console)?;
     let text = console.text();
     let figures = figures::read(&text, Some("bench"));
     if figures.is_empty() {
@@ -128,10 +146,50 @@ fn as_domain(bench: &mut Bench, gic: u8) -> Result<(Figures, String), String> {
     }
 }
 
-/// Tarn's own lines say when things happened: `[    0.000483] ...`, virtual seconds and so instructions.
+/// Tarn's own lines say when things happened: `[    0.000483] ...`, virtual seconds since its entry and so instructions.
+/// They count in microseconds: a figure is good to 1000 instructions.
 fn boot(gic: u8, console: &str) -> Vec<Row> {
-    let first = console.lines().find_map(stamp);
-    vec![row(format!("gic{gic}.boot-to-first-line"), None, first)]
+    let first =
+        |wanted: &dyn Fn(&str) -> bool| console.lines().filter(|line| wanted(line)).find_map(stamp);
+    let starts = |name: &str, line: &str| line.contains(&format!("domain {name}: starts at"));
+    vec![
+        row(
+            format!("gic{gic}.boot-to-first-line"),
+            None,
+            first(&|_| true),
+        ),
+        row(
+            format!("gic{gic}.boot-to-dom0"),
+            None,
+            first(&|line| line.contains(": starts at") && !starts("bench", line)),
+        ),
+        row(
+            format!("gic{gic}.boot-to-guest"),
+            None,
+            first(&|line| starts("bench", line)),
+        ),
+        row(
+            format!("gic{gic}.memory-kib"),
+            None,
+            console.lines().find_map(kept),
+        ),
+    ]
+}
+
+/// The line `memory of Tarn : N KiB` of `info`, in KiB.
+fn kept(line: &str) -> Option<u64> {
+    let (number, unit) = line
+        .strip_prefix("memory of Tarn")?
+        .trim_start()
+        .strip_prefix(':')?
+        .trim()
+        .split_once(' ')?;
+    let factor = match unit {
+        "KiB" => 1,
+        "MiB" => 1024,
+        _ => return None,
+    };
+    Some(number.parse::<u64>().ok()? * factor)
 }
 
 /// The time of a log line in virtual nanoseconds.
@@ -202,5 +260,16 @@ mod tests {
         assert_eq!(stamp("[   12.5] x"), Some(12_500_000_000));
         assert_eq!(stamp("tarn> "), None);
         assert_eq!(stamp("[x.y] z"), None);
+    }
+
+    #[test]
+    fn boot_figures_are_read_from_the_log_and_from_info() {
+        let console = "[    0.000200] cpu0: Tarn\n[    0.000500] cpu0: domain dom0: starts at 0x0\n[    0.000700] cpu1: domain bench: \
+                       starts at 0x40000000\nmemory of Tarn      : 2 MiB\n";
+        let figures: Vec<Option<u64>> = boot(3, console).into_iter().map(|row| row.tarn).collect();
+        assert_eq!(
+            figures,
+            [Some(200_000), Some(500_000), Some(700_000), Some(2048)]
+        );
     }
 }

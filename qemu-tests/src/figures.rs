@@ -1,6 +1,6 @@
 //! Figures of a measurement: read from a console, printed as a table and as JSON.
 //!
-//! A bench guest prints `BENCH name iterations min median max`; figures are instructions, which under QEMU's
+//! A bench guest prints `BENCH name iterations min median max`, and `BENCH-END` last; figures are instructions, which under QEMU's
 //! instruction counter are nanoseconds of virtual time.
 
 use std::collections::BTreeMap;
