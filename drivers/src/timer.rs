@@ -1,7 +1,7 @@
 //! Time: the system counter, its conversion to nanoseconds, and the EL2 physical timer (CNTHP).
 //!
-//! [`Clock`] is arithmetic and the counter; [`HypTimer`] is this CPU's comparator. Conversions are one 64 by 64 bit
-//! multiplication and a shift, exact to less than a nanosecond over more than 100 years, and fit together: a timer
+//! [`Clock`] is arithmetic and the counter; [`HypTimer`] is this CPU's comparator. Conversions are a shift and the upper half of
+//! one multiplication, exact to less than a nanosecond over more than 100 years, and fit together: a timer
 //! armed for an instant never fires before `now` has reached it. Nothing here waits, and nothing divides after boot.
 
 use crate::arch;
@@ -28,47 +28,57 @@ impl fmt::Display for BadFrequency {
 
 impl core::error::Error for BadFrequency {}
 
-/// `x * factor / 2^shift`, rounded up or down: a ratio without a division.
+/// A ratio without a division: `x * 2^k * factor / 2^64`, so that a conversion is a shift and the upper half of a
+/// multiplication. `k` is small (6 for a clock of 19.2 MHz), and an `x` that would lose bits by it has a result beyond
+/// 2^63: it saturates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Scale {
     factor: u64,
-    shift: u32,
+    k: u32,
 }
 
 impl Scale {
-    /// The smallest ratio of this form that is not below `num / den`, with as many bits as a `u64` has.
+    /// The smallest ratio of this form that is not below `num / den`. The error of a product is below one.
     const fn new(num: u64, den: u64) -> Scale {
-        let mut shift = 63;
+        let mut k = 0;
         loop {
-            let scaled = (num as u128) << shift;
-            let factor = scaled.div_ceil(den as u128);
+            // Both below 2^33 here, so nothing is lost for any shift.
+            let factor = ((num as u128) << (64 - k)).div_ceil(den as u128);
             if factor <= u64::MAX as u128 {
                 return Scale {
                     factor: factor as u64,
-                    shift,
+                    k,
                 };
             }
-            shift -= 1;
+            k += 1;
+        }
+    }
+
+    /// The product, rounded down.
+    #[inline(always)]
+    const fn down(self, x: u64) -> u64 {
+        let wide = (x << self.k) as u128 * self.factor as u128;
+        if self.loses(x) {
+            u64::MAX
+        } else {
+            (wide >> 64) as u64
+        }
+    }
+
+    /// The product, rounded up.
+    #[inline(always)]
+    const fn up(self, x: u64) -> u64 {
+        let wide = (x << self.k) as u128 * self.factor as u128;
+        if self.loses(x) {
+            u64::MAX
+        } else {
+            (wide >> 64) as u64 + (wide as u64 != 0) as u64
         }
     }
 
     #[inline(always)]
-    const fn down(self, x: u64) -> u64 {
-        saturate((x as u128 * self.factor as u128) >> self.shift)
-    }
-
-    #[inline(always)]
-    const fn up(self, x: u64) -> u64 {
-        saturate((x as u128 * self.factor as u128 + ((1 << self.shift) - 1)) >> self.shift)
-    }
-}
-
-#[inline(always)]
-const fn saturate(x: u128) -> u64 {
-    if x > u64::MAX as u128 {
-        u64::MAX
-    } else {
-        x as u64
+    const fn loses(self, x: u64) -> bool {
+        (x << self.k) >> self.k != x
     }
 }
 
@@ -290,6 +300,13 @@ mod tests {
         let c = Clock::new(1_000_000, 100).unwrap();
         assert_eq!(c.count(Instant::NEVER), 100 + (u64::MAX / 1_000 + 1));
         assert_eq!(c.at(u64::MAX), Instant::NEVER);
+        let c = Clock::new(NS, 0).unwrap();
+        assert_eq!(
+            (c.count(Instant::NEVER), c.at(u64::MAX)),
+            (u64::MAX, Instant::NEVER)
+        );
+        assert_eq!((c.count(Instant(77)), c.at(77)), (77, Instant(77)));
+        let c = Clock::new(1_000_000, 100).unwrap();
         assert_eq!(c.at(99), Instant(0));
         let c = Clock::new(4_000_000_000, u64::MAX - 5).unwrap();
         assert_eq!(c.count(Instant::NEVER), u64::MAX);

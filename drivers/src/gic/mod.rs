@@ -5,8 +5,9 @@
 //! everywhere (EOImode 1): [`Gic::end`] drops the running priority so that others get through, [`Gic::deactivate`] lets
 //! the line fire again; between the two an interrupt that a guest handles stays active until the guest ends it.
 //! Every method is for the calling CPU, with interrupts masked at EL2; configuration of SPIs takes a short lock of its
-//! own, everything per CPU takes none. Neighbours: v2.rs and v3.rs (physical), viface.rs with vif2.rs and vif3.rs.
+//! own, everything per CPU takes none. Neighbours: v2.rs, v3.rs and dist3.rs (physical), viface.rs with vif2.rs and vif3.rs.
 
+mod dist3;
 mod v2;
 mod v3;
 mod vif2;
@@ -210,8 +211,10 @@ impl Gic {
     /// [`Gic::end`] and [`Gic::deactivate`]: for interrupts that EL2 itself handles.
     #[inline(always)]
     pub fn finish(&self, ack: Ack) {
-        self.end(ack);
-        self.deactivate(ack);
+        both!(self, g => {
+            g.end(ack);
+            g.deactivate(ack.raw);
+        })
     }
 
     /// Sends SGI `n` (0-15, taken modulo 16) to `cpu`, which may be the calling one. Everything stored before is
@@ -290,28 +293,4 @@ fn wait(what: &'static str, mut done: impl FnMut() -> bool) -> Result<(), GicErr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn special_intids_are_no_interrupts() {
-        for id in 1020..1024 {
-            assert_eq!(Ack::new(id, id), None);
-        }
-        assert_eq!(Ack::new(1019, 1019).unwrap().intid(), 1019);
-        assert_eq!(Ack::new(4096, 4096).unwrap().intid(), 4096);
-    }
-
-    #[test]
-    fn waiting_has_an_end() {
-        let mut polls = 0;
-        assert_eq!(
-            wait("it", || {
-                polls += 1;
-                polls == 7
-            }),
-            Ok(())
-        );
-        assert_eq!(wait("it", || false), Err(GicError::Timeout("it")));
-    }
-}
+mod tests;

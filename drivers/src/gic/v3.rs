@@ -3,26 +3,19 @@
 //!
 //! Works in both views that EL2 can have: two security states (accesses are Non-secure, groups are firmware's) and one
 //! (GICD_CTLR.DS or no Security Extensions: everything is put into Group 1 here). A redistributor frame is used by its
-//! own CPU only, so it needs no lock; SPIs are configured through arm-gic's `GicDistributor` under one. Of arm-gic's
-//! `GicRedistributor` nothing fits: its waits have no end, it wants `&mut` per CPU, and knows no active state.
-//! Source: Arm IHI 0069H.
+//! own CPU only, so it needs no lock; SPIs are the distributor's (dist3.rs), which has one. Of arm-gic's
+//! `GicRedistributor` only the layout is used: its waits have no end, it wants `&mut` per CPU, and knows no active
+//! state. Source: Arm IHI 0069H.
 
-use super::{Ack, FIRST_SPI, GicError, PRIORITIES, RedistRegion, wait};
+use super::{Ack, FIRST_SPI, GicError, PRIORITIES, RedistRegion, dist3::Dist, wait};
 use crate::{
     Mmio, arch,
     mmio::{Regs, get, put},
 };
-use arm_gic::{
-    IntId, Trigger as GicTrigger, UniqueMmioPointer,
-    gicv3::{
-        GicDistributor,
-        registers::{Gicd, GicdCtlr, Gicr, GicrCtlr, GicrSgi, Waker},
-    },
-};
+use arm_gic::gicv3::registers::{Gicr, GicrCtlr, GicrSgi, Waker};
 use core::mem::offset_of;
 use heapless::Vec;
-use safe_mmio::{field, field_shared};
-use spin::{mutex::TicketMutex, once::Once};
+use spin::once::Once;
 use tarn_abi::{CpuId, CpuSet, MAX_CPUS};
 use tarn_board::{MPIDR_AFFINITY, Trigger};
 
@@ -34,16 +27,12 @@ const SRE_EL2: u64 = 0b1111;
 const SRE: u64 = 1;
 /// ICC_CTLR_EL1.EOImode: ending in two steps.
 const EOI_MODE: u64 = 1 << 1;
-/// GICD_CTLR.ARE_NS (or .ARE) where we see it, and Group 1 with it. In the view of one security state and in the
-/// Non-secure view of two these are the same bits (section 12.9.4), which arm-gic names as the Secure view does.
-const ARE: GicdCtlr = GicdCtlr::ARE_S;
-const GROUP1: GicdCtlr = GicdCtlr::EnableGrp1NS;
 /// A frame of two 64 KiB pages; four where virtual LPIs are implemented.
 const FRAME: usize = size_of::<GicrSgi>();
 
 /// A GICv3.
 pub struct GicV3 {
-    dist: TicketMutex<UniqueMmioPointer<'static, Gicd>>,
+    dist: Dist,
     regions: Vec<RedistRegion, MAX_REGIONS>,
     cpus: [Once<Cpu>; MAX_CPUS],
 }
@@ -72,13 +61,6 @@ const fn sgi_word(mpidr: u64) -> u64 {
 /// The part of such a word that lists CPUs.
 const TARGETS: u64 = 0xffff;
 
-/// Register and bit of a shared interrupt, in the normal or the extended register files.
-struct Spi {
-    extended: bool,
-    word: usize,
-    bit: u32,
-}
-
 impl GicV3 {
     pub(super) fn new(
         gicd: Mmio,
@@ -89,62 +71,18 @@ impl GicV3 {
             list.push(region).map_err(|_| GicError::TooManyRegions)?;
         }
         Ok(GicV3 {
-            dist: TicketMutex::new(gicd.unique()?),
+            dist: Dist::new(gicd)?,
             regions: list,
             cpus: [const { Once::new() }; MAX_CPUS],
         })
     }
 
     pub(super) fn lines(&self) -> u32 {
-        let d = self.dist.lock();
-        field_shared!(d, typer)
-            .read()
-            .num_spis()
-            .saturating_add(FIRST_SPI)
-            .min(1020)
+        self.dist.lines()
     }
 
     pub(super) fn init_dist(&self) -> Result<(), GicError> {
-        let mut d = self.dist.lock();
-        let revision = field_shared!(d, pidr2).read().arch_rev();
-        if !(3..=4).contains(&revision) {
-            return Err(GicError::NotV3 { revision });
-        }
-        // Groups off before anything changes: settings of an enabled group may not be changed (section 12.9.4).
-        field!(d, ctlr).write(GicdCtlr::empty());
-        dist_quiet(&d)?;
-        field!(d, ctlr).write(ARE);
-        dist_quiet(&d)?;
-        let typer = field_shared!(d, typer).read();
-        let spi_words = typer.num_spis().div_ceil(32) as usize;
-        let espi_words = typer.num_espis().div_ceil(32).min(32) as usize;
-        // `fill!(register, of the extended SPIs, registers for 32 interrupts, value)`; SPIs begin at word 1.
-        macro_rules! fill {
-            ($reg:ident, $reg_e:ident, $per_word:literal, $value:expr) => {
-                let mut regs = field!(d, $reg);
-                for i in $per_word..(1 + spi_words) * $per_word {
-                    if let Some(mut r) = regs.get(i) {
-                        r.write($value);
-                    }
-                }
-                let mut regs = field!(d, $reg_e);
-                for i in 0..espi_words * $per_word {
-                    if let Some(mut r) = regs.get(i) {
-                        r.write($value);
-                    }
-                }
-            };
-        }
-        fill!(icenabler, icenabler_e, 1, !0);
-        dist_quiet(&d)?;
-        fill!(icpendr, icpendr_e, 1, !0);
-        fill!(icactiver, icactive_e, 1, !0);
-        fill!(igroupr, igroupr_e, 1, !0);
-        fill!(igrpmodr, igrpmodr_e, 1, 0);
-        fill!(ipriorityr, ipriorityr_e, 8, PRIORITIES);
-        fill!(icfgr, icfgr_e, 2, 0);
-        field!(d, ctlr).write(ARE | GROUP1);
-        dist_quiet(&d)
+        self.dist.init()
     }
 
     pub(super) fn init_cpu(&self, cpu: CpuId, mpidr: u64) -> Result<(), GicError> {
@@ -159,7 +97,7 @@ impl GicV3 {
         let frame = self.find(mpidr)?;
         wake(&frame)?;
         put!(frame, GicrSgi, sgi.icenabler, 0 => 0xffff_0000);
-        redist_quiet(&frame)?;
+        quiet(&frame)?;
         put!(frame, GicrSgi, sgi.icpendr, 0 => !0);
         put!(frame, GicrSgi, sgi.icactiver, 0 => !0);
         put!(frame, GicrSgi, sgi.igroupr, 0 => !0);
@@ -168,7 +106,7 @@ impl GicV3 {
             put!(frame, GicrSgi, sgi.ipriorityr, i => PRIORITIES);
         }
         put!(frame, GicrSgi, sgi.isenabler, 0 => 0x0000_ffff);
-        redist_quiet(&frame)?;
+        quiet(&frame)?;
 
         arch::write_icc_igrpen1(0);
         arch::write_icc_pmr(0xff);
@@ -283,68 +221,26 @@ impl GicV3 {
             .ok_or(GicError::BadCpu(cpu))
     }
 
-    /// An INTID of the distributor, checked against what it implements.
-    fn spi(d: &UniqueMmioPointer<'static, Gicd>, intid: u32) -> Result<(IntId, Spi), GicError> {
-        let bad = GicError::BadIntId(intid);
-        let id = IntId::try_from(intid).map_err(|_| bad)?;
-        let typer = field_shared!(d, typer).read();
-        let (extended, i) = if let Some(i) = id.spi_index() {
-            if i as u32 >= typer.num_spis() {
-                return Err(bad);
-            }
-            (false, intid as usize)
-        } else if let Some(i) = id.espi_index() {
-            if i as u32 >= typer.num_espis() {
-                return Err(bad);
-            }
-            (true, i)
-        } else {
-            return Err(bad);
-        };
-        Ok((
-            id,
-            Spi {
-                extended,
-                word: i / 32,
-                bit: 1 << (i % 32),
-            },
-        ))
-    }
-
-    /// Does `f` to the distributor, for an SPI.
-    fn configure(
-        &self,
-        intid: u32,
-        f: impl FnOnce(&mut GicDistributor<'_>, IntId) -> Result<(), arm_gic::gicv3::GicError>,
-    ) -> Result<(), GicError> {
-        let mut d = self.dist.lock();
-        let (id, _) = Self::spi(&d, intid)?;
-        f(&mut GicDistributor::new(d.reborrow()), id).map_err(|_| GicError::BadIntId(intid))
-    }
-
     pub(super) fn enable(&self, intid: u32, cpu: CpuId) -> Result<(), GicError> {
-        if intid < FIRST_SPI {
-            let c = self.cpu(cpu)?;
-            put!(c.frame, GicrSgi, sgi.isenabler, 0 => 1 << intid);
-            return Ok(());
+        let c = self.cpu(cpu)?;
+        if intid >= FIRST_SPI {
+            return self.dist.enable(intid, c.mpidr);
         }
-        self.route_spi(intid, cpu)?;
-        self.configure(intid, |d, id| d.enable_interrupt(id, true))
+        put!(c.frame, GicrSgi, sgi.isenabler, 0 => 1 << intid);
+        Ok(())
     }
 
     pub(super) fn disable(&self, intid: u32, cpu: CpuId) -> Result<(), GicError> {
-        if intid < FIRST_SPI {
-            let c = self.cpu(cpu)?;
-            put!(c.frame, GicrSgi, sgi.icenabler, 0 => 1 << intid);
-            return redist_quiet(&c.frame);
+        if intid >= FIRST_SPI {
+            return self.dist.disable(intid);
         }
-        self.configure(intid, |d, id| d.enable_interrupt(id, false))?;
-        dist_quiet(&self.dist.lock())
+        let c = self.cpu(cpu)?;
+        put!(c.frame, GicrSgi, sgi.icenabler, 0 => 1 << intid);
+        quiet(&c.frame)
     }
 
     pub(super) fn route_spi(&self, intid: u32, cpu: CpuId) -> Result<(), GicError> {
-        let mpidr = self.cpu(cpu)?.mpidr;
-        self.configure(intid, |d, id| d.set_routing(id, Some(mpidr)))
+        self.dist.route(intid, self.cpu(cpu)?.mpidr)
     }
 
     pub(super) fn set_priority(
@@ -353,13 +249,12 @@ impl GicV3 {
         cpu: CpuId,
         priority: u8,
     ) -> Result<(), GicError> {
-        if intid < FIRST_SPI {
-            let c = self.cpu(cpu)?;
-            let at = const { offset_of!(GicrSgi, sgi.ipriorityr) } + intid as usize;
-            c.frame.write::<u8>(at, priority);
-            return Ok(());
+        if intid >= FIRST_SPI {
+            return self.dist.set_priority(intid, priority);
         }
-        self.configure(intid, |d, id| d.set_interrupt_priority(id, priority))
+        let at = const { offset_of!(GicrSgi, sgi.ipriorityr) } + intid as usize;
+        self.cpu(cpu)?.frame.write::<u8>(at, priority);
+        Ok(())
     }
 
     pub(super) fn set_trigger(
@@ -368,80 +263,42 @@ impl GicV3 {
         cpu: CpuId,
         trigger: Trigger,
     ) -> Result<(), GicError> {
+        if intid >= FIRST_SPI {
+            return self.dist.set_trigger(intid, trigger);
+        }
         if intid < 16 {
             return Err(GicError::BadIntId(intid));
         }
-        if intid < FIRST_SPI {
-            let c = self.cpu(cpu)?;
-            let edge = 2 << (intid % 16 * 2);
-            let others = get!(c.frame, GicrSgi, sgi.icfgr, 1) & !edge;
-            put!(c.frame, GicrSgi, sgi.icfgr, 1 => match trigger {
-                Trigger::Edge => others | edge,
-                Trigger::Level => others,
-            });
-            return Ok(());
-        }
-        let trigger = match trigger {
-            Trigger::Edge => GicTrigger::Edge,
-            Trigger::Level => GicTrigger::Level,
-        };
-        self.configure(intid, |d, id| d.set_trigger(id, trigger))
+        let c = self.cpu(cpu)?;
+        let edge = 2 << (intid % 16 * 2);
+        let others = get!(c.frame, GicrSgi, sgi.icfgr, 1) & !edge;
+        put!(c.frame, GicrSgi, sgi.icfgr, 1 => match trigger {
+            Trigger::Edge => others | edge,
+            Trigger::Level => others,
+        });
+        Ok(())
     }
 
     #[inline]
     pub(super) fn set_active(&self, intid: u32, cpu: CpuId, active: bool) -> Result<(), GicError> {
-        if intid < FIRST_SPI {
-            let c = self.cpu(cpu)?;
-            if active {
-                put!(c.frame, GicrSgi, sgi.isactiver, 0 => 1 << intid);
-            } else {
-                put!(c.frame, GicrSgi, sgi.icactiver, 0 => 1 << intid);
-            }
-            return Ok(());
+        if intid >= FIRST_SPI {
+            return self.dist.set_active(intid, active);
         }
-        let mut d = self.dist.lock();
-        let (
-            _,
-            Spi {
-                extended,
-                word,
-                bit,
-            },
-        ) = Self::spi(&d, intid)?;
-        let set = |mut r: UniqueMmioPointer<'_, [safe_mmio::fields::ReadPureWrite<u32>; 32]>| {
-            if let Some(mut r) = r.get(word) {
-                r.write(bit);
-            }
-        };
-        match (extended, active) {
-            (false, true) => set(field!(d, isactiver)),
-            (false, false) => set(field!(d, icactiver)),
-            (true, true) => set(field!(d, isactiver_e)),
-            (true, false) => set(field!(d, icactive_e)),
+        let c = self.cpu(cpu)?;
+        if active {
+            put!(c.frame, GicrSgi, sgi.isactiver, 0 => 1 << intid);
+        } else {
+            put!(c.frame, GicrSgi, sgi.icactiver, 0 => 1 << intid);
         }
         Ok(())
     }
 
     #[inline]
     pub(super) fn is_active(&self, intid: u32, cpu: CpuId) -> Result<bool, GicError> {
-        if intid < FIRST_SPI {
-            return Ok(get!(self.cpu(cpu)?.frame, GicrSgi, sgi.isactiver, 0) >> intid & 1 != 0);
+        if intid >= FIRST_SPI {
+            return self.dist.is_active(intid);
         }
-        let d = self.dist.lock();
-        let (
-            _,
-            Spi {
-                extended,
-                word,
-                bit,
-            },
-        ) = Self::spi(&d, intid)?;
-        let regs = if extended {
-            field_shared!(d, isactiver_e)
-        } else {
-            field_shared!(d, isactiver)
-        };
-        Ok(regs.get(word).is_some_and(|r| r.read() & bit != 0))
+        Ok((get!(self.cpu(cpu)?.frame, GicrSgi, sgi.isactiver, 0) >> intid) & 1 != 0)
     }
 
     pub(super) fn set_pending(
@@ -450,60 +307,26 @@ impl GicV3 {
         cpu: CpuId,
         pending: bool,
     ) -> Result<(), GicError> {
+        if intid >= FIRST_SPI {
+            return self.dist.set_pending(intid, pending);
+        }
         if intid < 16 {
             return Err(GicError::BadIntId(intid));
         }
-        if intid < FIRST_SPI {
-            let c = self.cpu(cpu)?;
-            if pending {
-                put!(c.frame, GicrSgi, sgi.ispendr, 0 => 1 << intid);
-            } else {
-                put!(c.frame, GicrSgi, sgi.icpendr, 0 => 1 << intid);
-            }
-            return Ok(());
-        }
-        let mut d = self.dist.lock();
-        let (
-            _,
-            Spi {
-                extended,
-                word,
-                bit,
-            },
-        ) = Self::spi(&d, intid)?;
-        let set = |mut r: UniqueMmioPointer<'_, [safe_mmio::fields::ReadPureWrite<u32>; 32]>| {
-            if let Some(mut r) = r.get(word) {
-                r.write(bit);
-            }
-        };
-        match (extended, pending) {
-            (false, true) => set(field!(d, ispendr)),
-            (false, false) => set(field!(d, icpendr)),
-            (true, true) => set(field!(d, ispendr_e)),
-            (true, false) => set(field!(d, icpendr_e)),
+        let c = self.cpu(cpu)?;
+        if pending {
+            put!(c.frame, GicrSgi, sgi.ispendr, 0 => 1 << intid);
+        } else {
+            put!(c.frame, GicrSgi, sgi.icpendr, 0 => 1 << intid);
         }
         Ok(())
     }
 
     pub(super) fn is_pending(&self, intid: u32, cpu: CpuId) -> Result<bool, GicError> {
-        if intid < FIRST_SPI {
-            return Ok(get!(self.cpu(cpu)?.frame, GicrSgi, sgi.ispendr, 0) >> intid & 1 != 0);
+        if intid >= FIRST_SPI {
+            return self.dist.is_pending(intid);
         }
-        let d = self.dist.lock();
-        let (
-            _,
-            Spi {
-                extended,
-                word,
-                bit,
-            },
-        ) = Self::spi(&d, intid)?;
-        let regs = if extended {
-            field_shared!(d, ispendr_e)
-        } else {
-            field_shared!(d, ispendr)
-        };
-        Ok(regs.get(word).is_some_and(|r| r.read() & bit != 0))
+        Ok((get!(self.cpu(cpu)?.frame, GicrSgi, sgi.ispendr, 0) >> intid) & 1 != 0)
     }
 }
 
@@ -516,15 +339,8 @@ pub(super) const fn active_registers(priority_bits: u64) -> usize {
     }
 }
 
-/// Waits until the distributor has done what was written (GICD_CTLR.RWP).
-fn dist_quiet(d: &UniqueMmioPointer<'static, Gicd>) -> Result<(), GicError> {
-    wait("a distributor write", || {
-        !field_shared!(d, ctlr).read().contains(GicdCtlr::RWP)
-    })
-}
-
 /// Waits until the redistributor has done what was written (GICR_CTLR.RWP).
-fn redist_quiet(frame: &Regs<GicrSgi>) -> Result<(), GicError> {
+fn quiet(frame: &Regs<GicrSgi>) -> Result<(), GicError> {
     wait("a redistributor write", || {
         get!(frame, GicrSgi, gicr.ctlr) & GicrCtlr::RWP.bits() == 0
     })

@@ -122,33 +122,41 @@ impl VifV2 {
 }
 
 /// GICH_LR from the form of GICv3: INTID 9:0, physical INTID 19:10 (with HW) or sending CPU 12:10 and EOI 19,
-/// priority 27:23, state 29:28, group 30, HW 31.
+/// priority 27:23, state 29:28, group 30, HW 31. The last two are neighbours in the same order in both forms.
 #[inline(always)]
 const fn from_v3(value: u64) -> u32 {
-    let common = (value & 0x3ff) as u32
-        | (value >> (lr::PRIORITY_SHIFT + 3) & 0x1f) as u32 * (1 << 23)
-        | (value >> 62) as u32 * (1 << 28)
-        | (value >> 60 & 1) as u32 * (1 << 30);
-    if value & lr::HW != 0 {
-        common | (value >> lr::PINTID_SHIFT & 0x3ff) as u32 * (1 << 10) | 1 << 31
+    let common = field(value, 0, 10, 0)
+        | field(value, lr::PRIORITY_SHIFT + 3, 5, 23)
+        | field(value, 62, 2, 28)
+        | field(value, 60, 2, 30);
+    let rest = if value & lr::HW != 0 {
+        field(value, lr::PINTID_SHIFT, 10, 10)
     } else {
-        common | (value & 0x1c00) as u32 | (value >> 41 & 1) as u32 * (1 << 19)
-    }
+        field(value, 10, 3, 10) | field(value, 41, 1, 19)
+    };
+    (common | rest) as u32
 }
 
 /// The form of GICv3 from GICH_LR.
 #[inline(always)]
 const fn to_v3(value: u32) -> u64 {
-    let v = value as u64;
-    let common = v & 0x3ff
-        | (v >> 23 & 0x1f) << (lr::PRIORITY_SHIFT + 3)
-        | (v >> 28 & 3) << 62
-        | (v >> 30 & 1) << 60;
-    if v >> 31 & 1 != 0 {
-        common | (v >> 10 & 0x3ff) << lr::PINTID_SHIFT | lr::HW
+    let value = value as u64;
+    let common = field(value, 0, 10, 0)
+        | field(value, 23, 5, lr::PRIORITY_SHIFT + 3)
+        | field(value, 28, 2, 62)
+        | field(value, 30, 2, 60);
+    let rest = if value >> 31 != 0 {
+        field(value, 10, 10, lr::PINTID_SHIFT)
     } else {
-        common | v & 0x1c00 | (v >> 19 & 1) << 41
-    }
+        field(value, 10, 3, 10) | field(value, 19, 1, 41)
+    };
+    common | rest
+}
+
+/// The `bits` bits of `value` at `from`, moved to `to`.
+#[inline(always)]
+const fn field(value: u64, from: u32, bits: u32, to: u32) -> u64 {
+    ((value >> from) & ((1 << bits) - 1)) << to
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl VifV3 {
         to.vmcr = arch::read_ich_vmcr() as u32;
         to.ap0r[0] = arch::read_ich_ap0r(0) as u32;
         to.ap1r[0] = arch::read_ich_ap1r(0) as u32;
-        for i in 1..self.active {
+        for i in 1..self.active.min(4) {
             to.ap0r[i] = arch::read_ich_ap0r(i) as u32;
             to.ap1r[i] = arch::read_ich_ap1r(i) as u32;
         }
@@ -104,7 +104,7 @@ impl VifV3 {
         arch::write_ich_vmcr(from.vmcr.into());
         arch::write_ich_ap0r(0, from.ap0r[0].into());
         arch::write_ich_ap1r(0, from.ap1r[0].into());
-        for i in 1..self.active {
+        for i in 1..self.active.min(4) {
             arch::write_ich_ap0r(i, from.ap0r[i].into());
             arch::write_ich_ap1r(i, from.ap1r[i].into());
         }

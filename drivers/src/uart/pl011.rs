@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn leaves_speed_alone_and_turns_on() {
         let m = Memory::new(0x1000);
-        (m.put(0x24, 7), m.put(0x28, 9));
+        m.put(0x24, 7);
+        m.put(0x28, 9);
         let _u = Pl011::new(m.mmio(), true).unwrap();
         assert_eq!(
             [0x24, 0x28, 0x2c, 0x30, 0x38, 0x44].map(|o| m.get(o)),
@@ -128,7 +129,8 @@ mod tests {
         );
         // One that runs keeps its line settings and flow control.
         let m = Memory::new(0x1000);
-        (m.put(0x2c, 0x7a), m.put(0x30, 0xc001));
+        m.put(0x2c, 0x7a);
+        m.put(0x30, 0xc001);
         let _u = Pl011::new(m.mmio(), true).unwrap();
         assert_eq!((m.get(0x2c), m.get(0x30)), (0x7a, 0xc301));
     }
