@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// What Tarn prints when EL2 has panicked; no wait goes on after it.
-pub const PANIC: &str = "PANIC";
+pub const PANIC: &str = "\nPANIC";
 
 #[derive(Default)]
 struct Received {
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_every_wait_and_a_bad_status_is_told() {
-        let mut console = shell("echo PANIC: oh; exec sleep 60", 5000);
+        let mut console = shell("echo; echo PANIC: oh; exec sleep 60", 5000);
         assert!(console.expect("prompt").unwrap_err().contains("panicked"));
         let mut console = shell("exit 3", 5000);
         assert!(console.finish().unwrap_err().contains('3'));

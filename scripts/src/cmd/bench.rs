@@ -37,14 +37,7 @@ pub fn main(args: &[String]) -> Outcome {
                 linux::provide()?;
             }
             let mut command = toolchain::host_cargo("run");
-            command.args([
-                "--quiet",
-                "--release",
-                "--package",
-                "tarn-qemu-tests",
-                "--",
-                "--bench",
-            ]);
+            command.args(["--quiet", "--package", "tarn-qemu-tests", "--", "--bench"]);
             if let Some(gic) = parsed.get("--gic") {
                 command.args(["--gic", gic]);
             }

@@ -149,7 +149,7 @@ fn host_tests() -> Result<Count, String> {
 fn run_qemu(args: &[String]) -> Result<Count, String> {
     let mut command = toolchain::host_cargo("run");
     command
-        .args(["--quiet", "--release", "--package", "tarn-qemu-tests", "--"])
+        .args(["--quiet", "--package", "tarn-qemu-tests", "--"])
         .args(args);
     let mut last = None;
     let status = lines(command, |line| match closing(&line) {
