@@ -19,6 +19,15 @@ pub(crate) struct Cells {
     pub size: u32,
 }
 
+impl Cells {
+    /// Bytes of one entry of a child's `reg`.
+    pub fn entry(self) -> usize {
+        (self.address as usize)
+            .saturating_add(self.size as usize)
+            .saturating_mul(4)
+    }
+}
+
 /// One step of the path from the root to a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Level<'a> {

@@ -92,8 +92,7 @@ impl Memory {
                 }
             }
         }
-        let entry =
-            (node.parent().cells.address + node.parent().cells.size).saturating_mul(4) as usize;
+        let entry = node.parent().cells.entry();
         if entry == 0 || value.len() % entry != 0 || value.is_empty() {
             let want = "whole entries of #address-cells and #size-cells of the root";
             notes.add(node.error(
@@ -130,7 +129,7 @@ impl Memory {
         let mut bytes = 0;
         let cells = node.parent().cells;
         for entry in reg(value, cells) {
-            bytes += (cells.address + cells.size) as usize * 4;
+            bytes += cells.entry();
             if entry.1 == 0 {
                 continue;
             }

@@ -311,7 +311,7 @@ impl<'a> Reader<'a, '_> {
         let region = reg(value, cells)
             .next()
             .and_then(|(base, size)| Region::new(base, size));
-        let want = (cells.address as usize + cells.size as usize) * 4;
+        let want = cells.entry();
         let Some(region) = region.filter(|_| value.len() == want) else {
             let (a, s) = (cells.address, cells.size);
             let message =

@@ -1,0 +1,221 @@
+//! Stage-2 faults: a guest touched an address that is no RAM of its own. Emulated device, or nothing.
+//!
+//! Windows are those of board::guest::layout. An access to nothing, and one whose syndrome does not say what it was
+//! (load/store pair, write-back, atomics on a device), becomes an external abort in the guest, as a bus would answer.
+
+use crate::arch::{GuestFrame, sysreg};
+use crate::counters::Kind;
+use crate::domain::{Domain, Uart, life};
+use crate::percpu::Cpu;
+use crate::run::Outcome;
+use crate::vcpu::Loaded;
+use crate::{console, inject, vgic};
+use board::guest::layout;
+use vdev::mmio::{Access, Size};
+use vdev::Refused;
+use vdev::vgic::{Irq, Version};
+
+const WNR: u64 = 1 << 6;
+const S1PTW: u64 = 1 << 7;
+
+/// A data abort.
+#[inline]
+pub fn data(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outcome {
+    let far = sysreg::far_el2();
+    if is_translation(syndrome) && syndrome & S1PTW == 0 {
+        if let Ok(a) = Access::decode(syndrome as u32 & 0x1ff_ffff, far, sysreg::hpfar_el2()) {
+            if let Some(o) = device(&a, frame, cpu, l) {
+                return o;
+            }
+        }
+    }
+    l.vcpu().counters.add(Kind::BadAccess);
+    inject::external_data_abort(frame, far, syndrome & WNR != 0, walk(syndrome));
+    Outcome::Resume
+}
+
+/// An instruction abort: a guest executes only from its RAM.
+pub fn instruction(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> Outcome {
+    l.vcpu().counters.add(Kind::BadAccess);
+    inject::external_instruction_abort(frame, sysreg::far_el2(), walk(syndrome));
+    Outcome::Resume
+}
+
+fn is_translation(syndrome: u64) -> bool {
+    matches!(syndrome & 0x3c, 0x04 | 0x0c)
+}
+
+/// The level, if the fault was on the guest's own table walk.
+fn walk(syndrome: u64) -> Option<u64> {
+    (syndrome & S1PTW != 0).then_some(syndrome & 3)
+}
+
+/// Emulates an access to a device; `None` if there is none.
+#[inline]
+fn device(a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Option<Outcome> {
+    let offset = a.ipa.wrapping_sub(layout::GICD);
+    let gicd_size = match l.domain.gic.version {
+        Version::V2 => layout::GICD_V2_SIZE,
+        Version::V3 => layout::GICD_V3_SIZE,
+    };
+    if offset < gicd_size {
+        return Some(distributor(offset as u32, a, frame, cpu, l));
+    }
+    if l.domain.gic.version == Version::V3 {
+        let offset = a.ipa.wrapping_sub(layout::GICR);
+        if offset < layout::GICR_STRIDE * u64::from(l.domain.gic.vcpus) {
+            return Some(redistributor(offset as u32, a, frame, cpu, l));
+        }
+    }
+    let offset = a.ipa.wrapping_sub(layout::PL011);
+    if offset < layout::PL011_SIZE && l.domain.uart.is_some() {
+        return Some(uart(offset as u32, a, frame, cpu, l));
+    }
+    None
+}
+
+/// Puts a result into the register the instruction names, and steps over it.
+#[inline]
+fn answer(a: &Access, raw: u64, frame: &mut GuestFrame) -> Outcome {
+    frame.set_reg(a.rt as usize, a.loaded(raw));
+    frame.skip(true);
+    Outcome::Resume
+}
+
+/// What a refused GIC access comes to: as on hardware, RAZ/WI; or again, once the other vCPU's state is in.
+fn refused(r: Refused, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+    match r {
+        Refused::Busy(kick) => {
+            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+            // The instruction is tried again; meanwhile others may run, which is what lets the other vCPU come by.
+            crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
+            Outcome::Reschedule
+        }
+        _ => {
+            l.vcpu().counters.add(Kind::GicReserved);
+            if a.write {
+                frame.skip(true);
+                Outcome::Resume
+            } else {
+                answer(a, 0, frame)
+            }
+        }
+    }
+}
+
+#[inline]
+fn distributor(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+    l.vcpu().counters.add(Kind::Gic);
+    if a.write {
+        let value = a.stored(frame.reg(a.rt as usize));
+        let done = l.domain.vgic.lock().dist_write(l.index, offset, a.size, value, &mut vgic::lrs());
+        return wrote(done, a, frame, cpu, l);
+    }
+    if let Some(v) = l.domain.gic.constant_dist(offset, a.size) {
+        return answer(a, v, frame);
+    }
+    let read = l.domain.vgic.lock().dist_read(l.index, offset, a.size, &vgic::lrs());
+    match read {
+        Ok(v) => answer(a, v, frame),
+        Err(r) => refused(r, a, frame, cpu, l),
+    }
+}
+
+#[inline]
+fn redistributor(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+    l.vcpu().counters.add(Kind::Gic);
+    if a.write {
+        let value = a.stored(frame.reg(a.rt as usize));
+        let done = l.domain.vgic.lock().redist_write(l.index, offset, a.size, value, &mut vgic::lrs());
+        return wrote(done, a, frame, cpu, l);
+    }
+    if let Some(v) = l.domain.gic.constant_redist(offset, a.size) {
+        return answer(a, v, frame);
+    }
+    let read = l.domain.vgic.lock().redist_read(l.index, offset, a.size, &vgic::lrs());
+    match read {
+        Ok(v) => answer(a, v, frame),
+        Err(r) => refused(r, a, frame, cpu, l),
+    }
+}
+
+fn wrote(
+    done: Result<vdev::vgic::Kick, Refused>,
+    a: &Access,
+    frame: &mut GuestFrame,
+    cpu: &'static Cpu,
+    l: &Loaded,
+) -> Outcome {
+    match done {
+        Ok(kick) => {
+            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+            frame.skip(true);
+            Outcome::Resume
+        }
+        Err(r) => refused(r, a, frame, cpu, l),
+    }
+}
+
+/// UARTDR, UARTFR and the flag for a full transmit FIFO (DDI 0183G 3.3).
+const DR: u32 = 0x00;
+const FR: u32 = 0x18;
+const TXFF: u64 = 1 << 5;
+const TXFE: u64 = 1 << 7;
+
+fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+    l.vcpu().counters.add(Kind::Uart);
+    let d: &Domain = &l.domain;
+    let Some(lock) = &d.uart else { return Outcome::Resume };
+    let slot = d.id.slot;
+    if offset == DR && a.write && !console::has_room(slot) {
+        // The console is busy: the store is tried again when others have had their turn. Nothing is lost.
+        l.vcpu().counters.add(Kind::ConsoleWait);
+        crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
+        return Outcome::Reschedule;
+    }
+    let mut out = None;
+    let (result, before, after) = {
+        let mut u = lock.lock();
+        let before = u.model.irq_level();
+        let result = if a.write {
+            let value = a.stored(frame.reg(a.rt as usize));
+            u.model.write(offset, a.size, value).map(|tx| {
+                out = tx;
+                0
+            })
+        } else {
+            u.model.read(offset, a.size)
+        };
+        Uart::refill(&mut u);
+        (result, before, u.model.irq_level())
+    };
+    if let Some(byte) = out {
+        console::write(slot, &[byte.0]);
+    }
+    if before != after {
+        vgic::set_level(d, Irq::spi(layout::PL011_INTID as u16), after, cpu);
+        vgic::flush(l, cpu);
+    }
+    match result {
+        Ok(mut v) => {
+            if a.write {
+                frame.skip(true);
+                return Outcome::Resume;
+            }
+            if offset == FR && a.size != Size::Byte && !console::has_room(slot) {
+                v = v & !TXFE | TXFF;
+            }
+            answer(a, v, frame)
+        }
+        Err(_) => {
+            l.vcpu().counters.add(Kind::GicReserved);
+            if a.write {
+                frame.skip(true);
+                Outcome::Resume
+            } else {
+                answer(a, 0, frame)
+            }
+        }
+    }
+}
+

@@ -1,0 +1,186 @@
+//! The architecture's edge: entry code, the guest register frame, typed system registers, barriers and TLB operations.
+//!
+//! The only folder of this crate (with `mem/`) that names a register or holds assembly. It knows nothing of domains,
+//! pools or devices: what it hands upward are values. `boot.s` and `vectors.s` take every offset from here.
+
+pub mod el1;
+pub mod esr;
+pub mod image;
+pub mod mmu;
+pub mod sysreg;
+
+use crate::percpu::{Cpu, SECONDARY_CPUS};
+use core::arch::{asm, global_asm};
+use core::mem::{offset_of, size_of};
+
+/// The guest's general registers as `vectors.s` leaves them on this CPU's stack.
+#[repr(C)]
+#[derive(Clone)]
+pub struct GuestFrame {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// Where the guest was, or shall go on.
+    pub elr: u64,
+    /// The guest's PSTATE.
+    pub spsr: u64,
+    /// The EL2 stack pointer; only in the frames of EL2's own faults.
+    pub sp: u64,
+}
+
+impl GuestFrame {
+    /// All zero.
+    pub const ZERO: GuestFrame = GuestFrame { x: [0; 31], elr: 0, spsr: 0, sp: 0 };
+
+    /// Register `n` as an instruction names it: 31 reads as zero.
+    pub fn reg(&self, n: usize) -> u64 {
+        self.x.get(n).copied().unwrap_or(0)
+    }
+
+    /// Writes register `n`; 31 is the zero register.
+    pub fn set_reg(&mut self, n: usize, value: u64) {
+        if let Some(r) = self.x.get_mut(n) {
+            *r = value;
+        }
+    }
+
+    /// Steps over the trapped instruction (four bytes; two only for a 16-bit T32 instruction of a 32-bit EL0).
+    pub fn skip(&mut self, il: bool) {
+        self.elr = self.elr.wrapping_add(if il { 4 } else { 2 });
+    }
+}
+
+const _: () = assert!(size_of::<GuestFrame>() == 272);
+const _: () = assert!(offset_of!(GuestFrame, elr) == 248 && offset_of!(GuestFrame, spsr) == 256);
+
+global_asm!(
+    include_str!("boot.s"),
+    SECONDARY_REGS = sym mmu::SECONDARY_REGS,
+    SECONDARY_CPUS = sym SECONDARY_CPUS,
+    MAX_CPUS = const abi::MAX_CPUS,
+    CPU_STACK_TOP = const offset_of!(Cpu, stack_top),
+);
+
+global_asm!(
+    include_str!("vectors.s"),
+    FRAME_SIZE = const size_of::<GuestFrame>(),
+    CPU_STACK_TOP = const offset_of!(Cpu, stack_top),
+    CPU_EMERGENCY_TOP = const offset_of!(Cpu, emergency_top),
+    CPU_FAST_CALLS = const offset_of!(Cpu, fast_calls),
+);
+
+unsafe extern "C" {
+    fn start_cpu(cpu: &'static Cpu) -> !;
+    fn secondary_start();
+}
+
+/// Leaves the boot path of this CPU for good: its stack starts anew and it goes idle, then runs what its pool says.
+pub fn enter_idle(cpu: &'static Cpu) -> ! {
+    // SAFETY: TPIDR_EL2 names `cpu` and its stack is mapped; nothing of the abandoned call chain is used again.
+    unsafe { start_cpu(cpu) }
+}
+
+/// The address other CPUs are started at.
+pub fn secondary_entry() -> u64 {
+    secondary_start as *const () as u64
+}
+
+/// Sleeps until an interrupt or event; interrupts stay masked, so a pending one is taken by the caller's own ack.
+pub fn wait_for_interrupt() {
+    // SAFETY: a wait with interrupts masked has no effect but time.
+    unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) }
+}
+
+/// Stops this CPU for ever.
+pub fn halt() -> ! {
+    loop {
+        // SAFETY: only waits.
+        unsafe { asm!("wfe", options(nomem, nostack, preserves_flags)) }
+    }
+}
+
+/// Whether a physical interrupt waits for this CPU (readable while masked).
+pub fn interrupt_pending() -> bool {
+    sysreg::isr_el1() & 0b1100_0000 != 0
+}
+
+/// Orders everything before against everything after, for this CPU's pipeline.
+pub fn isb() {
+    // SAFETY: a barrier.
+    unsafe { asm!("isb", options(nostack, preserves_flags)) }
+}
+
+/// Waits until all memory accesses and maintenance before it are done, for all observers.
+pub fn dsb_sy() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) }
+}
+
+/// As `dsb_sy`, inner shareable.
+pub fn dsb_ish() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) }
+}
+
+/// How a spinning CPU of EL2 lets others go on: `yield` gives an emulator and a hardware thread the hint.
+pub struct Relax;
+
+impl spin::RelaxStrategy for Relax {
+    #[inline(always)]
+    fn relax() {
+        // SAFETY: a hint.
+        unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) }
+    }
+}
+
+/// A fair lock whose waiters yield. EL2 runs with interrupts masked, so no lock here needs to mask them.
+pub type Lock<T> = spin::mutex::TicketMutex<T, Relax>;
+
+/// Makes what stands in memory at `start..start+len` visible to observers without caches (guests before they turn
+/// theirs on, CPUs in a spin table) and to instruction fetch.
+pub fn clean_to_memory(start: usize, len: usize) {
+    let line = 4usize << ((sysreg::ctr_el0() >> 16) & 0xf);
+    let mut p = start & !(line - 1);
+    while p < start + len {
+        // SAFETY: cleaning and invalidating a line to the point of coherency loses nothing.
+        unsafe { asm!("dc civac, {}", in(reg) p, options(nostack, preserves_flags)) }
+        p += line;
+    }
+    dsb_sy();
+}
+
+/// Drops every instruction another image may have left in this cluster's instruction caches.
+pub fn invalidate_instruction_caches() {
+    // SAFETY: costs refetches only.
+    unsafe { asm!("ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags)) }
+}
+
+/// Zeroes `len` bytes at `start` by cache blocks where they fit.
+///
+/// # Safety
+/// The range is mapped writable normal memory that nothing else reads or writes meanwhile.
+pub unsafe fn zero(start: usize, len: usize) {
+    let dczid = sysreg::dczid_el0();
+    let block = 4usize << (dczid & 0xf);
+    let end = start + len;
+    let mut p = start;
+    if dczid & 0x10 == 0 && block <= 2048 {
+        let head = start.next_multiple_of(block).min(end);
+        // SAFETY: inside the range the caller vouches for.
+        unsafe { core::ptr::write_bytes(p as *mut u8, 0, head - p) };
+        p = head;
+        while p + block * 8 <= end {
+            // SAFETY: eight whole blocks inside the range.
+            unsafe {
+                asm!(
+                    "dc zva, {p}", "add {p}, {p}, {b}", "dc zva, {p}", "add {p}, {p}, {b}",
+                    "dc zva, {p}", "add {p}, {p}, {b}", "dc zva, {p}", "add {p}, {p}, {b}",
+                    "dc zva, {p}", "add {p}, {p}, {b}", "dc zva, {p}", "add {p}, {p}, {b}",
+                    "dc zva, {p}", "add {p}, {p}, {b}", "dc zva, {p}", "add {p}, {p}, {b}",
+                    p = inout(reg) p, b = in(reg) block, options(nostack, preserves_flags)
+                )
+            }
+        }
+    }
+    // SAFETY: what remains of the range.
+    unsafe { core::ptr::write_bytes(p as *mut u8, 0, end - p) };
+}

@@ -1,0 +1,331 @@
+//! A domain's life: made from a recipe, ended by itself or by dom0, taken apart when its last vCPU stopped.
+//!
+//! Ending is two steps, since no CPU waits for another: `end` makes all its vCPUs unrunnable and kicks their CPUs;
+//! whichever CPU saves the last of them finds the domain in the list of the ended and finishes it (`reap`), in bounded
+//! work. A failed creation leaves nothing behind.
+
+use super::build::{self, Builder};
+use super::recipe::{self, Recipe};
+use super::{Crash, Domain, State, Uart, table};
+use crate::arch::Lock;
+use crate::counters::Counters;
+use crate::mem::stage2::Stage2;
+use crate::mem::{BLOCK_2M, PAGE, frames, heap};
+use crate::vcpu::{Context, Vcpu};
+use crate::{arch, console, irq, run, time};
+use abi::{CpuSet, DomainId, Errno, MAX_CPUS};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use board::config::Restart;
+use board::guest::{layout, vcpu_mpidr};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use pools::{DomainParams, VcpuParams, WakeReason};
+use vdev::pl011::Pl011;
+use vdev::ptimer::Ptimer;
+use vdev::vgic::{Vgic, VgicConfig};
+
+/// Domains that have ended and wait for their last vCPU to stop.
+static ENDED: Lock<Vec<DomainId>> = Lock::new(Vec::new());
+static ANY_ENDED: AtomicBool = AtomicBool::new(false);
+/// One creation at a time.
+static CREATING: Lock<()> = Lock::new(());
+/// Entropy for guests' seeds, stirred at each use.
+static SEED: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
+
+/// Adds boot-time entropy.
+pub fn stir(bytes: &[u8]) {
+    for c in bytes.chunks(8) {
+        let mut w = [0; 8];
+        w[..c.len()].copy_from_slice(c);
+        SEED.fetch_xor(u64::from_le_bytes(w).rotate_left(13), Ordering::Relaxed);
+    }
+}
+
+fn seed() -> [u8; 32] {
+    let mut out = [0; 32];
+    for c in out.chunks_mut(8) {
+        let mut z = SEED.fetch_add(0x9e37_79b9_7f4a_7c15 ^ arch::sysreg::cntpct_el0(), Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        c.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+    }
+    out
+}
+
+/// Makes the domain of recipe `n` and lets it build itself (paused, if the recipe says so).
+pub fn create(n: usize) -> Result<DomainId, Errno> {
+    let r = recipe::all().get(n).ok_or(Errno::NoSuch)?;
+    let _one = CREATING.try_lock().ok_or(Errno::Again)?;
+    if table::find(&r.name).is_some() {
+        return Err(Errno::Exists);
+    }
+    match make(n, r) {
+        Ok(id) => Ok(id),
+        Err(e) => {
+            log::warn!("domain {}: not created: {e}", r.name);
+            Err(e)
+        }
+    }
+}
+
+fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
+    let vcpus = r.vcpus as usize;
+    // Everything small that is about to be allocated for it, generously: contexts, vGIC, tree, plan.
+    if !heap::reserve(64 * 1024 + vcpus * 6 * 1024 + r.spis as usize * 32) {
+        return Err(Errno::NoMemory);
+    }
+    let ids = table::reserve(vcpus)?;
+    let id = ids.domain;
+    let gic = VgicConfig { version: irq::guest_version(), vcpus: vcpus as u16, spis: r.spis as u16 };
+    let mut vgic = Vgic::new(gic).map_err(|_| Errno::Invalid)?;
+    vgic.link_ppi(layout::VTIMER_INTID as u16, irq::vtimer_intid());
+    let mut s2 = Stage2::new(id.slot + 1).map_err(|_| Errno::NoMemory)?;
+    for (ipa, bytes) in build::bank_plan(r.memory_kib) {
+        give_ram(&mut s2, ipa, bytes)?;
+    }
+    irq::map_virtual_cpu_interface(&mut s2).map_err(|_| Errno::NoMemory)?;
+    let builder = Builder::plan(r, &s2, gic.version, &seed()).map_err(|e| {
+        log::warn!("domain {}: {e}", r.name);
+        Errno::Invalid
+    })?;
+
+    let cpuif = irq::reset_cpuif();
+    let mut list = Vec::new();
+    let mut params = Vec::new();
+    for (i, v) in ids.vcpus.iter().enumerate() {
+        let mut ctx = Context::new(cpuif.clone());
+        ctx.start(0, 0, cpuif.clone());
+        list.push(Vcpu {
+            id: *v,
+            index: i,
+            mpidr: 1 << 31 | vcpu_mpidr(i as u32),
+            rest: Lock::new(Some(ctx)),
+            starting: AtomicBool::new(false),
+            pending_on: AtomicBool::new(false),
+            vtimer_at: AtomicU64::new(u64::MAX),
+            ptimer: Lock::new(Ptimer::new()),
+            counters: Counters::new(),
+        });
+        let affinity = r.affinity.iter().find(|a| a.0 as usize == i).map_or(CpuSet::ALL, |a| a.1);
+        let mut p = VcpuParams { affinity, ..VcpuParams::DEFAULT };
+        if let Some(w) = r.weight {
+            p.weight = w;
+        }
+        params.push((*v, p));
+    }
+    if let Some(ctx) = list[0].rest.lock().as_mut() {
+        ctx.work = Some(alloc::boxed::Box::new(builder));
+    }
+    let d = Arc::new(Domain {
+        id,
+        name: build::short_name(&r.name),
+        recipe: n,
+        vttbr: s2.vttbr(),
+        s2: Lock::new(s2),
+        vgic: Lock::new(vgic),
+        gic,
+        uart: r.vpl011.then(|| Lock::new(Uart { model: Pl011::new(), ahead: heapless::Deque::new(), lost: 0 })),
+        vcpus: list,
+        cntvoff: AtomicU64::new(time::ticks()),
+        memory_kib: r.memory_kib,
+        last_vcpu: [const { AtomicU16::new(u16::MAX) }; MAX_CPUS],
+        state: AtomicU8::new(State::Building as u8),
+        crash: Lock::new(None),
+    });
+    let now = time::now();
+    run::POOLS.add_domain(id, r.pool, &DomainParams::default(), &params, now).map_err(|e| {
+        log::warn!("domain {}: {e}", r.name);
+        e.errno()
+    })?;
+    ids.install(&d);
+    if r.console {
+        console::open(id.slot, &r.name);
+    }
+    log::info!(
+        "domain {} ({}): {} vCPUs, {} KiB, arguments {}",
+        r.name,
+        id.slot,
+        r.vcpus,
+        r.memory_kib,
+        build::bootargs_or_dash(&r.bootargs)
+    );
+    if r.paused {
+        match run::POOLS.pause(id, now) {
+            Ok(k) => irq::send(k),
+            Err(e) => log::warn!("domain {}: cannot be paused: {e}", r.name),
+        }
+    }
+    match run::POOLS.online(d.vcpus[0].id, now) {
+        Ok(k) => irq::send(k),
+        Err(e) => log::error!("domain {}: vCPU 0 does not start: {e}", r.name),
+    }
+    Ok(id)
+}
+
+/// Takes `bytes` of free memory, in pieces as large as there are, and makes them RAM from `ipa`.
+fn give_ram(s2: &mut Stage2, ipa: u64, bytes: u64) -> Result<(), Errno> {
+    let (mut ipa, mut left) = (ipa, usize::try_from(bytes).map_err(|_| Errno::NoMemory)?);
+    const GIB: usize = 1 << 30;
+    while left > 0 {
+        let big = if left >= GIB && ipa as usize % GIB == 0 { frames::alloc(left & !(GIB - 1), GIB) } else { None };
+        let piece = big
+            .or_else(|| frames::alloc_up_to(BLOCK_2M, left & !(BLOCK_2M - 1), BLOCK_2M).filter(|_| left >= BLOCK_2M))
+            .or_else(|| frames::alloc_up_to(PAGE, left, PAGE))
+            .ok_or(Errno::NoMemory)?;
+        let n = piece.len();
+        s2.add_ram(ipa, piece).map_err(|_| Errno::NoMemory)?;
+        ipa += n as u64;
+        left -= n;
+    }
+    Ok(())
+}
+
+/// Ends the domain: it is unrunnable from now on and will be finished when its last vCPU has stopped.
+pub fn end(d: &Domain, how: State) {
+    let from: &[State] = match how {
+        State::Dying => &[State::Building, State::Alive, State::Crashed, State::Shutdown, State::Resetting],
+        _ => &[State::Building, State::Alive],
+    };
+    if !d.transit(from, how) {
+        return;
+    }
+    let what = match how {
+        State::Shutdown => "powered off",
+        State::Resetting => "rebooted",
+        State::Crashed => "crashed",
+        _ => "destroyed",
+    };
+    log::info!("domain {}: {what}", d.name);
+    match run::POOLS.kill(d.id, time::now()) {
+        Ok(k) => irq::send(k),
+        Err(e) => log::error!("domain {}: cannot be stopped: {e}", d.name),
+    }
+    let mut list = ENDED.lock();
+    if !list.contains(&d.id) {
+        list.push(d.id);
+    }
+    ANY_ENDED.store(true, Ordering::Release);
+}
+
+/// Ends the domain because of something it did.
+pub fn crash(d: &Domain, c: Crash) {
+    {
+        let mut slot = d.crash.lock();
+        if slot.is_none() {
+            *slot = Some(c);
+        }
+    }
+    log::warn!("domain {}: {} at PC {:#x} (syndrome {:#x})", d.name, c.why, c.pc, c.esr);
+    end(d, State::Crashed);
+}
+
+/// Finishes ended domains whose vCPUs have all stopped. Cheap when there are none.
+pub fn reap() {
+    if !ANY_ENDED.load(Ordering::Acquire) {
+        return;
+    }
+    loop {
+        let next = {
+            let mut list = ENDED.lock();
+            let found = list.iter().position(|id| run::POOLS.quiescent(*id));
+            ANY_ENDED.store(list.len() > usize::from(found.is_some()), Ordering::Release);
+            found.map(|i| list.swap_remove(i))
+        };
+        let Some(id) = next else { return };
+        if let Ok(d) = table::domain(id) {
+            finish(d);
+        }
+    }
+}
+
+fn finish(d: Arc<Domain>) {
+    let r = &recipe::all()[d.recipe];
+    let state = d.state();
+    let again = match state {
+        State::Resetting => matches!(r.restart, Restart::OnReset | Restart::OnCrash | Restart::Always),
+        State::Crashed => matches!(r.restart, Restart::OnCrash | Restart::Always),
+        State::Shutdown => matches!(r.restart, Restart::Always),
+        _ => false,
+    };
+    if again {
+        match restart(&d, r, state) {
+            Ok(()) => return,
+            Err(e) => log::warn!("domain {}: cannot start again: {e}", d.name),
+        }
+    } else if state == State::Crashed {
+        // Stays for inspection until dom0 destroys it.
+        return;
+    }
+    forget(d);
+}
+
+/// Takes a stopped domain apart; its memory is free when the last reference goes.
+fn forget(d: Arc<Domain>) {
+    if let Err(e) = run::POOLS.remove_domain(d.id, time::now()) {
+        log::error!("domain {}: cannot be removed: {e}", d.name);
+        return;
+    }
+    table::remove(&d);
+    console::close(d.id.slot);
+}
+
+/// Starts a stopped domain from the beginning, in the memory it has.
+fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
+    if !heap::reserve(64 * 1024) {
+        return Err(Errno::NoMemory);
+    }
+    let builder = {
+        let s2 = d.s2.lock();
+        Builder::plan(r, &s2, d.gic.version, &seed()).map_err(|_| Errno::Invalid)?
+    };
+    run::POOLS.reset(d.id, time::now()).map_err(|e| e.errno())?;
+    let cpuif = irq::reset_cpuif();
+    {
+        let mut vgic = d.vgic.lock();
+        vgic.reset();
+        vgic.link_ppi(layout::VTIMER_INTID as u16, irq::vtimer_intid());
+    }
+    for v in &d.vcpus {
+        v.vtimer_at.store(u64::MAX, Ordering::Relaxed);
+        *v.ptimer.lock() = Ptimer::new();
+        v.pending_on.store(false, Ordering::Relaxed);
+        if let Some(ctx) = v.rest.lock().as_mut() {
+            ctx.start(0, 0, cpuif.clone());
+            ctx.work = None;
+        }
+    }
+    if let Some(u) = &d.uart {
+        u.lock().model = Pl011::new();
+    }
+    if let Some(ctx) = d.vcpus[0].rest.lock().as_mut() {
+        ctx.work = Some(alloc::boxed::Box::new(builder));
+    }
+    d.cntvoff.store(time::ticks(), Ordering::Relaxed);
+    *d.crash.lock() = None;
+    d.transit(&[from], State::Building);
+    let k = run::POOLS.online(d.vcpus[0].id, time::now()).map_err(|e| e.errno())?;
+    irq::send(k);
+    Ok(())
+}
+
+/// Destroys a domain: `Again` until nothing is left of it.
+pub fn destroy(id: DomainId) -> Result<(), Errno> {
+    if id == DomainId::DOM0 {
+        return Err(Errno::Fixed);
+    }
+    let d = match table::domain(id) {
+        Ok(d) => d,
+        Err(e) => return Err(e),
+    };
+    if d.state() != State::Dying {
+        end(&d, State::Dying);
+    }
+    reap();
+    match table::domain(id) {
+        Ok(_) => Err(Errno::Again),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What woke a vCPU whose interrupt became pending.
+pub const INTERRUPT: WakeReason = WakeReason::Interrupt { line: 0 };

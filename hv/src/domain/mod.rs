@@ -1,0 +1,140 @@
+//! Domains: one virtual machine each. What it consists of, how it comes, ends and goes.
+//!
+//! table: ids to domains. recipe: what a domain is made from. build: filling its memory, step by step. psci: its power
+//! calls. The vGIC and UART models are vdev's; scheduling is pools'. A domain's parts are freed when the last CPU let
+//! go of it.
+
+pub mod build;
+pub mod life;
+pub mod psci;
+pub mod recipe;
+pub mod table;
+
+use crate::arch::Lock;
+use crate::mem::stage2::Stage2;
+use crate::vcpu::Vcpu;
+use abi::{CpuId, DomainId, MAX_CPUS};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use vdev::pl011::Pl011;
+use vdev::vgic::{Vgic, VgicConfig};
+
+/// How a domain stands. Values are the wire's (abi `DomainState`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum State {
+    /// Its memory is being filled.
+    Building = 0,
+    /// It runs.
+    Alive = 1,
+    /// It switched itself off and is being taken apart.
+    Shutdown = 2,
+    /// It did something that cannot go on; kept for inspection.
+    Crashed = 3,
+    /// Somebody destroys it.
+    Dying = 4,
+    /// It asked for a reset; starts anew when all its vCPUs have stopped.
+    Resetting = 5,
+}
+
+/// Why a domain crashed.
+#[derive(Clone, Copy, Debug)]
+pub struct Crash {
+    /// Guest PC.
+    pub pc: u64,
+    /// In words.
+    pub why: &'static str,
+    /// The syndrome, if there was one.
+    pub esr: u64,
+}
+
+/// A virtual machine.
+pub struct Domain {
+    /// Its id.
+    pub id: DomainId,
+    /// Its name, unique among live ones.
+    pub name: heapless::String<48>,
+    /// Number of the recipe it was made from.
+    pub recipe: usize,
+    /// VTTBR_EL2.
+    pub vttbr: u64,
+    /// Its memory.
+    pub s2: Lock<Stage2>,
+    /// Its interrupt controller.
+    pub vgic: Lock<Vgic>,
+    /// What of the vGIC never changes.
+    pub gic: VgicConfig,
+    /// Its UART.
+    pub uart: Option<Lock<Uart>>,
+    /// Its vCPUs.
+    pub vcpus: Vec<Vcpu>,
+    /// Its virtual counter is the physical one minus this, ticks.
+    pub cntvoff: AtomicU64,
+    /// RAM in KiB.
+    pub memory_kib: u64,
+    /// Which vCPU of it each CPU ran last (`u16::MAX` none): another one's stage-1 TLB entries must go first.
+    pub last_vcpu: [AtomicU16; MAX_CPUS],
+    state: AtomicU8,
+    crash: Lock<Option<Crash>>,
+}
+
+/// The emulated UART and what was typed for it but does not fit into its FIFO yet.
+pub struct Uart {
+    /// The register model.
+    pub model: Pl011,
+    /// Typed ahead.
+    pub ahead: heapless::Deque<u8, 512>,
+    /// Bytes typed that found no room at all.
+    pub lost: u64,
+}
+
+impl Domain {
+    /// How it stands.
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Building,
+            1 => State::Alive,
+            2 => State::Shutdown,
+            3 => State::Crashed,
+            4 => State::Dying,
+            _ => State::Resetting,
+        }
+    }
+
+    /// Goes from one of `from` to `to`; false if it stands otherwise.
+    pub fn transit(&self, from: &[State], to: State) -> bool {
+        self.state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |s| {
+                from.iter().any(|f| *f as u8 == s).then_some(to as u8)
+            })
+            .is_ok()
+    }
+
+    /// Why it crashed.
+    pub fn crash(&self) -> Option<Crash> {
+        *self.crash.lock()
+    }
+
+    /// Whether it is the control domain.
+    pub fn is_control(&self) -> bool {
+        self.id == DomainId::DOM0
+    }
+
+    /// Notes that CPU `cpu` runs vCPU `index` now; true if another vCPU of this domain ran there before.
+    pub fn runs_here(&self, cpu: CpuId, index: usize) -> bool {
+        let old = self.last_vcpu[cpu.index()].swap(index as u16, Ordering::Relaxed);
+        old != u16::MAX && old != index as u16
+    }
+}
+
+impl Uart {
+    /// Moves bytes typed ahead into the FIFO as far as it has room.
+    pub fn refill(u: &mut Uart) {
+        while let Some(b) = u.ahead.front().copied() {
+            if u.model.push_rx(&[b]) == 0 {
+                break;
+            }
+            u.ahead.pop_front();
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a domain is made from: the configuration's `xen,domain` nodes and the two guests built into the image.
+//!
+//! Recipes are made once at boot and live for ever, so a domain can be destroyed and created again from memory.
+
+use abi::{CpuSet, PoolId};
+use alloc::string::String;
+use alloc::vec::Vec;
+use board::config::Restart;
+
+/// Bytes in memory that stay: a boot module, or part of the image.
+#[derive(Clone, Copy, Debug)]
+pub struct Blob {
+    /// Physical address.
+    pub at: usize,
+    /// Bytes.
+    pub len: usize,
+}
+
+impl Blob {
+    /// Of bytes in the image.
+    pub fn of(bytes: &'static [u8]) -> Blob {
+        Blob { at: bytes.as_ptr() as usize, len: bytes.len() }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &'static [u8] {
+        // SAFETY: a Blob names either a static of the image or a boot module that `init` found inside RAM, reserved
+        // from the allocator and mapped for good; nobody writes either.
+        unsafe { core::slice::from_raw_parts(self.at as *const u8, self.len) }
+    }
+}
+
+/// All that is needed to make a domain.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Unique name.
+    pub name: String,
+    /// RAM.
+    pub memory_kib: u64,
+    /// Number of vCPUs.
+    pub vcpus: u32,
+    /// Where it starts.
+    pub pool: PoolId,
+    /// Whether it has the emulated UART.
+    pub vpl011: bool,
+    /// Whether it has a console (the UART, or dom0's calls).
+    pub console: bool,
+    /// SPIs of its GIC.
+    pub spis: u32,
+    /// arm64 `Image`.
+    pub kernel: Blob,
+    /// Ramdisk.
+    pub ramdisk: Option<Blob>,
+    /// Kernel command line.
+    pub bootargs: String,
+    /// vCPUs confined to some CPUs.
+    pub affinity: Vec<(u32, CpuSet)>,
+    /// Weight among its pool's domains.
+    pub weight: Option<u32>,
+    /// What happens when it ends.
+    pub restart: Restart,
+    /// Does not run until unpaused.
+    pub paused: bool,
+}
+
+static RECIPES: spin::Once<Vec<Recipe>> = spin::Once::new();
+
+/// Sets the list, once.
+pub fn init(list: Vec<Recipe>) {
+    RECIPES.call_once(|| list);
+}
+
+/// All recipes; dom0's is the first.
+pub fn all() -> &'static [Recipe] {
+    RECIPES.get().map_or(&[], Vec::as_slice)
+}

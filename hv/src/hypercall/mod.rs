@@ -1,0 +1,83 @@
+//! HVC and SMC: PSCI, SMCCC, and Tarn's own calls. One decode, one privilege check, one handler per area.
+//!
+//! Whatever a guest puts into its registers ends in a value in x0. Tarn's calls answer in x0-x7 and never touch guest
+//! memory; the areas follow abi/src/call.
+
+mod console;
+mod domain;
+mod pool;
+mod system;
+mod vcpu;
+
+use crate::arch::GuestFrame;
+use crate::counters::Kind;
+use crate::domain::psci;
+use crate::percpu::Cpu;
+use crate::run::Outcome;
+use crate::vcpu::Loaded;
+use abi::call::{Call, Request};
+use abi::{Errno, Regs};
+use vdev::psci::{Caps, SmcccCall, smccc};
+
+/// What the machine lets guests know about its firmware's mitigations.
+static CAPS: spin::Once<Caps> = spin::Once::new();
+
+pub use system::{VERSION, kept};
+
+/// Sets what calls report of the machine, once.
+pub fn init(caps: Caps, board: &board::Board) {
+    CAPS.call_once(|| caps);
+    system::init(board.model, board.ram.iter().map(board::Region::size).sum());
+}
+
+/// A call by the loaded vCPU; the PC is already behind it.
+pub fn handle(frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outcome {
+    let mut regs = Regs([0; 8]);
+    regs.0.copy_from_slice(&frame.x[..8]);
+    match smccc(&regs, CAPS.get().unwrap_or(&Caps::NONE)) {
+        SmcccCall::Psci(call) => psci::handle(call, frame, l),
+        SmcccCall::Done(x) => {
+            if x[0] as i32 == -1 {
+                l.vcpu().counters.add(Kind::UnknownCall);
+            }
+            frame.x[..4].copy_from_slice(&x);
+            Outcome::Resume
+        }
+        // `Caps` says that the machine's firmware has none, so vdev never asks; should it, there is nothing to do.
+        SmcccCall::Workaround { .. } => Outcome::Resume,
+        SmcccCall::Tarn => {
+            let (reply, outcome) = tarn(&regs, cpu, l);
+            match reply {
+                Some(r) => frame.x[..8].copy_from_slice(&r.0),
+                // Asked again when the vCPU wakes: the PC goes back onto the call.
+                None => frame.elr = frame.elr.wrapping_sub(4),
+            }
+            outcome
+        }
+    }
+}
+
+/// One of Tarn's own calls: the reply (none: to be asked again), and what is to be done.
+fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcome) {
+    let call = match Call::decode(regs).and_then(|c| c.permit(l.domain.is_control()).map(|()| c)) {
+        Ok(c) => c,
+        Err(e) => {
+            if e == Errno::NotSupported {
+                l.vcpu().counters.add(Kind::UnknownCall);
+            }
+            return (Some(Regs::refusal(e)), Outcome::Resume);
+        }
+    };
+    let reply = match call {
+        Call::Version(c) => c.answer(Ok(system::version())),
+        Call::System(c) => system::handle(c),
+        Call::Console(c) => return console::handle(c),
+        Call::Domain(c) => domain::handle(c),
+        Call::Vcpu(c) => vcpu::handle(c),
+        Call::Pool(c) => pool::handle(c),
+    };
+    // A domain that was just created, destroyed or paused may be this CPU's business.
+    let outcome =
+        if cpu.resched.load(core::sync::atomic::Ordering::Relaxed) { Outcome::Reschedule } else { Outcome::Resume };
+    (Some(reply), outcome)
+}

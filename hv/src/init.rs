@@ -1,0 +1,467 @@
+//! The boot story, top to bottom: from the device tree to a dom0 prompt.
+//!
+//! Runs once on the boot CPU (`boot_main`), and in short on each other CPU (`secondary_main`). What cannot be done
+//! without ends in one clear line and a stopped machine; everything else is reported and left out.
+
+use crate::arch::{self, image, mmu, sysreg as regs};
+use crate::domain::recipe::{Blob, Recipe};
+use crate::domain::{life, recipe};
+use crate::mem::{PAGE, frames, heap, stage1};
+use crate::percpu::{self, Cpu};
+use crate::run::{self, POOLS};
+use crate::{console, hypercall, irq, logger, panic, power, sysreg, time};
+use abi::{CpuId, CpuSet, MAX_CPUS, PoolId, Span};
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use board::config::{Config, DomainConfig, Restart, Severity};
+use board::{Board, GicDesc, Region, Start};
+use core::ops::Range;
+use core::sync::atomic::Ordering;
+use drivers::gic::RedistRegion;
+use drivers::power::{Psci, SystemPower, spin_table};
+use drivers::{Gic, Uart, VIface};
+use log::LevelFilter;
+use pools::Progress;
+
+/// Pages of a CPU's stack (the boot CPU's is in the image).
+pub const STACK_PAGES: usize = 8;
+/// Pages of the stack for faults of EL2 itself.
+const EMERGENCY_PAGES: usize = 2;
+/// How long the other CPUs may take to come up.
+const CPU_PATIENCE: Span = Span::ms(500);
+
+static DOM0_SHIM: &[u8] = include_bytes!(env!("TARN_DOM0_SHIM"));
+static DEMO_GUEST: &[u8] = include_bytes!(env!("TARN_DEMO_GUEST"));
+
+/// Ends a boot that cannot go on.
+fn fatal(dtb: Option<&[u8]>, why: core::fmt::Arguments) -> ! {
+    log::error!("{why}");
+    log::error!("Tarn cannot go on; machine stopped");
+    if let Some(uart) = dtb.and_then(early_uart) {
+        console::attach(uart);
+        console::flush();
+    }
+    arch::halt()
+}
+
+/// The console's UART by the early map, for a boot that ends early.
+fn early_uart(dtb: &[u8]) -> Option<Uart> {
+    let desc = board::find_uart(dtb)?;
+    let regs = mmu::early_device(desc.regs.base(), desc.regs.size())?;
+    Uart::new(desc.kind, regs).ok()
+}
+
+/// The device tree, checked as far as its header goes.
+fn device_tree(at: usize) -> Result<&'static [u8], board::BoardError> {
+    // The early map covers the 1 GiB block around the address; a tree must not reach out of it.
+    if at == 0 || at >> 48 != 0 {
+        return board::header_size(&[]).map(|_| &[][..]);
+    }
+    let room = (1usize << 30) - (at & ((1 << 30) - 1));
+    // SAFETY: mapped by boot.s; firmware's memory, which nobody writes from now on.
+    let head = unsafe { core::slice::from_raw_parts(at as *const u8, room.min(40)) };
+    let size = board::header_size(head)?;
+    // SAFETY: as above; a tree of a size that reaches out of the block is cut there and fails to parse.
+    Ok(unsafe { core::slice::from_raw_parts(at as *const u8, size.min(room)) })
+}
+
+/// Entered at a level other than EL2: says so where it can.
+#[unsafe(no_mangle)]
+extern "C" fn wrong_el(dtb: usize, el: u64) {
+    heap::init();
+    logger::init(LevelFilter::Info);
+    let tree = device_tree(dtb).ok();
+    fatal(
+        tree,
+        format_args!(
+            "entered at EL{el}, but a hypervisor needs EL2: on QEMU add -machine virtualization=on, on a board let the \
+             firmware start it at EL2"
+        ),
+    )
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn boot_main(dtb: usize) -> ! {
+    time::start();
+    heap::init();
+    logger::init(LevelFilter::Info);
+    let tree = match device_tree(dtb) {
+        Ok(t) => t,
+        Err(e) => fatal(None, format_args!("no device tree at {dtb:#x}, the address in x0: {e}")),
+    };
+    let board = discover(tree);
+    let _ = time::init(board.timer.frequency);
+    options(board.bootargs);
+
+    let cpus = memory(&board, tree);
+    console_up(&board);
+    log::info!(
+        "{} on {}: {} CPUs, {} MiB of RAM, image at {:#x}",
+        hypercall::VERSION,
+        if board.model.is_empty() { "an unnamed board" } else { board.model },
+        board.cpus.len(),
+        board.ram.iter().map(Region::size).sum::<u64>() >> 20,
+        image::all().start
+    );
+    board.notes.iter().for_each(|n| log::warn!("device tree: {n}"));
+    life::stir(board.rng_seed);
+    if time::frequency() == 0 {
+        fatal(None, format_args!("timer: CNTFRQ_EL0 is zero and the tree's timer node has no clock-frequency"));
+    }
+    power_up(&board);
+    interrupts(&board, tree);
+    let here = cpus[0];
+    cpu_init(here);
+    console_irq(&board);
+    sysreg::init();
+    hypercall::init(caps(), &board);
+
+    let config = match Config::from_dtb(tree, &board) {
+        Ok(c) => c,
+        Err(e) => {
+            log::error!("configuration: {e}; going on without it");
+            Config::default()
+        }
+    };
+    for n in &config.notes {
+        match n.severity {
+            Severity::Refused => log::warn!("{n}; skipped"),
+            Severity::Warning => log::warn!("{n}"),
+        }
+    }
+    let pools = make_pools(&config, &cpus);
+    start_cpus(&board, &cpus);
+    make_domains(&config, &pools);
+    log::info!("Tarn keeps {} KiB of memory", hypercall::kept() / 1024);
+    arch::enter_idle(here)
+}
+
+/// The machine, from its tree. Apart, and boxed, since the value takes 20 KiB and the stack should hold it once only.
+#[inline(never)]
+fn discover(tree: &'static [u8]) -> Box<Board<'static>> {
+    match Board::from_dtb(tree, regs::mpidr_el1()) {
+        Ok(b) => Box::new(b),
+        Err(e) => fatal(Some(tree), format_args!("device tree: {e}")),
+    }
+}
+
+/// Boot options, separated by spaces; unknown ones are reported and ignored.
+fn options(args: &str) {
+    for word in args.split_ascii_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let ok = match (key, value) {
+            ("loglevel", v) => v.parse::<LevelFilter>().map(log::set_max_level).is_ok(),
+            ("panic", "halt") => true,
+            ("panic", "reset") => {
+                panic::RESET.store(true, Ordering::Relaxed);
+                true
+            }
+            // What a board's own Linux command line says is not ours to complain about.
+            ("console" | "root" | "rw" | "ro" | "quiet" | "earlycon" | "init" | "rdinit", _) => true,
+            _ => false,
+        };
+        if !ok {
+            log::warn!("boot option {word:?}: unknown (loglevel=error|warn|info|debug, panic=halt|reset)");
+        }
+    }
+}
+
+/// Takes the memory over: allocator, final map, one block and one stack per CPU.
+fn memory(board: &Board, tree: &'static [u8]) -> Vec<&'static Cpu> {
+    let img = image::all();
+    let taken = [
+        Region::between(img.start as u64, img.end as u64),
+        Region::new(tree.as_ptr() as u64, tree.len() as u64),
+    ];
+    let taken: heapless::Vec<Region, 2> = taken.into_iter().flatten().collect();
+    let free = match board.free_ram(&taken) {
+        Ok(f) => f,
+        Err(_) => fatal(Some(tree), format_args!("memory: too many reserved pieces")),
+    };
+    // Only what the early map covers may be touched before the final map is on.
+    const GIB: u64 = 1 << 30;
+    let near = Region::new(img.start as u64 & !(GIB - 1), GIB);
+    let mut far: Vec<Range<usize>> = Vec::new();
+    for r in &free {
+        let (mut a, mut b) = (r.base(), r.end());
+        if let Some(n) = near.filter(|n| n.overlaps(r)) {
+            if a < n.base() {
+                far.push(a as usize..n.base() as usize);
+                a = n.base();
+            }
+            if b > n.end() {
+                far.push(n.end() as usize..b as usize);
+                b = n.end();
+            }
+            // SAFETY: free RAM by the tree, inside the early map, which stage1 will map at the same place.
+            unsafe { frames::add(a as usize, b as usize) };
+        } else {
+            far.push(a as usize..b as usize);
+        }
+    }
+
+    let mut holes: Vec<Range<usize>> = Vec::new();
+    for r in &board.reserved {
+        if matches!(r.why, board::ReservedBy::Node { no_map: true }) {
+            holes.push(r.region.base() as usize..r.region.end() as usize);
+        }
+    }
+    let mut blocks: Vec<&'static Cpu> = Vec::new();
+    for (i, desc) in board.cpus.iter().enumerate().take(MAX_CPUS) {
+        let (bottom, top, emergency) = if i == 0 {
+            (image::boot_guard() + PAGE, image::boot_stack_top(), image::boot_emergency_top())
+        } else {
+            match (stage1::new_stack(STACK_PAGES), frames::alloc(EMERGENCY_PAGES * PAGE, PAGE)) {
+                (Ok((guard, top)), Some(e)) => {
+                    holes.push(guard..guard + PAGE);
+                    (guard + PAGE, top, e.leak() + EMERGENCY_PAGES * PAGE)
+                }
+                _ => {
+                    log::error!("cpu{i}: no memory for its stack; left out");
+                    break;
+                }
+            }
+        };
+        let cpu = Box::leak(Box::new(Cpu::new(CpuId(i as u16), desc.mpidr, bottom, top, emergency)));
+        cpu.publish();
+        blocks.push(cpu);
+    }
+    let ram: Vec<Range<usize>> = board.ram.iter().map(|r| r.base() as usize..r.end() as usize).collect();
+    // SAFETY: the tree's RAM; the image and the boot stack are mapped by activate itself.
+    if let Err(e) = unsafe { stage1::activate(&ram, &holes) } {
+        fatal(Some(tree), format_args!("memory: EL2's own map cannot be made: {e:?}"));
+    }
+    for r in far {
+        // SAFETY: free RAM by the tree, mapped now.
+        unsafe { frames::add(r.start, r.end) };
+    }
+    percpu::set_this(blocks[0]);
+    blocks
+}
+
+fn console_up(board: &Board) {
+    let Some(desc) = &board.uart else { return };
+    let uart = stage1::map_device(desc.regs.base(), desc.regs.size())
+        .map_err(|e| log::error!("{}: cannot be mapped: {e:?}", desc.path))
+        .and_then(|m| Uart::new(desc.kind, m).map_err(|e| log::error!("{}: {e}", desc.path)));
+    if let Ok(u) = uart {
+        console::attach(u);
+    }
+}
+
+fn power_up(board: &Board) {
+    if let Some(p) = &board.psci {
+        power::init(SystemPower::Psci(Psci::new(p.conduit)));
+    } else {
+        log::warn!("no PSCI in the device tree: this machine cannot be switched off by software");
+    }
+}
+
+/// The interrupt controller, physical and virtual; nothing works without it.
+fn interrupts(board: &Board, tree: &'static [u8]) {
+    if let Err(e) = gic(board) {
+        fatal(Some(tree), format_args!("interrupt controller: {e}"));
+    }
+}
+
+fn gic(board: &Board) -> Result<(), alloc::string::String> {
+    let map = |r: &Region| stage1::map_device(r.base(), r.size()).map_err(|e| alloc::format!("{r:?}: {e:?}"));
+    let text = |e: drivers::GicError| e.to_string();
+    let boot = percpu::this().ok_or("no CPU block")?;
+    // SAFETY: no guest is loaded: physical interrupts come to EL2 from here on.
+    unsafe { regs::set_hcr_el2(run::hcr(pools::Wfi::Trapped) & !1) };
+    let (gic, viface) = match &board.gic {
+        GicDesc::V2 { gicd, gicc, gich, gicv, .. } => {
+            let g = Gic::v2(map(gicd)?, map(gicc)?).map_err(text)?;
+            let v = VIface::v2(map(gich)?, gicv.base() as usize, gicv.size() as usize).map_err(text)?;
+            g.init_dist().map_err(text)?;
+            g.init_cpu(boot.id, boot.mpidr).map_err(text)?;
+            (g, v)
+        }
+        GicDesc::V3 { gicd, gicr, stride, .. } => {
+            let mut regions = Vec::new();
+            for r in gicr {
+                regions.push(RedistRegion { regs: map(r)?, stride: stride.map(|s| s as usize) });
+            }
+            let g = Gic::v3(map(gicd)?, regions).map_err(text)?;
+            g.init_dist().map_err(text)?;
+            g.init_cpu(boot.id, boot.mpidr).map_err(text)?;
+            (g, VIface::v3().map_err(text)?)
+        }
+    };
+    log::info!("GICv{}: {} interrupts, {} list registers", gic.version(), gic.lines(), viface.lr_count());
+    irq::init(gic, viface, board.timer.hyp.intid, board.timer.virt.intid, board.gic.maintenance().intid);
+    Ok(())
+}
+
+/// What every CPU does for itself before it may run guests.
+fn cpu_init(cpu: &'static Cpu) -> bool {
+    if let Err(e) = irq::init_cpu(cpu) {
+        log::error!("cpu{}: {e}; left out", cpu.id);
+        return false;
+    }
+    // SAFETY: this CPU's boot path; no entry from a guest has happened yet.
+    let local = unsafe { cpu.local() };
+    run::init_cpu(local);
+    cpu.up.store(true, Ordering::Release);
+    true
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn secondary_main(cpu: &'static Cpu) -> ! {
+    if !cpu_init(cpu) {
+        arch::halt();
+    }
+    arch::enter_idle(cpu)
+}
+
+/// What guests may know of the firmware's mitigations: those calls this machine's own firmware answers.
+fn caps() -> vdev::psci::Caps {
+    vdev::psci::Caps::NONE
+}
+
+/// Pool-0 and the configured ones; the answer maps the configuration's numbers to ids.
+fn make_pools(config: &Config, cpus: &[&'static Cpu]) -> Vec<PoolId> {
+    let now = time::now();
+    let present = CpuSet::first(cpus.len());
+    let fallback = board::config::PoolConfig { name: "Pool-0".into(), cpus: present, sched: "", params: Vec::new() };
+    let list: Vec<_> = if config.pools.is_empty() { alloc::vec![fallback] } else { config.pools.clone() };
+    let mut ids = Vec::new();
+    for (i, p) in list.iter().enumerate() {
+        let mut c = pools::PoolConfig::new(&p.name);
+        if !p.sched.is_empty() {
+            match pools::sched_by_name(p.sched) {
+                Some(s) => c.sched = s,
+                None => log::warn!("pool {}: no scheduler {:?}; it gets the default", p.name, p.sched),
+            }
+        }
+        if p.params.iter().any(|x| x.name == "tarn,wfi-native") {
+            c.wfi = pools::Wfi::Native;
+        }
+        let made = if i == 0 { POOLS.init(present, &c, now).map(|()| PoolId::POOL0) } else { POOLS.create(&c, now) };
+        let id = match made {
+            Ok(id) => id,
+            Err(e) => {
+                log::error!("pool {}: {e}; its CPUs stay free", p.name);
+                ids.push(PoolId::POOL0);
+                continue;
+            }
+        };
+        for cpu in p.cpus.intersection(&present).iter() {
+            match POOLS.assign_cpu(cpu, Some(id), now) {
+                Progress::Done(k) | Progress::Again(k) => irq::send(k),
+                Progress::Refused(e) => log::error!("pool {}: cpu{cpu}: {e}", p.name),
+            }
+        }
+        ids.push(id);
+    }
+    ids
+}
+
+/// Starts the other CPUs and waits a bounded time for them.
+fn start_cpus(board: &Board, cpus: &[&'static Cpu]) {
+    let entry = arch::secondary_entry();
+    for (desc, cpu) in board.cpus.iter().zip(cpus).skip(1) {
+        let started = match desc.start {
+            Start::Psci(conduit) => {
+                // SAFETY: the entry is boot.s, which needs nothing but the tables published before.
+                unsafe { Psci::new(conduit).cpu_on(desc.mpidr, entry, 0) }.map_err(|e| e.to_string())
+            }
+            Start::SpinTable { release } => {
+                // SAFETY: the tree says that a CPU polls this word of memory; it lies in RAM, mapped writable.
+                let done = unsafe { spin_table::start(release, entry) };
+                done.map_err(|e| e.to_string())
+            }
+            Start::Unknown => Err("its enable-method is neither psci nor spin-table".to_string()),
+        };
+        if let Err(e) = started {
+            log::error!("cpu{} (MPIDR {:#x}) cannot be started: {e}; left out", cpu.id, cpu.mpidr);
+            POOLS.absent(cpu.id);
+        }
+    }
+    let deadline = time::now() + CPU_PATIENCE;
+    let waiting = |c: &&&Cpu| !c.up.load(Ordering::Acquire);
+    while cpus.iter().any(|c| waiting(&c)) && time::now() < deadline {
+        <arch::Relax as spin::RelaxStrategy>::relax();
+    }
+    for c in cpus.iter().filter(waiting) {
+        log::error!("cpu{} (MPIDR {:#x}) did not come up; left out", c.id, c.mpidr);
+        POOLS.absent(c.id);
+    }
+    log::info!("{} of {} CPUs are up", cpus.iter().filter(|c| !waiting(c)).count(), cpus.len());
+}
+
+/// dom0, then the configured domains, or the demo guest if there are none.
+fn make_domains(config: &Config, pools: &[PoolId]) {
+    let mut list = alloc::vec![Recipe {
+        name: "dom0".into(),
+        memory_kib: 4096,
+        vcpus: 1,
+        pool: PoolId::POOL0,
+        vpl011: false,
+        console: true,
+        spis: 32,
+        kernel: Blob::of(DOM0_SHIM),
+        ramdisk: None,
+        bootargs: Default::default(),
+        affinity: Vec::new(),
+        weight: None,
+        restart: Restart::Always,
+        paused: false,
+    }];
+    for d in &config.domains {
+        list.push(from_config(d, pools));
+    }
+    if config.domains.is_empty() {
+        list.push(Recipe {
+            name: "demo".into(),
+            memory_kib: 8192,
+            vcpus: 2,
+            vpl011: true,
+            kernel: Blob::of(DEMO_GUEST),
+            restart: Restart::OnReset,
+            ..list[0].clone()
+        });
+    }
+    let n = list.len();
+    recipe::init(list);
+    for i in 0..n {
+        if let Err(e) = life::create(i) {
+            log::error!("domain {}: {e}", recipe::all()[i].name);
+        }
+    }
+}
+
+fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
+    let blob = |m: &board::config::Module| Blob { at: m.region.base() as usize, len: m.region.size() as usize };
+    Recipe {
+        name: d.name.clone(),
+        memory_kib: d.memory_kib,
+        vcpus: d.cpus,
+        pool: pools.get(d.pool).copied().unwrap_or(PoolId::POOL0),
+        vpl011: d.vpl011,
+        console: d.vpl011,
+        spis: d.nr_spis.unwrap_or(32).max(32).next_multiple_of(32).min(960),
+        kernel: blob(&d.kernel),
+        ramdisk: d.ramdisk.as_ref().map(blob),
+        bootargs: d.kernel.bootargs.to_string(),
+        affinity: d.vcpus.iter().map(|v| (v.id, v.affinity)).collect(),
+        weight: d.weight,
+        restart: d.restart,
+        paused: d.paused,
+    }
+}
+
+/// The console's interrupt.
+fn console_irq(board: &Board) {
+    let Some(desc) = &board.uart else { return };
+    let Some(irq) = desc.irq else {
+        log::warn!("{}: has no interrupt: nothing can be typed", desc.path);
+        return;
+    };
+    if let Err(e) = irq::attach_uart(irq.intid, irq.trigger, CpuId::BOOT) {
+        log::error!("{}: interrupt {}: {e}", desc.path, irq.intid);
+    }
+    console::listen();
+}

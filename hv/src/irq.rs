@@ -1,0 +1,302 @@
+//! Physical interrupts at EL2: who gets which, and the SGIs by which CPUs call each other.
+//!
+//! SGI 0 says "come by" (reschedule or look at your list registers), SGI 1 says "stop for ever". PPIs: the EL2 timer,
+//! the guests' virtual timer, GIC maintenance. SPIs: the console's UART. Anything else is counted, switched off and
+//! reported once. Every interrupt is acknowledged, its priority dropped, and, unless a guest is to end it, deactivated
+//! here, in bounded work.
+
+use crate::arch::{self, GuestFrame};
+use crate::domain::{self, table};
+use crate::mem::stage2::Stage2;
+use crate::mem::table::MapError;
+use crate::percpu::{self, Cpu, CpuLocal};
+use crate::run::{Outcome, POOLS};
+use crate::{console, time, vgic};
+use abi::{CpuId, Instant, VcpuId};
+use board::guest::layout;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use drivers::{CpuIfState, Gic, VIface};
+use pools::{Kick, WakeReason, Woken};
+use vdev::vgic::{Irq, Version};
+
+/// "Come by."
+pub const SGI_KICK: u32 = 0;
+/// "Stop."
+pub const SGI_STOP: u32 = 1;
+
+static GIC: spin::Once<Gic> = spin::Once::new();
+static VIFACE: spin::Once<VIface> = spin::Once::new();
+static STOPPING: AtomicBool = AtomicBool::new(false);
+/// INTIDs of this machine's wiring.
+static HYP_TIMER: AtomicU32 = AtomicU32::new(u32::MAX);
+static VIRT_TIMER: AtomicU32 = AtomicU32::new(u32::MAX);
+static MAINTENANCE: AtomicU32 = AtomicU32::new(u32::MAX);
+static UART: AtomicU32 = AtomicU32::new(u32::MAX);
+/// SGIs sent to other CPUs.
+pub static IPIS: AtomicU64 = AtomicU64::new(0);
+/// Interrupts nobody expected.
+pub static STRAY: AtomicU64 = AtomicU64::new(0);
+
+/// The physical interrupt controller.
+#[inline(always)]
+pub fn gic() -> &'static Gic {
+    GIC.get().expect("the GIC is set before interrupts and guests")
+}
+
+/// The virtual CPU interface.
+#[inline(always)]
+pub fn viface() -> &'static VIface {
+    VIFACE.get().expect("the GIC is set before interrupts and guests")
+}
+
+/// Sets the controller, once.
+pub fn init(gic: Gic, viface: VIface, hyp_timer: u32, virt_timer: u32, maintenance: u32) {
+    GIC.call_once(|| gic);
+    VIFACE.call_once(|| viface);
+    HYP_TIMER.store(hyp_timer, Ordering::Relaxed);
+    VIRT_TIMER.store(virt_timer, Ordering::Relaxed);
+    MAINTENANCE.store(maintenance, Ordering::Relaxed);
+}
+
+/// Whether a GIC has been set.
+pub fn ready() -> bool {
+    GIC.get().is_some()
+}
+
+/// Lets this CPU take its own interrupts.
+pub fn init_cpu(cpu: &Cpu) -> Result<(), drivers::GicError> {
+    gic().init_cpu(cpu.id, cpu.mpidr)?;
+    for ppi in [&HYP_TIMER, &VIRT_TIMER, &MAINTENANCE] {
+        gic().enable(ppi.load(Ordering::Relaxed), cpu.id)?;
+    }
+    for sgi in [SGI_KICK, SGI_STOP] {
+        gic().enable(sgi, cpu.id)?;
+    }
+    viface().init_cpu();
+    Ok(())
+}
+
+/// Routes the console's UART to `cpu`.
+pub fn attach_uart(intid: u32, trigger: board::Trigger, cpu: CpuId) -> Result<(), drivers::GicError> {
+    gic().set_trigger(intid, cpu, trigger)?;
+    gic().route_spi(intid, cpu)?;
+    UART.store(intid, Ordering::Relaxed);
+    gic().enable(intid, cpu)
+}
+
+/// The kind of GIC guests get: that of the machine.
+pub fn guest_version() -> Version {
+    if gic().version() == 2 { Version::V2 } else { Version::V3 }
+}
+
+/// Physical INTID of the guests' virtual timer.
+pub fn vtimer_intid() -> u16 {
+    VIRT_TIMER.load(Ordering::Relaxed) as u16
+}
+
+/// A vCPU's virtual CPU interface after reset.
+pub fn reset_cpuif() -> CpuIfState {
+    CpuIfState::RESET
+}
+
+/// On GICv2 a guest reaches its virtual CPU interface directly.
+pub fn map_virtual_cpu_interface(s2: &mut Stage2) -> Result<(), MapError> {
+    match viface().gicv() {
+        Some((at, len)) => s2.map_device(layout::GICC, at as u64, (len as u64).min(layout::GICC_SIZE)),
+        None => Ok(()),
+    }
+}
+
+/// Asks the CPUs of `k` to come by `reschedule`; the calling CPU only remembers it.
+pub fn send(k: Kick) {
+    if k.is_none() {
+        return;
+    }
+    let here = percpu::this().map(|c| c.id);
+    for id in k.0.iter() {
+        let Some(cpu) = percpu::cpu(id) else { continue };
+        cpu.resched.store(true, Ordering::Release);
+        if Some(id) != here && cpu.up.load(Ordering::Acquire) {
+            IPIS.fetch_add(1, Ordering::Relaxed);
+            gic().send_sgi(SGI_KICK, id);
+        }
+    }
+}
+
+/// Makes `cpu` leave its guest and look at its list registers.
+#[inline]
+pub fn poke(cpu: CpuId) {
+    IPIS.fetch_add(1, Ordering::Relaxed);
+    gic().send_sgi(SGI_KICK, cpu);
+}
+
+/// Stops every other CPU for ever, as far as they still listen.
+pub fn stop_others() {
+    STOPPING.store(true, Ordering::Release);
+    if !ready() {
+        return;
+    }
+    let here = percpu::this().map(|c| c.id);
+    for cpu in percpu::all().filter(|c| Some(c.id) != here) {
+        gic().send_sgi(SGI_STOP, cpu.id);
+    }
+}
+
+/// Takes one physical interrupt, if one is there.
+#[inline]
+pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> Outcome {
+    let Some(ack) = gic().ack() else { return Outcome::Resume };
+    Cpu::count(&cpu.irqs);
+    let intid = ack.intid();
+    if intid == VIRT_TIMER.load(Ordering::Relaxed) {
+        gic().end(ack);
+        return match &local.loaded {
+            // Stays active in the GIC: the guest's own end of the interrupt deactivates it.
+            Some(l) => {
+                l.vcpu().counters.add(crate::counters::Kind::Vtimer);
+                vgic::vtimer_fired(l, cpu);
+                // A vCPU that dozes in WFI has to be picked again; a running one just goes on.
+                if local.dozing {
+                    if let Woken::Kick(k) = POOLS.wake(l.vcpu().id, WakeReason::Timer, time::now()) {
+                        send(k);
+                    }
+                }
+                Outcome::Resume
+            }
+            None => {
+                gic().deactivate(ack);
+                Outcome::Resume
+            }
+        };
+    }
+    gic().finish(ack);
+    if intid == SGI_KICK {
+        if let Some(l) = &local.loaded {
+            vgic::flush(l, cpu);
+        }
+        Outcome::Resume
+    } else if intid == HYP_TIMER.load(Ordering::Relaxed) {
+        timer(cpu, local)
+    } else if intid == MAINTENANCE.load(Ordering::Relaxed) {
+        match &local.loaded {
+            Some(l) => {
+                l.vcpu().counters.add(crate::counters::Kind::Maintenance);
+                vgic::maintenance(l, cpu);
+            }
+            // Nothing is loaded: switch the cause off.
+            None => viface().disable(),
+        }
+        Outcome::Resume
+    } else if intid == UART.load(Ordering::Relaxed) {
+        typed(cpu);
+        Outcome::Resume
+    } else if intid == SGI_STOP && STOPPING.load(Ordering::Acquire) {
+        arch::halt()
+    } else {
+        if STRAY.fetch_add(1, Ordering::Relaxed) < 8 {
+            log::warn!("interrupt {intid} has no owner: switched off");
+        }
+        let _ = gic().disable(intid, cpu.id);
+        Outcome::Resume
+    }
+}
+
+/// The EL2 timer: the slice's end, or guests' timers that need software.
+fn timer(cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
+    let now = time::now();
+    local.armed = u64::MAX;
+    drivers::HypTimer::disarm();
+    // Bounded: at most one alarm per vCPU is there, and none is set again for the past.
+    while let Some(v) = local.alarms.take_due(now) {
+        alarm(cpu, local, v, now);
+    }
+    if local.slice <= now {
+        local.slice = Instant::NEVER;
+        return Outcome::Reschedule;
+    }
+    Outcome::Resume
+}
+
+/// The moment a guest's timer needs software has come (or has been overtaken: then nothing is due).
+fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
+    let Some((d, index)) = table::vcpu(id) else { return };
+    let v = &d.vcpus[index];
+    let mut next = vgic::ptimer_update(&d, index, cpu);
+    let loaded_here = local.loaded.as_ref().is_some_and(|l| l.vcpu().id == id);
+    if loaded_here {
+        if let Some(l) = &local.loaded {
+            vgic::flush(l, cpu);
+        }
+    } else {
+        let due = v.vtimer_at.load(Ordering::Acquire);
+        if due <= now.0 {
+            // Taken by whoever exchanges it: the vCPU's new CPU may do the same at this moment.
+            if v.vtimer_at.compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                let kick = d.vgic.lock().fire_hw(Irq::ppi(index, layout::VTIMER_INTID as u16));
+                vgic::deliver(&d, kick, WakeReason::Timer, cpu);
+            }
+        } else if due != u64::MAX {
+            next = next.min(Instant(due));
+        }
+    }
+    if next != Instant::NEVER {
+        local.alarms.set(id, next);
+    }
+}
+
+/// Something was typed, or the UART has room again.
+fn typed(cpu: &'static Cpu) {
+    let t = console::service();
+    if t.bytes.is_empty() {
+        return;
+    }
+    let Some(d) = table::in_slot(t.slot) else { return };
+    if d.is_control() {
+        domain_input(&t.bytes);
+        if let Woken::Kick(k) = POOLS.wake(d.vcpus[0].id, WakeReason::Kick, time::now()) {
+            send(k);
+        }
+        return;
+    }
+    let Some(uart) = &d.uart else { return };
+    let level = {
+        let mut u = uart.lock();
+        for b in &t.bytes {
+            if u.ahead.push_back(*b).is_err() {
+                u.lost += 1;
+            }
+        }
+        domain::Uart::refill(&mut u);
+        u.model.irq_level()
+    };
+    vgic::set_level(&d, Irq::spi(layout::PL011_INTID as u16), level, cpu);
+}
+
+/// What dom0 has not read yet.
+static DOM0_INPUT: arch::Lock<heapless::Deque<u8, 2048>> = arch::Lock::new(heapless::Deque::new());
+
+fn domain_input(bytes: &[u8]) {
+    let mut q = DOM0_INPUT.lock();
+    for b in bytes {
+        // dom0 reads whole lines at a time; 2 KiB typed ahead is more than a person does, and the bell tells.
+        if q.push_back(*b).is_err() {
+            break;
+        }
+    }
+}
+
+/// Bytes typed for dom0, into `buf`; how many.
+pub fn read_dom0_input(buf: &mut [u8]) -> usize {
+    let mut q = DOM0_INPUT.lock();
+    let mut n = 0;
+    while n < buf.len() {
+        match q.pop_front() {
+            Some(b) => {
+                buf[n] = b;
+                n += 1;
+            }
+            None => break,
+        }
+    }
+    n
+}

@@ -1,0 +1,322 @@
+//! The way out of EL2, and the only place that switches vCPUs: what a CPU does between an exit and the next entry.
+//!
+//! Handlers decide and return an `Outcome`; `leave` acts. It asks the pool whom to run (pools::dispatch holds the
+//! protocol; `CpuMachine` here carries its registers in and out), sleeps when there is nobody, performs a building
+//! domain's steps, and returns with the frame and list registers of the vCPU to enter. Interrupts stay masked
+//! throughout; a CPU that sleeps or builds takes them by asking the GIC.
+
+use crate::arch::{self, GuestFrame, Relax, sysreg};
+use crate::counters::Kind;
+use crate::domain::{life, table};
+use crate::percpu::{Cpu, CpuLocal};
+use crate::vcpu::Loaded;
+use crate::{irq, time, vgic};
+use abi::{Instant, VcpuId};
+use aarch64_cpu::registers::HCR_EL2;
+use board::guest::layout;
+use core::sync::atomic::Ordering;
+use drivers::HypTimer;
+use pools::{Block, Clock, GuestHint, Kick, Machine, PoolSet, Running, Wfi};
+use vdev::vgic::Irq;
+
+/// Pools, and through them every scheduling decision.
+pub static POOLS: PoolSet<Relax> = PoolSet::new();
+
+/// What is to be done after a handler.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The vCPU goes on, unless somebody asked this CPU to come by.
+    Resume,
+    /// The vCPU sleeps until an interrupt.
+    Block,
+    /// The pool decides anew.
+    Reschedule,
+}
+
+/// HCR_EL2 for guests whose WFI and WFE trap.
+pub fn hcr(wfi: Wfi) -> u64 {
+    let always = (HCR_EL2::VM::Enable
+        + HCR_EL2::SWIO::SET
+        + HCR_EL2::FMO::EnableVirtualFIQ
+        + HCR_EL2::IMO::EnableVirtualIRQ
+        + HCR_EL2::AMO::SET
+        + HCR_EL2::RW::EL1IsAarch64)
+        .value
+        | 1 << 2 // PTW: a guest's table walk in device memory faults
+        | 1 << 9 // FB: TLB and instruction cache maintenance reaches the CPUs a vCPU may move to
+        | 1 << 10 // BSU: barriers are inner shareable at least
+        | 1 << 18 // TID3: ID registers
+        | 1 << 19 // TSC: SMC
+        | 1 << 20 // TIDCP: implementation-defined registers
+        | 1 << 21; // TACR: auxiliary control
+    match wfi {
+        Wfi::Trapped => always | 1 << 13 | 1 << 14,
+        Wfi::Native => always,
+    }
+}
+
+/// Sets this CPU's traps for the first time.
+pub fn init_cpu(local: &mut CpuLocal) {
+    local.hcr = hcr(Wfi::Trapped);
+    // SAFETY: no guest is loaded yet; the stage-2 geometry is that of mem/stage2.rs.
+    unsafe {
+        sysreg::set_vtcr_el2(crate::mem::stage2::vtcr());
+        sysreg::set_hcr_el2(local.hcr);
+    }
+    sysreg::set_hstr_el2(0);
+    // Trace and CPACR accesses trap, FP does not; the rest is RES1.
+    sysreg::set_cptr_el2(0x33ff & !(1 << 10) | 1 << 20 | 1 << 31);
+    // Debug, OS lock, PMU and profiling registers trap; EL2 owns no counters.
+    sysreg::set_mdcr_el2(1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 17);
+    // The guest reads the physical counter; the physical timer traps.
+    sysreg::set_cnthctl_el2(1);
+    sysreg::set_cntp_ctl_el0(0);
+    sysreg::set_cntv_ctl_el0(0);
+    sysreg::set_vpidr_el2(sysreg::midr_el1());
+    sysreg::tlbi_all_guests_local();
+}
+
+/// One CPU's registers, as the switch protocol sees them.
+struct CpuMachine<'a> {
+    cpu: &'static Cpu,
+    local: &'a mut CpuLocal,
+    frame: &'a mut GuestFrame,
+}
+
+impl Clock for CpuMachine<'_> {
+    #[inline]
+    fn now(&self) -> Instant {
+        time::now()
+    }
+
+    #[inline]
+    fn arm(&mut self, at: Option<Instant>) {
+        self.local.slice = at.unwrap_or(Instant::NEVER);
+    }
+}
+
+impl Machine for CpuMachine<'_> {
+    fn save(&mut self, v: VcpuId) {
+        let Some(mut l) = self.local.loaded.take() else { return };
+        debug_assert_eq!(l.vcpu().id, v);
+        let ctx = &mut *l.ctx;
+        ctx.frame.clone_from(self.frame);
+        ctx.el1.save();
+        ctx.fp.save();
+        let ctl = sysreg::cntv_ctl_el0();
+        let cval = sysreg::cntv_cval_el0();
+        sysreg::set_cntv_ctl_el0(0);
+        ctx.cntv = (ctl & 3, cval);
+        ctx.home = ctx.tag(self.cpu.id.0);
+        self.local.resident = ctx.home;
+        irq::viface().save(&mut ctx.cpuif);
+        let d = &*l.domain;
+        let vcpu = &d.vcpus[l.index];
+        let kick;
+        let inflight = {
+            let mut vgic = d.vgic.lock();
+            kick = vgic.unload(l.index, &mut vgic::lrs());
+            vgic.is_hw_inflight(l.index, layout::VTIMER_INTID as u16)
+        };
+        vgic::deliver(d, kick.without(l.index), life::INTERRUPT, self.cpu);
+        irq::viface().disable();
+        // What the physical interrupt's state is now: the guest may have ended it meanwhile.
+        self.local.vtimer_active = inflight;
+        // Enabled, not masked, not waiting to be taken already: software watches it from here.
+        let due = if ctl & 3 == 1 && !inflight {
+            time::at(cval.saturating_add(d.cntvoff.load(Ordering::Relaxed)))
+        } else {
+            Instant::NEVER
+        };
+        vcpu.vtimer_at.store(due.0, Ordering::Release);
+        let at = due.min(vgic::ptimer_update(d, l.index, self.cpu));
+        self.local.alarms.set(vcpu.id, at);
+        let fast = self.cpu.fast_calls.swap(0, Ordering::Relaxed);
+        vcpu.counters.add_n(Kind::FastCall, fast);
+        *vcpu.rest.lock() = Some(l.ctx);
+    }
+
+    fn load(&mut self, v: VcpuId) {
+        let (domain, index) = table::vcpu(v).expect("a scheduled vCPU has a domain");
+        let ctx = domain.vcpus[index].rest.lock().take().expect("a vCPU at rest is in one place");
+        let d = &*domain;
+        let vcpu = &d.vcpus[index];
+        vcpu.pending_on.store(false, Ordering::Release);
+        vcpu.counters.add(Kind::Switch);
+        // SAFETY: the domain's own tables, alive as long as `loaded` holds the domain; Stage2's drop clears VTTBR.
+        unsafe { sysreg::set_vttbr_el2(d.vttbr) };
+        let want = hcr(POOLS.wfi_mode(self.cpu.id));
+        if want != self.local.hcr {
+            self.local.hcr = want;
+            // SAFETY: a value made by `hcr`.
+            unsafe { sysreg::set_hcr_el2(want) };
+        }
+        if d.runs_here(self.cpu.id, index) {
+            arch::isb();
+            sysreg::tlbi_stage1_local();
+        }
+        sysreg::set_vmpidr_el2(vcpu.mpidr);
+        let voff = d.cntvoff.load(Ordering::Relaxed);
+        sysreg::set_cntvoff_el2(voff);
+        if ctx.home == 0 || ctx.home != self.local.resident || ctx.home != ctx.tag(self.cpu.id.0) {
+            ctx.el1.restore();
+            ctx.fp.restore();
+        }
+        self.local.resident = 0;
+        self.frame.clone_from(&ctx.frame);
+        vcpu.vtimer_at.store(u64::MAX, Ordering::Release);
+        self.local.alarms.set(v, vgic::ptimer_update(d, index, self.cpu));
+
+        irq::viface().load(&ctx.cpuif);
+        irq::viface().enable(0);
+        let (ctl, cval) = ctx.cntv;
+        let kick;
+        let inflight = {
+            let mut vgic = d.vgic.lock();
+            let vtimer = Irq::ppi(index, layout::VTIMER_INTID as u16);
+            let mut inflight = vgic.is_hw_inflight(index, layout::VTIMER_INTID as u16);
+            if !inflight && ctl & 3 == 1 && time::ticks().wrapping_sub(voff) >= cval {
+                // Loaded right here: the flush below is all that is needed.
+                let _ = vgic.fire_hw(vtimer);
+                inflight = true;
+            }
+            kick = vgic.flush(index, &mut vgic::lrs());
+            inflight
+        };
+        vgic::deliver(d, kick.without(index), life::INTERRUPT, self.cpu);
+        if inflight != self.local.vtimer_active {
+            let _ = irq::gic().set_active(u32::from(irq::vtimer_intid()), self.cpu.id, inflight);
+            self.local.vtimer_active = inflight;
+        }
+        sysreg::set_cntv_cval_el0(cval);
+        sysreg::set_cntv_ctl_el0(ctl);
+        self.local.loaded = Some(Loaded { domain, index, ctx });
+    }
+
+    fn kick(&mut self, k: Kick) {
+        irq::send(k);
+    }
+}
+
+/// What the pool may want to know of the vCPU that is about to lose the CPU.
+fn hint(local: &CpuLocal, frame: &GuestFrame) -> GuestHint {
+    GuestHint { irqs_masked: local.loaded.is_some() && frame.spsr & 1 << 7 != 0, ..GuestHint::default() }
+}
+
+fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
+    // Cleared before the pool is asked: a request that comes later is seen next time round.
+    cpu.resched.store(false, Ordering::Relaxed);
+    core::sync::atomic::fence(Ordering::SeqCst);
+    let loaded = local.loaded.as_ref().map(|l| l.vcpu().id);
+    let hint = hint(local, frame);
+    let mut m = CpuMachine { cpu, local, frame };
+    let running = POOLS.reschedule(cpu.id, loaded, hint, &mut m);
+    match running {
+        Running::Vcpu(_) => {
+            m.local.dozing = false;
+            m.local.idle = None;
+        }
+        Running::Doze(_) => {
+            m.local.dozing = true;
+            m.local.idle = None;
+        }
+        Running::Idle(idle) => {
+            m.local.dozing = false;
+            let idle = POOLS.settle(idle, &mut m);
+            m.local.idle = Some(idle);
+        }
+    }
+    life::reap();
+}
+
+/// Sets the hardware timer to the earliest thing that needs it.
+#[inline]
+fn arm(local: &mut CpuLocal) {
+    let next = local.slice.min(local.alarms.next());
+    let ticks = if next == Instant::NEVER { u64::MAX } else { time::count(next) };
+    if ticks == local.armed {
+        return;
+    }
+    local.armed = ticks;
+    if ticks == u64::MAX {
+        HypTimer::disarm();
+    } else {
+        HypTimer::arm(ticks);
+    }
+}
+
+/// From a handler's decision to a guest that can be entered: returns with `frame` being that guest's.
+#[inline]
+pub fn leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
+    if outcome == Outcome::Resume && !cpu.resched.load(Ordering::Acquire) && !local.dozing {
+        if let Some(l) = &local.loaded {
+            if l.ctx.work.is_none() {
+                arm(local);
+                return;
+            }
+        }
+    }
+    slow_leave(outcome, cpu, local, frame);
+}
+
+#[inline(never)]
+fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
+    let mut again = match outcome {
+        Outcome::Resume => local.loaded.is_none() || local.dozing,
+        Outcome::Reschedule => true,
+        Outcome::Block => match &local.loaded {
+            Some(l) => match POOLS.block(l.vcpu().id, time::now(), || vgic::pending(l)) {
+                Block::Slept => true,
+                Block::Pending => false,
+            },
+            None => true,
+        },
+    };
+    loop {
+        if again || cpu.resched.load(Ordering::Acquire) {
+            reschedule(cpu, local, frame);
+            again = false;
+            continue;
+        }
+        if local.loaded.is_none() || local.dozing {
+            arm(local);
+            if !arch::interrupt_pending() {
+                arch::wait_for_interrupt();
+            }
+            let o = irq::handle(cpu, local, frame);
+            again = o == Outcome::Reschedule;
+            continue;
+        }
+        if !work(local, frame) {
+            break;
+        }
+        arm(local);
+        if arch::interrupt_pending() {
+            let o = irq::handle(cpu, local, frame);
+            again = o == Outcome::Reschedule;
+        }
+    }
+    arm(local);
+}
+
+/// A step of what the loaded vCPU has to do before it enters the guest; false if there is none.
+fn work(local: &mut CpuLocal, frame: &mut GuestFrame) -> bool {
+    let Some(l) = local.loaded.as_mut() else { return false };
+    let Some(mut builder) = l.ctx.work.take() else { return false };
+    if builder.step(&l.domain, &mut l.ctx) {
+        frame.clone_from(&l.ctx.frame);
+        log::info!("domain {}: starts at {:#x}", l.domain.name, frame.elr);
+    } else {
+        l.ctx.work = Some(builder);
+    }
+    true
+}
+
+/// The first way out of this CPU's boot: nothing is loaded, the pool decides.
+#[unsafe(no_mangle)]
+extern "C" fn first_leave(frame: &mut GuestFrame, cpu: &'static Cpu) {
+    // SAFETY: the boot path of this CPU has ended (`enter_idle`), so no other reference exists.
+    let local = unsafe { cpu.local() };
+    slow_leave(Outcome::Reschedule, cpu, local, frame);
+}

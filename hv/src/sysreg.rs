@@ -1,0 +1,170 @@
+//! Trapped system registers of a guest: identification, SGIs, the physical timer, debug stubs.
+//!
+//! Which register it is and what class of answer it gets, vdev decides; here it meets this CPU and this vCPU. ID
+//! registers come from a table made at boot from the boot CPU's values, filtered to what is really virtualised.
+
+use crate::arch::{GuestFrame, sysreg};
+use crate::counters::Kind;
+use crate::domain::life;
+use crate::percpu::{Cpu, CpuLocal};
+use crate::run::Outcome;
+use crate::vcpu::Loaded;
+use crate::{irq, time, trap, vgic};
+use vdev::idregs::{IdConfig, guest_value};
+use vdev::sysreg::{SysAccess, SysReg, Trapped, classify};
+use vdev::vgic::Version;
+
+/// op0 3, op1 0, CRn 0, CRm 1-7, op2 0-7, as guests see them.
+static IDS: spin::Once<[u64; 64]> = spin::Once::new();
+
+/// Reads the ID registers of this CPU and makes the guests' table.
+pub fn init() {
+    let cfg = IdConfig { gicv3: irq::guest_version() == Version::V3, pa_range: (sysreg::id_aa64mmfr0_el1() & 0xf) as u8 };
+    IDS.call_once(|| {
+        core::array::from_fn(|i| {
+            let (crm, op2) = (i as u8 >> 3, i as u8 & 7);
+            guest_value(SysReg::new(3, 0, 0, crm, op2), hardware(crm, op2), &cfg)
+        })
+    });
+}
+
+/// The hardware's value of an ID register; 0 for those that do not exist.
+fn hardware(crm: u8, op2: u8) -> u64 {
+    use sysreg::*;
+    match (crm, op2) {
+        (1, 0) => id_pfr0_el1(),
+        (1, 1) => id_pfr1_el1(),
+        (1, 2) => id_dfr0_el1(),
+        (1, 3) => id_afr0_el1(),
+        (1, 4) => id_mmfr0_el1(),
+        (1, 5) => id_mmfr1_el1(),
+        (1, 6) => id_mmfr2_el1(),
+        (1, 7) => id_mmfr3_el1(),
+        (2, 0) => id_isar0_el1(),
+        (2, 1) => id_isar1_el1(),
+        (2, 2) => id_isar2_el1(),
+        (2, 3) => id_isar3_el1(),
+        (2, 4) => id_isar4_el1(),
+        (2, 5) => id_isar5_el1(),
+        (2, 6) => id_mmfr4_el1(),
+        (2, 7) => id_isar6_el1(),
+        (3, 0) => mvfr0_el1(),
+        (3, 1) => mvfr1_el1(),
+        (3, 2) => mvfr2_el1(),
+        (3, 4) => id_pfr2_el1(),
+        (3, 5) => id_dfr1_el1(),
+        (3, 6) => id_mmfr5_el1(),
+        (4, 0) => id_aa64pfr0_el1(),
+        (4, 1) => id_aa64pfr1_el1(),
+        (5, 0) => id_aa64dfr0_el1(),
+        (5, 1) => id_aa64dfr1_el1(),
+        (5, 4) => id_aa64afr0_el1(),
+        (5, 5) => id_aa64afr1_el1(),
+        (6, 0) => id_aa64isar0_el1(),
+        (6, 1) => id_aa64isar1_el1(),
+        (6, 2) => id_aa64isar2_el1(),
+        (7, 0) => id_aa64mmfr0_el1(),
+        (7, 1) => id_aa64mmfr1_el1(),
+        (7, 2) => id_aa64mmfr2_el1(),
+        _ => 0,
+    }
+}
+
+/// An MSR, MRS or system instruction that trapped.
+#[inline]
+pub fn access(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
+    let Some(l) = local.loaded.as_mut() else { return Outcome::Reschedule };
+    let a = SysAccess::decode(syndrome as u32 & 0x1ff_ffff);
+    let rt = usize::from(a.rt);
+    let what = classify(a, l.domain.gic.version == Version::V3);
+    let value = match what {
+        Trapped::Id => {
+            l.vcpu().counters.add(Kind::IdReg);
+            let i = usize::from(a.reg.crm()) << 3 | usize::from(a.reg.op2());
+            IDS.get().map_or(0, |t| t[i & 63])
+        }
+        Trapped::Sgi(which) => {
+            l.vcpu().counters.add(Kind::Sgi);
+            let value = frame.reg(rt);
+            frame.skip(true);
+            let kick = l.domain.vgic.lock().sgi_v3(l.index, which, value, &mut vgic::lrs());
+            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+            return Outcome::Resume;
+        }
+        _ => {
+            l.vcpu().counters.add(Kind::Sysreg);
+            match other(what, a, frame, cpu, l) {
+                Answer::Value(v) => v,
+                Answer::Timer(v) => {
+                    let id = l.vcpu().id;
+                    let at = vgic::ptimer_update(&l.domain, l.index, cpu);
+                    vgic::flush(l, cpu);
+                    local.alarms.set(id, at);
+                    v
+                }
+                Answer::Undefined => return trap::undefined(frame, l),
+            }
+        }
+    };
+    if a.read {
+        frame.set_reg(rt, value);
+    }
+    frame.skip(true);
+    Outcome::Resume
+}
+
+enum Answer {
+    /// What a read gives; a write is ignored.
+    Value(u64),
+    /// The same, and the physical timer changed.
+    Timer(u64),
+    /// There is no such register.
+    Undefined,
+}
+
+fn other(what: Trapped, a: SysAccess, frame: &GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Answer {
+    let value = frame.reg(usize::from(a.rt));
+    let now = time::ticks();
+    match what {
+        Trapped::PtimerCtl | Trapped::PtimerCval | Trapped::PtimerTval => {
+            let mut t = l.vcpu().ptimer.lock();
+            if a.read {
+                return Answer::Value(match what {
+                    Trapped::PtimerCtl => t.ctl(now),
+                    Trapped::PtimerCval => t.cval(),
+                    _ => t.tval(now),
+                });
+            }
+            match what {
+                Trapped::PtimerCtl => t.set_ctl(value),
+                Trapped::PtimerCval => t.set_cval(value),
+                _ => t.set_tval(value, now),
+            }
+            Answer::Timer(0)
+        }
+        Trapped::PhysicalCount => Answer::Value(now),
+        Trapped::Dir => {
+            // Only while list registers do not suffice: the end has to be seen by the model.
+            let kick = l.domain.vgic.lock().deactivate(l.index, value, &mut vgic::lrs());
+            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+            Answer::Value(0)
+        }
+        Trapped::Mdscr => {
+            if a.read {
+                return Answer::Value(l.ctx.mdscr);
+            }
+            // Kept for the guest to read back; EL2 lets no debug exception of EL1 be enabled by it.
+            l.ctx.mdscr = value;
+            Answer::Value(0)
+        }
+        // Cache maintenance by set and way reaches this CPU's caches only, which is what it means on one CPU; a vCPU
+        // that moves would need all of them cleaned, so the guest's RAM is left coherent instead: nothing to do.
+        Trapped::SetWay => Answer::Value(0),
+        Trapped::Implementation => Answer::Value(match a.reg.op1() {
+            0 => sysreg::revidr_el1(),
+            _ => 0,
+        }),
+        Trapped::Const(v) => Answer::Value(v),
+        Trapped::Undef | Trapped::Id | Trapped::Sgi(_) => Answer::Undefined,
+    }
+}

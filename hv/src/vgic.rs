@@ -1,0 +1,180 @@
+//! Between a domain's vGIC model and the machine: this CPU's list registers, and telling other CPUs what changed.
+//!
+//! The model (vdev) decides which interrupt goes where; here are only the lock around it, the hardware's list
+//! registers in its terms, and the kicks that follow. Lock rank 3: nothing else is taken under it.
+
+use crate::domain::{Domain, life};
+use crate::irq;
+use crate::percpu::Cpu;
+use crate::run::POOLS;
+use crate::time;
+use crate::vcpu::Loaded;
+use abi::Instant;
+use board::guest::layout;
+use drivers::VIface;
+use pools::{WakeReason, Woken};
+use vdev::vgic::{CpuIf, Irq, Kick, ListReg, ListRegs, LrSet, Maintenance};
+
+/// The list registers of the CPU this runs on.
+pub struct Lrs(pub &'static VIface);
+
+impl ListRegs for Lrs {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.0.lr_count()
+    }
+
+    #[inline(always)]
+    fn empty(&self) -> LrSet {
+        LrSet(self.0.elrsr() as u16)
+    }
+
+    #[inline(always)]
+    fn read(&self, n: usize) -> ListReg {
+        ListReg(self.0.read_lr(n))
+    }
+
+    #[inline(always)]
+    fn write(&mut self, n: usize, lr: ListReg) {
+        self.0.write_lr(n, lr.0);
+    }
+
+    fn maintenance(&mut self, want: Maintenance) {
+        use drivers::gic::hcr;
+        let mut bits = 0;
+        if want.npie {
+            bits |= hcr::NPIE;
+        }
+        if want.lrenpie {
+            bits |= hcr::LRENPIE;
+        }
+        if want.trap_dir && self.0.info().tds {
+            bits |= hcr::TDIR;
+        }
+        self.0.enable(bits);
+    }
+
+    fn take_eoi_count(&mut self) -> u32 {
+        use drivers::gic::hcr;
+        let h = self.0.hcr();
+        let n = h >> hcr::EOI_COUNT_SHIFT;
+        if n != 0 {
+            self.0.set_hcr(h & ((1 << hcr::EOI_COUNT_SHIFT) - 1));
+        }
+        n
+    }
+}
+
+/// This CPU's list registers.
+#[inline(always)]
+pub fn lrs() -> Lrs {
+    Lrs(irq::viface())
+}
+
+/// Tells the vCPUs of `d` that `kick` names, wherever they are.
+#[inline]
+pub fn deliver(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
+    if !kick.is_none() {
+        deliver_some(d, kick, why, here);
+    }
+}
+
+fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
+    let mut wake = kick.wake;
+    while wake != 0 {
+        let i = wake.trailing_zeros() as usize;
+        wake &= wake - 1;
+        let Some(v) = d.vcpus.get(i) else { continue };
+        match POOLS.wake(v.id, why, time::now()) {
+            Woken::Running(cpu) if cpu != here.id => irq::poke(cpu),
+            Woken::Running(_) => {}
+            Woken::Kick(k) => irq::send(k),
+        }
+    }
+    let mut resync = kick.resync & !kick.wake;
+    while resync != 0 {
+        let i = resync.trailing_zeros() as usize;
+        resync &= resync - 1;
+        if let Some(cpu) = d.vcpus.get(i).and_then(|v| POOLS.runs_on(v.id)) {
+            if cpu != here.id {
+                irq::poke(cpu);
+            }
+        }
+    }
+}
+
+/// Brings the loaded vCPU's list registers up to date before it runs on.
+#[inline]
+pub fn flush(l: &Loaded, here: &Cpu) {
+    let kick = {
+        let mut vgic = l.domain.vgic.lock();
+        if !vgic.needs_flush(l.index) {
+            return;
+        }
+        let kick = vgic.flush(l.index, &mut lrs());
+        release(&mut vgic, l.index);
+        kick
+    };
+    deliver(&l.domain, kick, life::INTERRUPT, here);
+}
+
+/// Ends physical interrupts whose virtual ones ended without a list register.
+#[inline]
+fn release(vgic: &mut vdev::vgic::Vgic, index: usize) {
+    while vgic.has_release(index) {
+        match vgic.take_release(index) {
+            Some(intid) => irq::gic().deactivate_intid(u32::from(intid)),
+            None => break,
+        }
+    }
+}
+
+/// The maintenance interrupt: the guest ended something, or nothing is pending any more.
+pub fn maintenance(l: &Loaded, here: &Cpu) {
+    let kick = {
+        let mut vgic = l.domain.vgic.lock();
+        let kick = vgic.maintenance(l.index, &mut lrs());
+        release(&mut vgic, l.index);
+        kick
+    };
+    deliver(&l.domain, kick, life::INTERRUPT, here);
+}
+
+/// Sets a line of the domain and tells who has to know.
+pub fn set_level(d: &Domain, irq: Irq, high: bool, here: &Cpu) {
+    let kick = d.vgic.lock().set_level(irq, high);
+    deliver(d, kick, life::INTERRUPT, here);
+}
+
+/// The loaded vCPU's virtual timer fired: its physical interrupt was acknowledged here and stays active until the
+/// guest ends the virtual one.
+#[inline]
+pub fn vtimer_fired(l: &Loaded, here: &Cpu) {
+    let kick = {
+        let mut vgic = l.domain.vgic.lock();
+        let fired = vgic.fire_hw(Irq::ppi(l.index, layout::VTIMER_INTID as u16));
+        fired.and(vgic.flush(l.index, &mut lrs())).without(l.index)
+    };
+    if !kick.is_none() {
+        deliver(&l.domain, kick, life::INTERRUPT, here);
+    }
+}
+
+/// Whether the loaded vCPU has an interrupt that would end a WFI.
+pub fn pending(l: &Loaded) -> bool {
+    l.domain.vgic.lock().pending(l.index, &lrs(), CpuIf::ANY)
+}
+
+/// When the emulated physical timer of a vCPU needs attention next, and its line set to what it is now.
+pub fn ptimer_update(d: &Domain, index: usize, here: &Cpu) -> Instant {
+    let now = time::ticks();
+    let (level, deadline) = {
+        let t = d.vcpus[index].ptimer.lock();
+        (t.level(now), t.deadline())
+    };
+    set_level(d, Irq::ppi(index, layout::PTIMER_INTID as u16), level, here);
+    match deadline {
+        Some(at) if !level => time::at(at),
+        _ => Instant::NEVER,
+    }
+}
