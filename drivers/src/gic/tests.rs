@@ -30,6 +30,9 @@ fn waiting_has_an_end() {
 fn v2(iface: u32) -> (Memory, Memory, Gic) {
     let (d, c) = (Memory::new(0x1000), Memory::new(0x2000));
     d.put(4, 2);
+    // Left behind by firmware: SPI 32 goes to every CPU, edge.
+    d.put(0x820, 0xff);
+    d.put(0xc08, 2);
     let gic = Gic::v2(d.mmio(), c.mmio()).unwrap();
     gic.init_dist().unwrap();
     // What the banked target registers answer: PPIs 16-31 only, SGI targets are not implemented by all.
@@ -58,6 +61,7 @@ fn v2_distributor() {
         assert_eq!(d.get(r), 0xa0a0_a0a0);
     }
     assert_eq!(d.get(0x460), 0);
+    assert_eq!((d.get(0x820), d.get(0xc08)), (0, 0), "no target, level");
 }
 
 #[test]
@@ -80,7 +84,8 @@ fn v2_cpu() {
     gic.send_sgi(3, CpuId(1));
     gic.send_sgi(3, CpuId(u16::MAX));
     assert_eq!(d.get(0xf00), 0x55);
-    d.put(0x810, 0x2020_2020);
+    // Where only some PPIs exist, only their bytes tell.
+    d.put(0x810, 0x2000_0000);
     gic.init_cpu(CpuId(1), 1).unwrap();
     arch::journal();
     gic.send_sgi_set(17, &CpuSet::ALL);
@@ -115,6 +120,11 @@ fn v2_ack_keeps_the_sender() {
     );
     gic.finish(ack);
     assert_eq!((c.get(0x10), c.get(0x1000)), (3 << 10 | 5, 3 << 10 | 5));
+    for (iar, barriers) in [(15, 1), (16, 0)] {
+        c.put(0xc, iar);
+        assert_eq!(gic.ack().unwrap().intid(), iar);
+        assert_eq!(arch::journal().len(), barriers);
+    }
     c.put(0xc, 33);
     let ack = gic.ack().unwrap();
     gic.end(ack);
@@ -310,6 +320,10 @@ fn v3_finds_redistributors_wherever_they_are() {
             bits,
         );
         r[1].put(2 * stride + 8, bits);
+        if stride > K128 {
+            // In the pages between, which are no redistributor, stands something that looks like one.
+            r[0].put(K128 + 12, aff(4));
+        }
         gic.init_cpu(CpuId(4), 0x400).unwrap();
         assert_eq!(r[1].get(2 * stride + 0x1_0100), 0xffff);
         gic.init_cpu(CpuId(1), 0x100).unwrap();
