@@ -8,6 +8,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+#[macro_use]
+extern crate std;
 
 pub mod idregs;
 pub mod mmio;

@@ -181,7 +181,6 @@ const fn debug(op1: u8, reg: SysReg, read: bool) -> Trapped {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
 
     fn access(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8, read: bool) -> SysAccess {

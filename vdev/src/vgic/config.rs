@@ -70,12 +70,12 @@ impl VgicConfig {
 
     /// The interrupts of word `w` that exist.
     pub(super) const fn implemented(self, w: usize) -> u32 {
-        if w == 31 {
-            0x0fff_ffff // INTIDs 1020-1023 are special
-        } else if w < self.words() {
-            u32::MAX
-        } else {
+        if w >= self.words() {
             0
+        } else if w == 31 {
+            0x0fff_ffff // INTIDs 1020-1023 are special
+        } else {
+            u32::MAX
         }
     }
 

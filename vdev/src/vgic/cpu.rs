@@ -175,7 +175,9 @@ impl Vgic {
         let pending = was_pending && bank.clr_pend & m == 0;
         let active = was_active && bank.clr_act & m == 0 || bank.set_act & m != 0;
         let latched = pending && (bank.edge | bank.soft | bank.hw) & m != 0;
-        let dropped = bank.hw & m != 0 && !active && !pending && (was_pending || was_active);
+        // Ended by a command, or in a register without the link: the hardware has not ended the physical one.
+        let unlinked = was_pending || was_active || !lr.has(ListReg::HW);
+        let dropped = bank.hw & !bank.latch & m != 0 && !active && !pending && unlinked;
         bank.resident &= !m;
         bank.soft &= !m;
         bank.clr_pend &= !m;
@@ -388,12 +390,17 @@ impl Vgic {
         let v2_sgi = self.config.version == Version::V2 && intid < 16;
         let bank = self.bank(v, w);
         let again = bank.latch & bank.forwarded(groups) & m;
+        let linked = bank.hw & m != 0;
         let mut state = ListReg::ACTIVE;
         let mut recheck = bank.level & !bank.edge & !bank.hw & bank.enabled & m != 0;
         if again != 0 {
-            if v2_sgi {
-                recheck = true; // another source's SGI must not take over the active one's register
-            } else if bank.hw & m == 0 {
+            // Pending and active in one register only where it may be: not for a linked interrupt (which gives up
+            // its link until its end is seen), not for another source's SGI, not for what goes elsewhere next.
+            let stays = w == 0 || self.target[intid as usize - 32] as usize == v;
+            if linked || v2_sgi || !stays {
+                recheck = true;
+            } else {
+                let bank = self.bank(v, w);
                 state |= ListReg::PENDING;
                 bank.latch &= !m;
                 bank.soft |= m;
@@ -427,7 +434,7 @@ impl Vgic {
         if bank.group & m != 0 {
             lr |= ListReg::GROUP1;
         }
-        if bank.hw & m != 0 {
+        if bank.hw & m != 0 && !recheck {
             let pintid = if w == 0 {
                 self.ppi_link[intid as usize & 31]
             } else {

@@ -121,10 +121,12 @@ impl Vgic {
             vcpu.clear_ready(w, m);
             return Kick::NONE;
         }
-        let new = vcpu.ready[w] & m == 0;
+        if vcpu.ready[w] & m != 0 {
+            return Kick::NONE;
+        }
         vcpu.set_ready(w, m);
         Kick {
-            wake: (new as u64) << to,
+            wake: 1 << to,
             resync: 0,
         }
     }
@@ -230,7 +232,7 @@ impl Vgic {
     }
 
     /// The line of linked `irq` was found deasserted: withdraws it if the guest has not acknowledged it yet. The
-    /// physical interrupt is then queued for [`Vgic::take_release`].
+    /// physical interrupt is then queued for [`Vgic::take_release`] (of a shared one: for vCPU 0, or its holder).
     pub fn lower_hw(&mut self, irq: Irq) -> Kick {
         let Some((w, m, v)) = self.place(irq) else {
             return Kick::NONE;

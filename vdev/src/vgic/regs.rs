@@ -295,6 +295,9 @@ impl Vgic {
             };
             kick = kick.and(self.forget_active(holder, (w * 32 + n) as u16));
         }
+        if w > 0 && self.bank(t, w).release != 0 {
+            self.vcpus[a].release = true; // any CPU can deactivate a shared one: this one is here
+        }
         kick
     }
 

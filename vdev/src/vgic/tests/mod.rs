@@ -1,1 +1,7 @@
-//! Tests of the controller.
+//! Tests of the controller: `fake` is a GIC virtual CPU interface, `reference` a GIC without list registers.
+
+mod fake;
+mod property;
+mod reference;
+mod registers;
+mod unit;
