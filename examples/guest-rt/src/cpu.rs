@@ -45,6 +45,12 @@ pub fn wfi() {
     unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
 }
 
+/// Lets another CPU go first where several share one (and under QEMU's instruction counting).
+pub fn relax() {
+    // SAFETY: a hint.
+    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
+}
+
 /// Waits for an event, or returns at once.
 pub fn wfe() {
     // SAFETY: a hint.
@@ -79,6 +85,6 @@ pub fn wait_until(ticks: u64, mut done: impl FnMut() -> bool) -> bool {
         if mrs!("cntvct_el0").wrapping_sub(start) > ticks {
             return done();
         }
-        core::hint::spin_loop();
+        relax();
     }
 }

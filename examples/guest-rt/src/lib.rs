@@ -47,7 +47,9 @@ pub use boot::{entry_ticks, image, machine};
 /// Whether the device tree says that Tarn is below us.
 #[cfg(target_os = "none")]
 pub fn on_tarn() -> bool {
-    machine().hypervisor.is_some_and(|name| name.contains("tarn"))
+    machine()
+        .hypervisor
+        .is_some_and(|name| name.contains("tarn"))
 }
 
 /// CPUs a guest can have: as many stacks as the image holds.

@@ -24,7 +24,12 @@ pub fn entry_point() -> u64 {
 /// # Errors
 /// INVALID_PARAMETERS for an index that the machine does not have or for CPU 0.
 pub fn prepare(index: usize, work: fn(usize)) -> Result<u64, i64> {
-    let mpidr = machine().cpus().get(index).copied().filter(|_| index != 0).ok_or(psci::error::INVALID_PARAMETERS)?;
+    let mpidr = machine()
+        .cpus()
+        .get(index)
+        .copied()
+        .filter(|_| index != 0)
+        .ok_or(psci::error::INVALID_PARAMETERS)?;
     WORK[index].store(work as usize, Ordering::SeqCst);
     mmu::publish();
     cpu::barrier();

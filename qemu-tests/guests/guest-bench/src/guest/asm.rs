@@ -1,0 +1,450 @@
+//! The measured code: nothing but the event between two reads of the counter.
+//!
+//! It runs with its own vectors, which read the counter in their first instruction and leave it in x10. They use
+//! x10-x15 and nothing else, so only the routines below may be interrupted under them, and each unmasks interrupts
+//! for itself. x14 is the CPU interface of a GICv2, or 0 for a GICv3; x13 is where to go on after an interrupt.
+//! Stopping the virtual timer is part of every interrupt, since its line is level-sensitive.
+use core::arch::{asm, global_asm};
+
+use guest_rt::gic::{Gic, reg, v2};
+use guest_rt::psci;
+
+global_asm!(
+    r#"
+    .section .text.bench, "ax"
+
+    // Vectors of the CPU that measures.
+    .balign 2048
+bench_vectors:
+    .balign 512
+    .balign 128
+    .org    bench_vectors + 0x200
+    mrs     x10, cntvct_el0                 // synchronous: skip the instruction
+    mrs     x11, elr_el1
+    add     x11, x11, #4
+    msr     elr_el1, x11
+    eret
+    .org    bench_vectors + 0x280
+    mrs     x10, cntvct_el0                 // interrupt: end it, go on at x13
+    msr     cntv_ctl_el0, xzr
+    cbz     x14, 1f
+    ldr     w11, [x14, #0x0c]
+    str     w11, [x14, #0x10]
+    b       2f
+1:  mrs     x11, icc_iar1_el1
+    msr     icc_eoir1_el1, x11
+2:  msr     elr_el1, x13
+    isb
+    eret
+    .org    bench_vectors + 0x800
+
+    // Vectors of the CPU that answers: when in x15's cell, then send x13 back (to x12 on a GICv2), if not 0.
+    .balign 2048
+bench_answer_vectors:
+    .org    bench_answer_vectors + 0x280
+    mrs     x10, cntvct_el0
+    cbz     x14, 3f
+    ldr     w11, [x14, #0x0c]
+    str     w11, [x14, #0x10]
+    str     x10, [x15]
+    cbz     x13, 4f
+    str     w13, [x12]
+    yield
+    eret
+3:  mrs     x11, icc_iar1_el1
+    msr     icc_eoir1_el1, x11
+    str     x10, [x15]
+    cbz     x13, 4f
+    msr     icc_sgi1r_el1, x13
+    isb
+4:  yield                                   // the other CPU's turn, where they take turns
+    eret
+    .org    bench_answer_vectors + 0x800
+
+    // x0 = 0: the measuring CPU's vectors, 1: the answering CPU's, on this CPU.
+bench_use_vectors:
+    adr     x1, bench_vectors
+    adr     x2, bench_answer_vectors
+    cmp     x0, #0
+    csel    x1, x1, x2, eq
+    msr     vbar_el1, x1
+    isb
+    ret
+
+    // (function id) -> ticks, by HVC; the next one by SMC.
+bench_hvc:
+    mrs     x9, cntvct_el0
+    hvc     #0
+    isb
+    mrs     x10, cntvct_el0
+    sub     x0, x10, x9
+    ret
+bench_smc:
+    mrs     x9, cntvct_el0
+    smc     #0
+    isb
+    mrs     x10, cntvct_el0
+    sub     x0, x10, x9
+    ret
+
+    // (address) -> ticks
+bench_read32:
+    mrs     x9, cntvct_el0
+    ldr     w1, [x0]
+    isb
+    mrs     x10, cntvct_el0
+    sub     x0, x10, x9
+    ret
+    // (address, value) -> ticks
+bench_write32:
+    mrs     x9, cntvct_el0
+    str     w1, [x0]
+    isb
+    mrs     x10, cntvct_el0
+    sub     x0, x10, x9
+    ret
+bench_id_register:
+    mrs     x9, cntvct_el0
+    mrs     x1, id_aa64pfr0_el1
+    isb
+    mrs     x10, cntvct_el0
+    sub     x0, x10, x9
+    ret
+    // (address) -> ticks until the handler's first instruction
+bench_abort:
+    mrs     x9, cntvct_el0
+    ldr     w1, [x0]
+    sub     x0, x10, x9
+    ret
+    // -> ticks: deadline and control of the physical timer, far away
+bench_program_physical:
+    mov     x0, #-1
+    mov     x1, #1
+    mrs     x9, cntvct_el0
+    msr     cntp_cval_el0, x0
+    msr     cntp_ctl_el0, x1
+    isb
+    mrs     x10, cntvct_el0
+    msr     cntp_ctl_el0, xzr
+    sub     x0, x10, x9
+    ret
+
+    // (CPU interface, register, value) -> ticks from the write to the interrupt's handler
+bench_write_until_irq:
+    mov     x14, x0
+    adr     x13, 6f
+    msr     daifclr, #2
+    isb
+    mrs     x9, cntvct_el0
+    str     w2, [x1]
+5:  yield
+    b       5b
+6:  msr     daifset, #2
+    sub     x0, x10, x9
+    ret
+    // (CPU interface, -, SGI1R value) -> as above, GICv3
+bench_sgi1r_until_irq:
+    mov     x14, x0
+    adr     x13, 8f
+    msr     daifclr, #2
+    isb
+    mrs     x9, cntvct_el0
+    msr     icc_sgi1r_el1, x2
+    isb
+7:  yield
+    b       7b
+8:  msr     daifset, #2
+    sub     x0, x10, x9
+    ret
+
+    // (CPU interface, deadline, sleep) -> ticks from the deadline to the handler
+bench_timer:
+    mov     x14, x0
+    adr     x13, 11f
+    mov     x3, #1
+    msr     cntv_cval_el0, x1
+    msr     cntv_ctl_el0, x3
+    isb
+    msr     daifclr, #2
+    cbnz    x2, 10f
+9:  b       9b
+10: wfi
+    b       10b
+11: msr     daifset, #2
+    sub     x0, x10, x1
+    ret
+
+    // (CPU interface) -> ticks of a WFI that has nothing to wait for: an interrupt is pending, masked
+bench_wfi_pending:
+    mov     x14, x0
+    adr     x13, 13f
+    mrs     x9, cntvct_el0
+    wfi
+    isb
+    mrs     x12, cntvct_el0
+    msr     daifclr, #2
+12: yield
+    b       12b
+13: msr     daifset, #2
+    sub     x0, x12, x9
+    ret
+
+    // (register or 0, value, cell) -> ticks until the other CPU's handler wrote the cell
+bench_one_way:
+    str     xzr, [x2]
+    dsb     ish
+    cbz     x0, 14f
+    mrs     x9, cntvct_el0
+    str     w1, [x0]
+    b       15f
+14: mrs     x9, cntvct_el0
+    msr     icc_sgi1r_el1, x1
+    isb
+15: yield
+    ldr     x10, [x2]
+    cbz     x10, 15b
+    sub     x0, x10, x9
+    ret
+
+    // (CPU interface, cell, reply register, reply value, stop, sleep): takes interrupts until told to stop
+bench_answer:
+    mov     x14, x0
+    mov     x15, x1
+    mov     x12, x2
+    mov     x13, x3
+    msr     daifclr, #2
+    cbnz    x5, 17f
+16: mov     x8, #2000
+19: subs    x8, x8, #1
+    b.ne    19b
+    yield
+    ldr     x9, [x4]
+    cbz     x9, 16b
+    b       18f
+17: wfi
+    ldr     x9, [x4]
+    cbz     x9, 17b
+18: msr     daifset, #2
+    ret
+
+    // (rounds): lets time pass, giving turns
+bench_pause:
+    mov     x9, #1000
+20: subs    x9, x9, #1
+    b.ne    20b
+    yield
+    subs    x0, x0, #1
+    b.ne    bench_pause
+    ret
+
+    // (affinity, entry, context, where the answer goes) -> counter right before the call
+bench_cpu_on:
+    mov     x10, x3
+    mov     x3, x2
+    mov     x2, x1
+    mov     x1, x0
+    ldr     w0, =0xc4000003
+    mrs     x9, cntvct_el0
+    hvc     #0
+    yield
+    str     x0, [x10]
+    mov     x0, x9
+    ret
+    .ltorg
+"#
+);
+
+unsafe extern "C" {
+    fn bench_use_vectors(which: u64);
+    fn bench_hvc(function: u64) -> u64;
+    fn bench_smc(function: u64) -> u64;
+    fn bench_read32(address: usize) -> u64;
+    fn bench_write32(address: usize, value: u32) -> u64;
+    fn bench_id_register() -> u64;
+    fn bench_abort(address: u64) -> u64;
+    fn bench_program_physical() -> u64;
+    fn bench_write_until_irq(cpu_interface: usize, address: usize, value: u64) -> u64;
+    fn bench_sgi1r_until_irq(cpu_interface: usize, unused: usize, value: u64) -> u64;
+    fn bench_timer(cpu_interface: usize, deadline: u64, sleep: u64) -> u64;
+    fn bench_wfi_pending(cpu_interface: usize) -> u64;
+    fn bench_one_way(address: usize, value: u64, cell: *mut u64) -> u64;
+    fn bench_answer(
+        cpu_interface: usize,
+        cell: *mut u64,
+        address: usize,
+        value: u64,
+        stop: *const u64,
+        sleep: u64,
+    );
+    fn bench_pause(rounds: u64);
+    fn bench_cpu_on(mpidr: u64, entry: u64, context: u64, answer: *mut i64) -> u64;
+}
+
+/// SGI number used throughout.
+const SGI: u64 = 1;
+
+/// Switches to the measuring CPU's vectors. Interrupts must be masked and stay so outside these routines.
+pub fn use_vectors() {
+    // SAFETY: the vectors only use registers that the routines of this file give up, and only they unmask interrupts.
+    unsafe { bench_use_vectors(0) }
+}
+
+/// Base of a GICv2's CPU interface; 0 for a GICv3.
+pub fn cpu_interface(gic: &Gic) -> usize {
+    match gic {
+        Gic::V2(g) => g.cpu.base(),
+        Gic::V3(_) => 0,
+    }
+}
+
+const _: () = assert!(v2::IAR == 0x0c && v2::EOIR == 0x10);
+
+/// How an SGI is sent: the register's address (0: ICC_SGI1R_EL1) and the value.
+pub fn sgi(gic: &Gic, to: usize) -> (usize, u64) {
+    let mpidr = guest_rt::machine().cpus().get(to).copied().unwrap_or(0);
+    match gic {
+        Gic::V2(g) => (g.dist.base() + reg::SGIR, 1 << (16 + (mpidr & 7)) | SGI),
+        Gic::V3(_) => {
+            let (aff0, aff1, aff2, aff3) = (
+                mpidr & 0xff,
+                mpidr >> 8 & 0xff,
+                mpidr >> 16 & 0xff,
+                mpidr >> 32 & 0xff,
+            );
+            (
+                0,
+                SGI << 24
+                    | aff3 << 48
+                    | (aff0 >> 4) << 44
+                    | aff2 << 32
+                    | aff1 << 16
+                    | 1 << (aff0 & 15),
+            )
+        }
+    }
+}
+
+/// PSCI_VERSION by HVC.
+pub fn hypercall() -> u64 {
+    // SAFETY: a call that changes nothing.
+    unsafe { bench_hvc(psci::id::VERSION.into()) }
+}
+
+/// PSCI_VERSION by SMC.
+pub fn smc_call() -> u64 {
+    // SAFETY: a call that changes nothing.
+    unsafe { bench_smc(psci::id::VERSION.into()) }
+}
+
+/// A PSCI function that does not exist.
+pub fn unknown_call() -> u64 {
+    // SAFETY: a call that changes nothing.
+    unsafe { bench_hvc(0x8400_ffff) }
+}
+
+/// Reads a device register.
+pub fn read32(address: usize) -> u64 {
+    // SAFETY: callers pass registers of the GIC or the UART that have no read side effect.
+    unsafe { bench_read32(address) }
+}
+
+/// Writes a device register.
+pub fn write32(address: usize, value: u32) -> u64 {
+    // SAFETY: callers pass registers of the GIC or the UART.
+    unsafe { bench_write32(address, value) }
+}
+
+/// Reads an ID register.
+pub fn id_register() -> u64 {
+    // SAFETY: reading an ID register changes nothing.
+    unsafe { bench_id_register() }
+}
+
+/// Reads where nothing is; the vectors skip the load.
+pub fn abort(address: u64) -> u64 {
+    // SAFETY: nothing is there to be read.
+    unsafe { bench_abort(address) }
+}
+
+/// Programs the physical timer (never due).
+pub fn program_physical() -> u64 {
+    // SAFETY: touches only the physical timer, which nobody else uses here.
+    unsafe { bench_program_physical() }
+}
+
+/// A write that pends an interrupt for this CPU.
+pub fn write_until_irq(address: usize, value: u64, cpu_interface: usize) -> u64 {
+    // SAFETY: our vectors are in use; the address is a GIC register.
+    unsafe { bench_write_until_irq(cpu_interface, address, value) }
+}
+
+/// An SGI out and, if another CPU answers it, back; else an SGI to this CPU.
+pub fn sgi_until_irq(cpu_interface: usize, (address, value): (usize, u64)) -> u64 {
+    if address == 0 {
+        // SAFETY: our vectors are in use.
+        unsafe { bench_sgi1r_until_irq(cpu_interface, 0, value) }
+    } else {
+        write_until_irq(address, value, cpu_interface)
+    }
+}
+
+/// An SGI to this CPU.
+pub fn sgi_self(gic: &Gic, cpu_interface: usize) -> u64 {
+    sgi_until_irq(cpu_interface, sgi(gic, 0))
+}
+
+/// The virtual timer's lateness, spinning or asleep.
+pub fn timer(cpu_interface: usize, deadline: u64, sleep: bool) -> u64 {
+    // SAFETY: our vectors are in use and the timer's interrupt is enabled.
+    unsafe { bench_timer(cpu_interface, deadline, sleep.into()) }
+}
+
+/// WFI with an interrupt pending.
+pub fn wfi_pending(gic: &Gic, cpu_interface: usize) -> u64 {
+    gic.send_sgi(SGI as u32, guest_rt::gic::Target::Cpu(0));
+    // SAFETY: our vectors are in use and an SGI is pending, so the routine's loop ends.
+    unsafe { bench_wfi_pending(cpu_interface) }
+}
+
+/// Long enough for the other CPU to be back where it waits: some 30,000 instructions.
+pub fn pause() {
+    // SAFETY: a loop.
+    unsafe { bench_pause(15) }
+}
+
+/// An SGI until the other CPU's handler runs.
+pub fn one_way((address, value): (usize, u64), cell: *mut u64) -> u64 {
+    // SAFETY: the cell is a static that only these routines use; the other CPU is in `answer`.
+    unsafe { bench_one_way(address, value, cell) }
+}
+
+/// What the answering CPU does until `stop` is not 0. Switches its vectors for good.
+pub fn answer(
+    cpu_interface: usize,
+    cell: *mut u64,
+    reply: (usize, u64),
+    stop: *const u64,
+    sleep: bool,
+) {
+    // SAFETY: interrupts are masked on this CPU outside the routine below, whose registers the vectors use.
+    unsafe { bench_use_vectors(1) };
+    // SAFETY: cell and stop are statics; the vectors are the answering ones.
+    unsafe { bench_answer(cpu_interface, cell, reply.0, reply.1, stop, sleep.into()) };
+}
+
+/// CPU_ON: the counter right before the call, and the answer.
+pub fn cpu_on(mpidr: u64, context: u64) -> (u64, i64) {
+    let mut answer = 0;
+    // SAFETY: the entry point is the runtime's; `answer` outlives the call.
+    let before = unsafe {
+        bench_cpu_on(
+            mpidr,
+            guest_rt::smp::entry_point(),
+            context,
+            &raw mut answer,
+        )
+    };
+    // SAFETY: a barrier only.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+    (before, answer)
+}
