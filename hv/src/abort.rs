@@ -11,8 +11,8 @@ use crate::run::Outcome;
 use crate::vcpu::Loaded;
 use crate::{console, inject, vgic};
 use board::guest::layout;
-use vdev::mmio::{Access, Size};
 use vdev::Refused;
+use vdev::mmio::{Access, Size};
 use vdev::vgic::{Irq, Version};
 
 const WNR: u64 = 1 << 6;
@@ -52,7 +52,12 @@ fn walk(syndrome: u64) -> Option<u64> {
 
 /// Emulates an access to a device; `None` if there is none.
 #[inline]
-fn device(a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Option<Outcome> {
+fn device(
+    a: &Access,
+    frame: &mut GuestFrame,
+    cpu: &'static Cpu,
+    l: &mut Loaded,
+) -> Option<Outcome> {
     let offset = a.ipa.wrapping_sub(layout::GICD);
     let gicd_size = match l.domain.gic.version {
         Version::V2 => layout::GICD_V2_SIZE,
@@ -83,7 +88,13 @@ fn answer(a: &Access, raw: u64, frame: &mut GuestFrame) -> Outcome {
 }
 
 /// What a refused GIC access comes to: as on hardware, RAZ/WI; or again, once the other vCPU's state is in.
-fn refused(r: Refused, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+fn refused(
+    r: Refused,
+    a: &Access,
+    frame: &mut GuestFrame,
+    cpu: &'static Cpu,
+    l: &Loaded,
+) -> Outcome {
     match r {
         Refused::Busy(kick) => {
             vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
@@ -104,17 +115,31 @@ fn refused(r: Refused, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l:
 }
 
 #[inline]
-fn distributor(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+fn distributor(
+    offset: u32,
+    a: &Access,
+    frame: &mut GuestFrame,
+    cpu: &'static Cpu,
+    l: &Loaded,
+) -> Outcome {
     l.vcpu().counters.add(Kind::Gic);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done = l.domain.vgic.lock().dist_write(l.index, offset, a.size, value, &mut vgic::lrs());
+        let done =
+            l.domain
+                .vgic
+                .lock()
+                .dist_write(l.index, offset, a.size, value, &mut vgic::lrs());
         return wrote(done, a, frame, cpu, l);
     }
     if let Some(v) = l.domain.gic.constant_dist(offset, a.size) {
         return answer(a, v, frame);
     }
-    let read = l.domain.vgic.lock().dist_read(l.index, offset, a.size, &vgic::lrs());
+    let read = l
+        .domain
+        .vgic
+        .lock()
+        .dist_read(l.index, offset, a.size, &vgic::lrs());
     match read {
         Ok(v) => answer(a, v, frame),
         Err(r) => refused(r, a, frame, cpu, l),
@@ -122,17 +147,31 @@ fn distributor(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cp
 }
 
 #[inline]
-fn redistributor(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+fn redistributor(
+    offset: u32,
+    a: &Access,
+    frame: &mut GuestFrame,
+    cpu: &'static Cpu,
+    l: &Loaded,
+) -> Outcome {
     l.vcpu().counters.add(Kind::Gic);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done = l.domain.vgic.lock().redist_write(l.index, offset, a.size, value, &mut vgic::lrs());
+        let done =
+            l.domain
+                .vgic
+                .lock()
+                .redist_write(l.index, offset, a.size, value, &mut vgic::lrs());
         return wrote(done, a, frame, cpu, l);
     }
     if let Some(v) = l.domain.gic.constant_redist(offset, a.size) {
         return answer(a, v, frame);
     }
-    let read = l.domain.vgic.lock().redist_read(l.index, offset, a.size, &vgic::lrs());
+    let read = l
+        .domain
+        .vgic
+        .lock()
+        .redist_read(l.index, offset, a.size, &vgic::lrs());
     match read {
         Ok(v) => answer(a, v, frame),
         Err(r) => refused(r, a, frame, cpu, l),
@@ -165,7 +204,9 @@ const TXFE: u64 = 1 << 7;
 fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
     l.vcpu().counters.add(Kind::Uart);
     let d: &Domain = &l.domain;
-    let Some(lock) = &d.uart else { return Outcome::Resume };
+    let Some(lock) = &d.uart else {
+        return Outcome::Resume;
+    };
     let slot = d.id.slot;
     if offset == DR && a.write && !console::has_room(slot) {
         // The console is busy: the store is tried again when others have had their turn. Nothing is lost.
@@ -218,4 +259,3 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
         }
     }
 }
-

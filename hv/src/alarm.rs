@@ -17,7 +17,10 @@ pub struct Alarms {
 impl Alarms {
     /// None.
     pub fn new() -> Alarms {
-        Alarms { list: Vec::with_capacity(64), next: Instant::NEVER }
+        Alarms {
+            list: Vec::with_capacity(64),
+            next: Instant::NEVER,
+        }
     }
 
     /// Makes sure that setting an alarm never allocates while `vcpus` vCPUs exist.
@@ -58,7 +61,12 @@ impl Alarms {
                 return;
             }
         }
-        self.next = self.list.iter().map(|e| e.0).min().unwrap_or(Instant::NEVER);
+        self.next = self
+            .list
+            .iter()
+            .map(|e| e.0)
+            .min()
+            .unwrap_or(Instant::NEVER);
     }
 
     /// Takes out one alarm that is due at `now`.
@@ -68,7 +76,12 @@ impl Alarms {
         }
         let i = self.list.iter().position(|e| e.0 <= now)?;
         let v = self.list.swap_remove(i).1;
-        self.next = self.list.iter().map(|e| e.0).min().unwrap_or(Instant::NEVER);
+        self.next = self
+            .list
+            .iter()
+            .map(|e| e.0)
+            .min()
+            .unwrap_or(Instant::NEVER);
         Some(v)
     }
 }

@@ -43,7 +43,12 @@ struct Ring<const N: usize> {
 
 impl<const N: usize> Ring<N> {
     const fn new() -> Self {
-        Ring { buf: [0; N], head: 0, tail: 0, lines: 0 }
+        Ring {
+            buf: [0; N],
+            head: 0,
+            tail: 0,
+            lines: 0,
+        }
     }
 
     fn room(&self) -> usize {
@@ -121,7 +126,10 @@ struct History {
     end: u64,
 }
 
-static HISTORY: Lock<History> = Lock::new(History { buf: [0; LOG], end: 0 });
+static HISTORY: Lock<History> = Lock::new(History {
+    buf: [0; LOG],
+    end: 0,
+});
 
 /// Log bytes that found no room on the UART's side (they are in the history all the same).
 pub static LOG_SKIPPED: AtomicU64 = AtomicU64::new(0);
@@ -143,7 +151,11 @@ pub fn open(slot: u16, name: &str) {
             break;
         }
     }
-    let out = Box::new(Output { ring: Ring::new(), name: text, starved: false });
+    let out = Box::new(Output {
+        ring: Ring::new(),
+        name: text,
+        starved: false,
+    });
     let mut c = CONSOLE.lock();
     c.outs[slot as usize] = Some(out);
     c.top = c.top.max(slot as usize + 1);
@@ -173,7 +185,9 @@ pub fn close(slot: u16) {
 /// Prints bytes of a domain; returns how many were taken. Fewer than all: full, try again later.
 pub fn write(slot: u16, bytes: &[u8]) -> usize {
     let mut c = CONSOLE.lock();
-    let Some(out) = c.outs.get_mut(slot as usize).and_then(Option::as_mut) else { return bytes.len() };
+    let Some(out) = c.outs.get_mut(slot as usize).and_then(Option::as_mut) else {
+        return bytes.len();
+    };
     let n = bytes.len().min(out.ring.room());
     for b in &bytes[..n] {
         out.ring.push(*b);
@@ -197,7 +211,10 @@ pub fn has_room(slot: u16) -> bool {
         return true;
     }
     let c = CONSOLE.lock();
-    c.outs.get(slot as usize).and_then(Option::as_ref).is_none_or(|o| o.ring.room() > 0)
+    c.outs
+        .get(slot as usize)
+        .and_then(Option::as_ref)
+        .is_none_or(|o| o.ring.room() > 0)
 }
 
 /// Prints a line of Tarn's own and keeps it for `dmesg`.
@@ -251,9 +268,14 @@ pub fn service() -> Typed {
     if let Some(u) = &c.uart {
         u.irq_ack();
     }
-    let mut typed = Typed { slot: c.focus, bytes: heapless::Vec::new() };
+    let mut typed = Typed {
+        slot: c.focus,
+        bytes: heapless::Vec::new(),
+    };
     while typed.bytes.len() + 3 <= 64 {
-        let Some(b) = c.uart.as_mut().and_then(|u| u.try_get()) else { break };
+        let Some(b) = c.uart.as_mut().and_then(|u| u.try_get()) else {
+            break;
+        };
         if b == 1 {
             c.escape += 1;
             if c.escape < 3 {
@@ -296,7 +318,11 @@ pub fn set_focus(slot: Option<u16>) -> Option<u16> {
 
 /// Whether the domain has a console at all.
 pub fn is_open(slot: u16) -> bool {
-    CONSOLE.lock().outs.get(slot as usize).is_some_and(Option::is_some)
+    CONSOLE
+        .lock()
+        .outs
+        .get(slot as usize)
+        .is_some_and(Option::is_some)
 }
 
 /// Prints everything that waits, polling: before the machine is turned off or reset. Bounded.
@@ -336,7 +362,9 @@ impl Console {
                 break;
             }
         }
-        let Some(uart) = self.uart.as_mut() else { return };
+        let Some(uart) = self.uart.as_mut() else {
+            return;
+        };
         for b in text.bytes() {
             let mut tries = 0;
             while !uart.try_put(b) && tries < 100_000 {
@@ -368,7 +396,9 @@ impl Console {
 
     /// Moves staged bytes to the UART as far as it takes them.
     fn feed(&mut self) {
-        let Some(uart) = self.uart.as_mut() else { return };
+        let Some(uart) = self.uart.as_mut() else {
+            return;
+        };
         while let Some(b) = self.stage.peek() {
             if !uart.try_put(b) {
                 break;
@@ -391,13 +421,19 @@ impl Console {
             self.partial_shown = false;
         }
         self.partial.clear();
-        if self.current == Some(Source::Domain(self.focus)) || self.current == Some(Source::Domain(slot)) {
+        if self.current == Some(Source::Domain(self.focus))
+            || self.current == Some(Source::Domain(slot))
+        {
             self.current = None;
         }
         self.focus = slot;
         let mut line = heapless::String::<128>::new();
         if let Some(out) = self.outs[slot as usize].as_ref() {
-            let _ = write!(line, "*** Console input to {} (Ctrl-A three times moves on)\r\n", out.name);
+            let _ = write!(
+                line,
+                "*** Console input to {} (Ctrl-A three times moves on)\r\n",
+                out.name
+            );
         }
         self.put_all(line.as_bytes());
         self.drain();
@@ -405,7 +441,9 @@ impl Console {
 
     fn next_focus(&mut self) {
         let n = self.top.max(1);
-        let next = (1..=n).map(|i| (self.focus as usize + i) % n).find(|s| self.outs[*s].is_some());
+        let next = (1..=n)
+            .map(|i| (self.focus as usize + i) % n)
+            .find(|s| self.outs[*s].is_some());
         if let Some(s) = next {
             self.set_focus(s as u16);
         }
@@ -447,7 +485,9 @@ impl Console {
     /// Whether this slot has something that may be printed: a line, a full ring, or anything if it has the focus.
     fn has_line(&self, slot: usize) -> bool {
         self.outs[slot].as_ref().is_some_and(|o| {
-            o.ring.lines > 0 || o.ring.room() == 0 || (slot == self.focus as usize && !o.ring.is_empty())
+            o.ring.lines > 0
+                || o.ring.room() == 0
+                || (slot == self.focus as usize && !o.ring.is_empty())
         })
     }
 
@@ -458,7 +498,9 @@ impl Console {
             return true;
         }
         let n = self.top;
-        let next = (1..=n).map(|i| (self.turn + i) % n).find(|s| self.has_line(*s));
+        let next = (1..=n)
+            .map(|i| (self.turn + i) % n)
+            .find(|s| self.has_line(*s));
         let Some(s) = next else { return false };
         self.turn = s;
         self.begin(Source::Domain(s as u16));
@@ -574,7 +616,10 @@ pub fn has_focus(d: DomainId) -> bool {
 /// How many bytes of this domain would be taken now.
 pub fn room(slot: u16) -> usize {
     let c = CONSOLE.lock();
-    c.outs.get(slot as usize).and_then(Option::as_ref).map_or(RING, |o| o.ring.room())
+    c.outs
+        .get(slot as usize)
+        .and_then(Option::as_ref)
+        .map_or(RING, |o| o.ring.room())
 }
 
 /// Lets the UART interrupt when something is typed.

@@ -88,7 +88,10 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     logger::init(LevelFilter::Info);
     let tree = match device_tree(dtb) {
         Ok(t) => t,
-        Err(e) => fatal(None, format_args!("no device tree at {dtb:#x}, the address in x0: {e}")),
+        Err(e) => fatal(
+            None,
+            format_args!("no device tree at {dtb:#x}, the address in x0: {e}"),
+        ),
     };
     let board = discover(tree);
     let _ = time::init(board.timer.frequency);
@@ -99,15 +102,27 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     log::info!(
         "{} on {}: {} CPUs, {} MiB of RAM, image at {:#x}",
         hypercall::VERSION,
-        if board.model.is_empty() { "an unnamed board" } else { board.model },
+        if board.model.is_empty() {
+            "an unnamed board"
+        } else {
+            board.model
+        },
         board.cpus.len(),
         board.ram.iter().map(Region::size).sum::<u64>() >> 20,
         image::all().start
     );
-    board.notes.iter().for_each(|n| log::warn!("device tree: {n}"));
+    board
+        .notes
+        .iter()
+        .for_each(|n| log::warn!("device tree: {n}"));
     life::stir(board.rng_seed);
     if time::frequency() == 0 {
-        fatal(None, format_args!("timer: CNTFRQ_EL0 is zero and the tree's timer node has no clock-frequency"));
+        fatal(
+            None,
+            format_args!(
+                "timer: CNTFRQ_EL0 is zero and the tree's timer node has no clock-frequency"
+            ),
+        );
     }
     power_up(&board);
     interrupts(&board, tree);
@@ -158,11 +173,15 @@ fn options(args: &str) {
                 true
             }
             // What a board's own Linux command line says is not ours to complain about.
-            ("console" | "root" | "rw" | "ro" | "quiet" | "earlycon" | "init" | "rdinit", _) => true,
+            ("console" | "root" | "rw" | "ro" | "quiet" | "earlycon" | "init" | "rdinit", _) => {
+                true
+            }
             _ => false,
         };
         if !ok {
-            log::warn!("boot option {word:?}: unknown (loglevel=error|warn|info|debug, panic=halt|reset)");
+            log::warn!(
+                "boot option {word:?}: unknown (loglevel=error|warn|info|debug, panic=halt|reset)"
+            );
         }
     }
 }
@@ -210,9 +229,16 @@ fn memory(board: &Board, tree: &'static [u8]) -> Vec<&'static Cpu> {
     let mut blocks: Vec<&'static Cpu> = Vec::new();
     for (i, desc) in board.cpus.iter().enumerate().take(MAX_CPUS) {
         let (bottom, top, emergency) = if i == 0 {
-            (image::boot_guard() + PAGE, image::boot_stack_top(), image::boot_emergency_top())
+            (
+                image::boot_guard() + PAGE,
+                image::boot_stack_top(),
+                image::boot_emergency_top(),
+            )
         } else {
-            match (stage1::new_stack(STACK_PAGES), frames::alloc(EMERGENCY_PAGES * PAGE, PAGE)) {
+            match (
+                stage1::new_stack(STACK_PAGES),
+                frames::alloc(EMERGENCY_PAGES * PAGE, PAGE),
+            ) {
                 (Ok((guard, top)), Some(e)) => {
                     holes.push(guard..guard + PAGE);
                     (guard + PAGE, top, e.leak() + EMERGENCY_PAGES * PAGE)
@@ -223,14 +249,27 @@ fn memory(board: &Board, tree: &'static [u8]) -> Vec<&'static Cpu> {
                 }
             }
         };
-        let cpu = Box::leak(Box::new(Cpu::new(CpuId(i as u16), desc.mpidr, bottom, top, emergency)));
+        let cpu = Box::leak(Box::new(Cpu::new(
+            CpuId(i as u16),
+            desc.mpidr,
+            bottom,
+            top,
+            emergency,
+        )));
         cpu.publish();
         blocks.push(cpu);
     }
-    let ram: Vec<Range<usize>> = board.ram.iter().map(|r| r.base() as usize..r.end() as usize).collect();
+    let ram: Vec<Range<usize>> = board
+        .ram
+        .iter()
+        .map(|r| r.base() as usize..r.end() as usize)
+        .collect();
     // SAFETY: the tree's RAM; the image and the boot stack are mapped by activate itself.
     if let Err(e) = unsafe { stage1::activate(&ram, &holes) } {
-        fatal(Some(tree), format_args!("memory: EL2's own map cannot be made: {e:?}"));
+        fatal(
+            Some(tree),
+            format_args!("memory: EL2's own map cannot be made: {e:?}"),
+        );
     }
     for r in far {
         // SAFETY: free RAM by the tree, mapped now.
@@ -266,23 +305,37 @@ fn interrupts(board: &Board, tree: &'static [u8]) {
 }
 
 fn gic(board: &Board) -> Result<(), alloc::string::String> {
-    let map = |r: &Region| stage1::map_device(r.base(), r.size()).map_err(|e| alloc::format!("{r:?}: {e:?}"));
+    let map = |r: &Region| {
+        stage1::map_device(r.base(), r.size()).map_err(|e| alloc::format!("{r:?}: {e:?}"))
+    };
     let text = |e: drivers::GicError| e.to_string();
     let boot = percpu::this().ok_or("no CPU block")?;
     // SAFETY: no guest is loaded: physical interrupts come to EL2 from here on.
     unsafe { regs::set_hcr_el2(run::hcr(pools::Wfi::Trapped) & !1) };
     let (gic, viface) = match &board.gic {
-        GicDesc::V2 { gicd, gicc, gich, gicv, .. } => {
+        GicDesc::V2 {
+            gicd,
+            gicc,
+            gich,
+            gicv,
+            ..
+        } => {
             let g = Gic::v2(map(gicd)?, map(gicc)?).map_err(text)?;
-            let v = VIface::v2(map(gich)?, gicv.base() as usize, gicv.size() as usize).map_err(text)?;
+            let v =
+                VIface::v2(map(gich)?, gicv.base() as usize, gicv.size() as usize).map_err(text)?;
             g.init_dist().map_err(text)?;
             g.init_cpu(boot.id, boot.mpidr).map_err(text)?;
             (g, v)
         }
-        GicDesc::V3 { gicd, gicr, stride, .. } => {
+        GicDesc::V3 {
+            gicd, gicr, stride, ..
+        } => {
             let mut regions = Vec::new();
             for r in gicr {
-                regions.push(RedistRegion { regs: map(r)?, stride: stride.map(|s| s as usize) });
+                regions.push(RedistRegion {
+                    regs: map(r)?,
+                    stride: stride.map(|s| s as usize),
+                });
             }
             let g = Gic::v3(map(gicd)?, regions).map_err(text)?;
             g.init_dist().map_err(text)?;
@@ -290,8 +343,19 @@ fn gic(board: &Board) -> Result<(), alloc::string::String> {
             (g, VIface::v3().map_err(text)?)
         }
     };
-    log::info!("GICv{}: {} interrupts, {} list registers", gic.version(), gic.lines(), viface.lr_count());
-    irq::init(gic, viface, board.timer.hyp.intid, board.timer.virt.intid, board.gic.maintenance().intid);
+    log::info!(
+        "GICv{}: {} interrupts, {} list registers",
+        gic.version(),
+        gic.lines(),
+        viface.lr_count()
+    );
+    irq::init(
+        gic,
+        viface,
+        board.timer.hyp.intid,
+        board.timer.virt.intid,
+        board.gic.maintenance().intid,
+    );
     Ok(())
 }
 
@@ -325,21 +389,38 @@ fn caps() -> vdev::psci::Caps {
 fn make_pools(config: &Config, cpus: &[&'static Cpu]) -> Vec<PoolId> {
     let now = time::now();
     let present = CpuSet::first(cpus.len());
-    let fallback = board::config::PoolConfig { name: "Pool-0".into(), cpus: present, sched: "", params: Vec::new() };
-    let list: Vec<_> = if config.pools.is_empty() { alloc::vec![fallback] } else { config.pools.clone() };
+    let fallback = board::config::PoolConfig {
+        name: "Pool-0".into(),
+        cpus: present,
+        sched: "",
+        params: Vec::new(),
+    };
+    let list: Vec<_> = if config.pools.is_empty() {
+        alloc::vec![fallback]
+    } else {
+        config.pools.clone()
+    };
     let mut ids = Vec::new();
     for (i, p) in list.iter().enumerate() {
         let mut c = pools::PoolConfig::new(&p.name);
         if !p.sched.is_empty() {
             match pools::sched_by_name(p.sched) {
                 Some(s) => c.sched = s,
-                None => log::warn!("pool {}: no scheduler {:?}; it gets the default", p.name, p.sched),
+                None => log::warn!(
+                    "pool {}: no scheduler {:?}; it gets the default",
+                    p.name,
+                    p.sched
+                ),
             }
         }
         if p.params.iter().any(|x| x.name == "tarn,wfi-native") {
             c.wfi = pools::Wfi::Native;
         }
-        let made = if i == 0 { POOLS.init(present, &c, now).map(|()| PoolId::POOL0) } else { POOLS.create(&c, now) };
+        let made = if i == 0 {
+            POOLS.init(present, &c, now).map(|()| PoolId::POOL0)
+        } else {
+            POOLS.create(&c, now)
+        };
         let id = match made {
             Ok(id) => id,
             Err(e) => {
@@ -366,7 +447,8 @@ fn start_cpus(board: &Board, cpus: &[&'static Cpu]) {
         let started = match desc.start {
             Start::Psci(conduit) => {
                 // SAFETY: the entry is boot.s, which needs nothing but the tables published before.
-                unsafe { Psci::new(conduit).cpu_on(desc.mpidr, entry, 0) }.map_err(|e| e.to_string())
+                unsafe { Psci::new(conduit).cpu_on(desc.mpidr, entry, 0) }
+                    .map_err(|e| e.to_string())
             }
             Start::SpinTable { release } => {
                 // SAFETY: the tree says that a CPU polls this word of memory; it lies in RAM, mapped writable.
@@ -376,7 +458,11 @@ fn start_cpus(board: &Board, cpus: &[&'static Cpu]) {
             Start::Unknown => Err("its enable-method is neither psci nor spin-table".to_string()),
         };
         if let Err(e) = started {
-            log::error!("cpu{} (MPIDR {:#x}) cannot be started: {e}; left out", cpu.id, cpu.mpidr);
+            log::error!(
+                "cpu{} (MPIDR {:#x}) cannot be started: {e}; left out",
+                cpu.id,
+                cpu.mpidr
+            );
             POOLS.absent(cpu.id);
         }
     }
@@ -386,10 +472,18 @@ fn start_cpus(board: &Board, cpus: &[&'static Cpu]) {
         <arch::Relax as spin::RelaxStrategy>::relax();
     }
     for c in cpus.iter().filter(waiting) {
-        log::error!("cpu{} (MPIDR {:#x}) did not come up; left out", c.id, c.mpidr);
+        log::error!(
+            "cpu{} (MPIDR {:#x}) did not come up; left out",
+            c.id,
+            c.mpidr
+        );
         POOLS.absent(c.id);
     }
-    log::info!("{} of {} CPUs are up", cpus.iter().filter(|c| !waiting(c)).count(), cpus.len());
+    log::info!(
+        "{} of {} CPUs are up",
+        cpus.iter().filter(|c| !waiting(c)).count(),
+        cpus.len()
+    );
 }
 
 /// dom0, then the configured domains, or the demo guest if there are none.
@@ -434,7 +528,10 @@ fn make_domains(config: &Config, pools: &[PoolId]) {
 }
 
 fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
-    let blob = |m: &board::config::Module| Blob { at: m.region.base() as usize, len: m.region.size() as usize };
+    let blob = |m: &board::config::Module| Blob {
+        at: m.region.base() as usize,
+        len: m.region.size() as usize,
+    };
     Recipe {
         name: d.name.clone(),
         memory_kib: d.memory_kib,
@@ -442,7 +539,12 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
         pool: pools.get(d.pool).copied().unwrap_or(PoolId::POOL0),
         vpl011: d.vpl011,
         console: d.vpl011,
-        spis: d.nr_spis.unwrap_or(32).max(32).next_multiple_of(32).min(960),
+        spis: d
+            .nr_spis
+            .unwrap_or(32)
+            .max(32)
+            .next_multiple_of(32)
+            .min(960),
         kernel: blob(&d.kernel),
         ramdisk: d.ramdisk.as_ref().map(blob),
         bootargs: d.kernel.bootargs.to_string(),

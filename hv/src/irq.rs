@@ -40,13 +40,16 @@ pub static STRAY: AtomicU64 = AtomicU64::new(0);
 /// The physical interrupt controller.
 #[inline(always)]
 pub fn gic() -> &'static Gic {
-    GIC.get().expect("the GIC is set before interrupts and guests")
+    GIC.get()
+        .expect("the GIC is set before interrupts and guests")
 }
 
 /// The virtual CPU interface.
 #[inline(always)]
 pub fn viface() -> &'static VIface {
-    VIFACE.get().expect("the GIC is set before interrupts and guests")
+    VIFACE
+        .get()
+        .expect("the GIC is set before interrupts and guests")
 }
 
 /// Sets the controller, once.
@@ -77,7 +80,11 @@ pub fn init_cpu(cpu: &Cpu) -> Result<(), drivers::GicError> {
 }
 
 /// Routes the console's UART to `cpu`.
-pub fn attach_uart(intid: u32, trigger: board::Trigger, cpu: CpuId) -> Result<(), drivers::GicError> {
+pub fn attach_uart(
+    intid: u32,
+    trigger: board::Trigger,
+    cpu: CpuId,
+) -> Result<(), drivers::GicError> {
     gic().set_trigger(intid, cpu, trigger)?;
     gic().route_spi(intid, cpu)?;
     UART.store(intid, Ordering::Relaxed);
@@ -86,7 +93,11 @@ pub fn attach_uart(intid: u32, trigger: board::Trigger, cpu: CpuId) -> Result<()
 
 /// The kind of GIC guests get: that of the machine.
 pub fn guest_version() -> Version {
-    if gic().version() == 2 { Version::V2 } else { Version::V3 }
+    if gic().version() == 2 {
+        Version::V2
+    } else {
+        Version::V3
+    }
 }
 
 /// Physical INTID of the guests' virtual timer.
@@ -102,7 +113,9 @@ pub fn reset_cpuif() -> CpuIfState {
 /// On GICv2 a guest reaches its virtual CPU interface directly.
 pub fn map_virtual_cpu_interface(s2: &mut Stage2) -> Result<(), MapError> {
     match viface().gicv() {
-        Some((at, len)) => s2.map_device(layout::GICC, at as u64, (len as u64).min(layout::GICC_SIZE)),
+        Some((at, len)) => {
+            s2.map_device(layout::GICC, at as u64, (len as u64).min(layout::GICC_SIZE))
+        }
         None => Ok(()),
     }
 }
@@ -145,7 +158,9 @@ pub fn stop_others() {
 /// Takes one physical interrupt, if one is there.
 #[inline]
 pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> Outcome {
-    let Some(ack) = gic().ack() else { return Outcome::Resume };
+    let Some(ack) = gic().ack() else {
+        return Outcome::Resume;
+    };
     Cpu::count(&cpu.irqs);
     let intid = ack.intid();
     if intid == VIRT_TIMER.load(Ordering::Relaxed) {
@@ -157,7 +172,8 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
                 vgic::vtimer_fired(l, cpu);
                 // A vCPU that dozes in WFI has to be picked again; a running one just goes on.
                 if local.dozing {
-                    if let Woken::Kick(k) = POOLS.wake(l.vcpu().id, WakeReason::Timer, time::now()) {
+                    if let Woken::Kick(k) = POOLS.wake(l.vcpu().id, WakeReason::Timer, time::now())
+                    {
                         send(k);
                     }
                 }
@@ -219,7 +235,9 @@ fn timer(cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
 
 /// The moment a guest's timer needs software has come (or has been overtaken: then nothing is due).
 fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
-    let Some((d, index)) = table::vcpu(id) else { return };
+    let Some((d, index)) = table::vcpu(id) else {
+        return;
+    };
     let v = &d.vcpus[index];
     let mut next = vgic::ptimer_update(&d, index, cpu);
     let loaded_here = local.loaded.as_ref().is_some_and(|l| l.vcpu().id == id);
@@ -231,8 +249,14 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
         let due = v.vtimer_at.load(Ordering::Acquire);
         if due <= now.0 {
             // Taken by whoever exchanges it: the vCPU's new CPU may do the same at this moment.
-            if v.vtimer_at.compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                let kick = d.vgic.lock().fire_hw(Irq::ppi(index, layout::VTIMER_INTID as u16));
+            if v.vtimer_at
+                .compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
+                let kick = d
+                    .vgic
+                    .lock()
+                    .fire_hw(Irq::ppi(index, layout::VTIMER_INTID as u16));
                 vgic::deliver(&d, kick, WakeReason::Timer, cpu);
             }
         } else if due != u64::MAX {
@@ -250,7 +274,9 @@ fn typed(cpu: &'static Cpu) {
     if t.bytes.is_empty() {
         return;
     }
-    let Some(d) = table::in_slot(t.slot) else { return };
+    let Some(d) = table::in_slot(t.slot) else {
+        return;
+    };
     if d.is_control() {
         domain_input(&t.bytes);
         if let Woken::Kick(k) = POOLS.wake(d.vcpus[0].id, WakeReason::Kick, time::now()) {

@@ -38,7 +38,12 @@ impl Log for Logger {
         let mut line = Line(heapless::Vec::new());
         let us = time::now().0 / 1000;
         let cpu = percpu::this().map_or(0, |c| c.id.0);
-        let _ = write!(line, "[{:5}.{:06}] cpu{cpu}: ", us / 1_000_000, us % 1_000_000);
+        let _ = write!(
+            line,
+            "[{:5}.{:06}] cpu{cpu}: ",
+            us / 1_000_000,
+            us % 1_000_000
+        );
         match record.level() {
             log::Level::Error => drop(line.write_str("error: ")),
             log::Level::Warn => drop(line.write_str("warning: ")),
@@ -48,9 +53,14 @@ impl Log for Logger {
             let _ = line.0.extend_from_slice(b"...");
         }
         // A newline inside a record would tear the prefix off the rest of it.
-        line.0.iter_mut().filter(|b| **b < 0x20).for_each(|b| *b = b' ');
+        line.0
+            .iter_mut()
+            .filter(|b| **b < 0x20)
+            .for_each(|b| *b = b' ');
         let _ = line.0.push(b'\n');
-        console::log_line(core::str::from_utf8(&line.0).unwrap_or("(a log line that is not UTF-8)\n"));
+        console::log_line(
+            core::str::from_utf8(&line.0).unwrap_or("(a log line that is not UTF-8)\n"),
+        );
     }
 
     fn flush(&self) {

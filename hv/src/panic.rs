@@ -42,7 +42,9 @@ fn panic(info: &PanicInfo) -> ! {
     who();
     let mut fp: usize;
     // SAFETY: reads the frame pointer register.
-    unsafe { core::arch::asm!("mov {}, x29", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mov {}, x29", out(reg) fp, options(nomem, nostack, preserves_flags))
+    };
     backtrace(fp, 0);
     end()
 }
@@ -53,8 +55,17 @@ extern "C" fn el2_fault(frame: &GuestFrame, kind: u64) -> ! {
     begin();
     let names = ["synchronous", "IRQ", "FIQ", "SError"];
     let syndrome = sysreg::esr_el2();
-    let _ = writeln!(Out, "\nPANIC: {} exception at EL2", names[(kind & 3) as usize]);
-    let _ = writeln!(Out, "  ESR_EL2 {syndrome:#010x} ({})  FAR_EL2 {:#x}", esr::describe(syndrome), sysreg::far_el2());
+    let _ = writeln!(
+        Out,
+        "\nPANIC: {} exception at EL2",
+        names[(kind & 3) as usize]
+    );
+    let _ = writeln!(
+        Out,
+        "  ESR_EL2 {syndrome:#010x} ({})  FAR_EL2 {:#x}",
+        esr::describe(syndrome),
+        sysreg::far_el2()
+    );
     let base = image::all().start as u64;
     let _ = writeln!(
         Out,
@@ -67,7 +78,10 @@ extern "C" fn el2_fault(frame: &GuestFrame, kind: u64) -> ! {
     if let Some(cpu) = percpu::this() {
         let guard = cpu.stack_bottom..cpu.stack_top;
         if !guard.contains(&frame.sp) {
-            let _ = writeln!(Out, "  SP is outside this CPU's stack: it overflowed into its guard page");
+            let _ = writeln!(
+                Out,
+                "  SP is outside this CPU's stack: it overflowed into its guard page"
+            );
         }
     }
     for (i, row) in frame.x.chunks(4).enumerate() {
@@ -92,7 +106,13 @@ fn begin() {
 fn who() {
     match percpu::this() {
         Some(cpu) => {
-            let _ = writeln!(Out, "  on cpu{} (MPIDR {:#x}), stage 2 of VMID {}", cpu.id, cpu.mpidr, sysreg::vttbr_el2() >> 48);
+            let _ = writeln!(
+                Out,
+                "  on cpu{} (MPIDR {:#x}), stage 2 of VMID {}",
+                cpu.id,
+                cpu.mpidr,
+                sysreg::vttbr_el2() >> 48
+            );
         }
         None => {
             let _ = writeln!(Out, "  on the boot CPU, before its block was made");
@@ -104,12 +124,16 @@ fn who() {
 fn backtrace(fp: usize, pc: usize) {
     let base = image::all().start;
     let text = image::text();
-    let _ = writeln!(Out, "  image at {base:#x}; call chain (cargo xtask symbolize OFFSET...):");
+    let _ = writeln!(
+        Out,
+        "  image at {base:#x}; call chain (cargo xtask symbolize OFFSET...):"
+    );
     if text.contains(&pc) {
         let _ = writeln!(Out, "    +{:#x}", pc - base);
     }
-    let (low, high) = percpu::this()
-        .map_or((image::boot_guard(), image::boot_stack_top()), |c| (c.stack_bottom as usize, c.stack_top as usize));
+    let (low, high) = percpu::this().map_or((image::boot_guard(), image::boot_stack_top()), |c| {
+        (c.stack_bottom as usize, c.stack_top as usize)
+    });
     let mut fp = fp;
     for _ in 0..32 {
         if fp & 15 != 0 || fp < low || fp + 16 > high {

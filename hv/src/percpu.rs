@@ -69,12 +69,22 @@ pub struct SecondaryRow {
 }
 
 /// See `SecondaryRow`.
-pub static SECONDARY_CPUS: [SecondaryRow; MAX_CPUS] =
-    [const { SecondaryRow { mpidr: AtomicU64::new(0), block: AtomicU64::new(0) } }; MAX_CPUS];
+pub static SECONDARY_CPUS: [SecondaryRow; MAX_CPUS] = [const {
+    SecondaryRow {
+        mpidr: AtomicU64::new(0),
+        block: AtomicU64::new(0),
+    }
+}; MAX_CPUS];
 
 impl Cpu {
     /// A block for CPU `id`.
-    pub fn new(id: CpuId, mpidr: u64, stack_bottom: usize, stack_top: usize, emergency_top: usize) -> Cpu {
+    pub fn new(
+        id: CpuId,
+        mpidr: u64,
+        stack_bottom: usize,
+        stack_top: usize,
+        emergency_top: usize,
+    ) -> Cpu {
         Cpu {
             stack_top: stack_top as u64,
             emergency_top: emergency_top as u64,
@@ -119,13 +129,19 @@ impl Cpu {
     /// Adds one to a counter only this CPU writes.
     #[inline]
     pub fn count(counter: &AtomicU64) {
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        counter.store(
+            counter.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
     }
 }
 
 /// The block of CPU `id`, if there is such a CPU.
 pub fn cpu(id: CpuId) -> Option<&'static Cpu> {
-    let p = SECONDARY_CPUS.get(id.index())?.block.load(Ordering::Acquire) as *const Cpu;
+    let p = SECONDARY_CPUS
+        .get(id.index())?
+        .block
+        .load(Ordering::Acquire) as *const Cpu;
     // SAFETY: rows hold null or the address of a `Cpu` that was published and is never freed.
     unsafe { p.as_ref() }
 }
@@ -146,5 +162,7 @@ pub fn set_this(block: &'static Cpu) {
 
 /// Every CPU that is up.
 pub fn all() -> impl Iterator<Item = &'static Cpu> {
-    (0..MAX_CPUS).filter_map(|i| cpu(CpuId(i as u16))).filter(|c| c.up.load(Ordering::Acquire))
+    (0..MAX_CPUS)
+        .filter_map(|i| cpu(CpuId(i as u16)))
+        .filter(|c| c.up.load(Ordering::Acquire))
 }

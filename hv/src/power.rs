@@ -17,7 +17,9 @@ pub fn off() -> ! {
     if let Some(p) = POWER.get() {
         p.off();
     }
-    console::panic_write("Tarn: this machine cannot switch itself off; it is safe to do so now\r\n");
+    console::panic_write(
+        "Tarn: this machine cannot switch itself off; it is safe to do so now\r\n",
+    );
     arch::halt()
 }
 

@@ -11,8 +11,8 @@ use crate::domain::{life, table};
 use crate::percpu::{Cpu, CpuLocal};
 use crate::vcpu::Loaded;
 use crate::{irq, time, vgic};
-use abi::{Instant, VcpuId};
 use aarch64_cpu::registers::HCR_EL2;
+use abi::{Instant, VcpuId};
 use board::guest::layout;
 use core::sync::atomic::Ordering;
 use drivers::HypTimer;
@@ -65,8 +65,8 @@ pub fn init_cpu(local: &mut CpuLocal) {
         sysreg::set_hcr_el2(local.hcr);
     }
     sysreg::set_hstr_el2(0);
-    // Trace and CPACR accesses trap, FP does not; the rest is RES1.
-    sysreg::set_cptr_el2(0x33ff & !(1 << 10) | 1 << 20 | 1 << 31);
+    // Trace registers trap, FP does not; the rest is RES1.
+    sysreg::set_cptr_el2(0x33ff & !(1 << 10) | 1 << 20);
     // Debug, OS lock, PMU and profiling registers trap; EL2 owns no counters.
     sysreg::set_mdcr_el2(1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 17);
     // The guest reads the physical counter; the physical timer traps.
@@ -98,7 +98,9 @@ impl Clock for CpuMachine<'_> {
 
 impl Machine for CpuMachine<'_> {
     fn save(&mut self, v: VcpuId) {
-        let Some(mut l) = self.local.loaded.take() else { return };
+        let Some(mut l) = self.local.loaded.take() else {
+            return;
+        };
         debug_assert_eq!(l.vcpu().id, v);
         let ctx = &mut *l.ctx;
         ctx.frame.clone_from(self.frame);
@@ -139,7 +141,11 @@ impl Machine for CpuMachine<'_> {
 
     fn load(&mut self, v: VcpuId) {
         let (domain, index) = table::vcpu(v).expect("a scheduled vCPU has a domain");
-        let ctx = domain.vcpus[index].rest.lock().take().expect("a vCPU at rest is in one place");
+        let ctx = domain.vcpus[index]
+            .rest
+            .lock()
+            .take()
+            .expect("a vCPU at rest is in one place");
         let d = &*domain;
         let vcpu = &d.vcpus[index];
         vcpu.pending_on.store(false, Ordering::Release);
@@ -166,7 +172,9 @@ impl Machine for CpuMachine<'_> {
         self.local.resident = 0;
         self.frame.clone_from(&ctx.frame);
         vcpu.vtimer_at.store(u64::MAX, Ordering::Release);
-        self.local.alarms.set(v, vgic::ptimer_update(d, index, self.cpu));
+        self.local
+            .alarms
+            .set(v, vgic::ptimer_update(d, index, self.cpu));
 
         irq::viface().load(&ctx.cpuif);
         irq::viface().enable(0);
@@ -201,7 +209,10 @@ impl Machine for CpuMachine<'_> {
 
 /// What the pool may want to know of the vCPU that is about to lose the CPU.
 fn hint(local: &CpuLocal, frame: &GuestFrame) -> GuestHint {
-    GuestHint { irqs_masked: local.loaded.is_some() && frame.spsr & 1 << 7 != 0, ..GuestHint::default() }
+    GuestHint {
+        irqs_masked: local.loaded.is_some() && frame.spsr & 1 << 7 != 0,
+        ..GuestHint::default()
+    }
 }
 
 fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
@@ -234,7 +245,11 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
 #[inline]
 fn arm(local: &mut CpuLocal) {
     let next = local.slice.min(local.alarms.next());
-    let ticks = if next == Instant::NEVER { u64::MAX } else { time::count(next) };
+    let ticks = if next == Instant::NEVER {
+        u64::MAX
+    } else {
+        time::count(next)
+    };
     if ticks == local.armed {
         return;
     }
@@ -302,8 +317,12 @@ fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: 
 
 /// A step of what the loaded vCPU has to do before it enters the guest; false if there is none.
 fn work(local: &mut CpuLocal, frame: &mut GuestFrame) -> bool {
-    let Some(l) = local.loaded.as_mut() else { return false };
-    let Some(mut builder) = l.ctx.work.take() else { return false };
+    let Some(l) = local.loaded.as_mut() else {
+        return false;
+    };
+    let Some(mut builder) = l.ctx.work.take() else {
+        return false;
+    };
     if builder.step(&l.domain, &mut l.ctx) {
         frame.clone_from(&l.ctx.frame);
         log::info!("domain {}: starts at {:#x}", l.domain.name, frame.elr);

@@ -19,7 +19,10 @@ static IDS: spin::Once<[u64; 64]> = spin::Once::new();
 
 /// Reads the ID registers of this CPU and makes the guests' table.
 pub fn init() {
-    let cfg = IdConfig { gicv3: irq::guest_version() == Version::V3, pa_range: (sysreg::id_aa64mmfr0_el1() & 0xf) as u8 };
+    let cfg = IdConfig {
+        gicv3: irq::guest_version() == Version::V3,
+        pa_range: (sysreg::id_aa64mmfr0_el1() & 0xf) as u8,
+    };
     IDS.call_once(|| {
         core::array::from_fn(|i| {
             let (crm, op2) = (i as u8 >> 3, i as u8 & 7);
@@ -72,8 +75,15 @@ fn hardware(crm: u8, op2: u8) -> u64 {
 
 /// An MSR, MRS or system instruction that trapped.
 #[inline]
-pub fn access(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
-    let Some(l) = local.loaded.as_mut() else { return Outcome::Reschedule };
+pub fn access(
+    syndrome: u64,
+    frame: &mut GuestFrame,
+    cpu: &'static Cpu,
+    local: &mut CpuLocal,
+) -> Outcome {
+    let Some(l) = local.loaded.as_mut() else {
+        return Outcome::Reschedule;
+    };
     let a = SysAccess::decode(syndrome as u32 & 0x1ff_ffff);
     let rt = usize::from(a.rt);
     let what = classify(a, l.domain.gic.version == Version::V3);
@@ -87,7 +97,11 @@ pub fn access(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, local: &
             l.vcpu().counters.add(Kind::Sgi);
             let value = frame.reg(rt);
             frame.skip(true);
-            let kick = l.domain.vgic.lock().sgi_v3(l.index, which, value, &mut vgic::lrs());
+            let kick = l
+                .domain
+                .vgic
+                .lock()
+                .sgi_v3(l.index, which, value, &mut vgic::lrs());
             vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
             return Outcome::Resume;
         }
@@ -122,7 +136,13 @@ enum Answer {
     Undefined,
 }
 
-fn other(what: Trapped, a: SysAccess, frame: &GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Answer {
+fn other(
+    what: Trapped,
+    a: SysAccess,
+    frame: &GuestFrame,
+    cpu: &'static Cpu,
+    l: &mut Loaded,
+) -> Answer {
     let value = frame.reg(usize::from(a.rt));
     let now = time::ticks();
     match what {
@@ -145,7 +165,11 @@ fn other(what: Trapped, a: SysAccess, frame: &GuestFrame, cpu: &'static Cpu, l: 
         Trapped::PhysicalCount => Answer::Value(now),
         Trapped::Dir => {
             // Only while list registers do not suffice: the end has to be seen by the model.
-            let kick = l.domain.vgic.lock().deactivate(l.index, value, &mut vgic::lrs());
+            let kick = l
+                .domain
+                .vgic
+                .lock()
+                .deactivate(l.index, value, &mut vgic::lrs());
             vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
             Answer::Value(0)
         }

@@ -38,7 +38,14 @@ extern "C" fn guest_serror(frame: &mut GuestFrame, cpu: &'static Cpu) {
     if let Some(l) = &local.loaded {
         l.vcpu().counters.add(Kind::Serror);
         // Whoever caused it, its data may be wrong now: it cannot go on, others can.
-        life::crash(&l.domain, Crash { pc: frame.elr, why: "SError (asynchronous external abort)", esr: regs::esr_el2() });
+        life::crash(
+            &l.domain,
+            Crash {
+                pc: frame.elr,
+                why: "SError (asynchronous external abort)",
+                esr: regs::esr_el2(),
+            },
+        );
     }
     run::leave(Outcome::Reschedule, cpu, local, frame);
 }
@@ -47,7 +54,9 @@ extern "C" fn guest_serror(frame: &mut GuestFrame, cpu: &'static Cpu) {
 fn sync(frame: &mut GuestFrame, cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
     let syndrome = regs::esr_el2();
     // The vectors of a lower level are entered only while a guest is loaded.
-    let Some(l) = local.loaded.as_mut() else { return Outcome::Reschedule };
+    let Some(l) = local.loaded.as_mut() else {
+        return Outcome::Reschedule;
+    };
     match esr::class(syndrome) {
         esr::EC_DABORT => abort::data(syndrome, frame, cpu, l),
         esr::EC_SYS64 => sysreg::access(syndrome, frame, cpu, local),
@@ -77,6 +86,12 @@ fn sync(frame: &mut GuestFrame, cpu: &'static Cpu, local: &mut CpuLocal) -> Outc
 /// What traps here and is nothing a guest has: UNDEF at the instruction.
 pub fn undefined(frame: &mut GuestFrame, l: &Loaded) -> Outcome {
     l.vcpu().counters.add(Kind::Undef);
+    log::debug!(
+        "domain {}: undefined at PC {:#x}, syndrome {:#x}",
+        l.domain.name,
+        frame.elr,
+        regs::esr_el2()
+    );
     inject::undefined(frame);
     Outcome::Resume
 }
@@ -89,5 +104,9 @@ fn wfx(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> Outcome {
         run::POOLS.yield_now(l.vcpu().id, crate::time::now());
         return Outcome::Reschedule;
     }
-    if vgic::pending(l) { Outcome::Resume } else { Outcome::Block }
+    if vgic::pending(l) {
+        Outcome::Resume
+    } else {
+        Outcome::Block
+    }
 }

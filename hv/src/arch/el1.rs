@@ -146,7 +146,11 @@ pub struct FpState {
 
 impl FpState {
     /// All zero.
-    pub const RESET: FpState = FpState { q: [0; 32], fpcr: 0, fpsr: 0 };
+    pub const RESET: FpState = FpState {
+        q: [0; 32],
+        fpcr: 0,
+        fpsr: 0,
+    };
 
     /// Copies this CPU's FP registers out.
     #[inline]

@@ -36,9 +36,19 @@ pub const fn describe(esr: u64) -> &'static str {
         0x13 | 0x17 => "SMC",
         0x18 => "system register access",
         0x19 => "SVE access",
-        0x20 | 0x21 => fault("instruction abort: translation fault", "instruction abort: permission fault", "instruction abort", esr),
+        0x20 | 0x21 => fault(
+            "instruction abort: translation fault",
+            "instruction abort: permission fault",
+            "instruction abort",
+            esr,
+        ),
         0x22 => "misaligned PC",
-        0x24 | 0x25 => fault("data abort: translation fault", "data abort: permission fault", "data abort", esr),
+        0x24 | 0x25 => fault(
+            "data abort: translation fault",
+            "data abort: permission fault",
+            "data abort",
+            esr,
+        ),
         0x26 => "misaligned SP",
         0x2f => "SError",
         0x3c => "BRK instruction",
@@ -46,7 +56,12 @@ pub const fn describe(esr: u64) -> &'static str {
     }
 }
 
-const fn fault(translation: &'static str, permission: &'static str, other: &'static str, esr: u64) -> &'static str {
+const fn fault(
+    translation: &'static str,
+    permission: &'static str,
+    other: &'static str,
+    esr: u64,
+) -> &'static str {
     match (esr & 0x3f) >> 2 {
         1 => translation,
         3 => permission,

@@ -25,10 +25,18 @@ unsafe extern "C" {
 /// # Safety
 /// `root` maps the whole image at its own address: text executable, the running stack writable.
 pub unsafe fn activate(root: u64) {
-    for (slot, v) in SECONDARY_REGS.0.iter().zip([root, sysreg::tcr_el2(), sysreg::mair_el2(), SCTLR]) {
+    for (slot, v) in
+        SECONDARY_REGS
+            .0
+            .iter()
+            .zip([root, sysreg::tcr_el2(), sysreg::mair_el2(), SCTLR])
+    {
         slot.store(v, Ordering::Relaxed);
     }
-    clean_to_memory(&raw const SECONDARY_REGS as usize, size_of::<SecondaryRegs>());
+    clean_to_memory(
+        &raw const SECONDARY_REGS as usize,
+        size_of::<SecondaryRegs>(),
+    );
     // SAFETY: the caller's promise; replace_stage1 touches no memory while the MMU is off.
     unsafe { replace_stage1(root, SCTLR) };
 }
@@ -48,7 +56,10 @@ pub fn early_device(base: u64, len: u64) -> Option<Mmio> {
         return None;
     }
     // Block, AttrIdx 0 (device), AP[1] RES1, AF, XN.
-    entry.store((base & !((1 << 30) - 1)) | 1 << 54 | 1 << 10 | 1 << 6 | 1, Ordering::Release);
+    entry.store(
+        (base & !((1 << 30) - 1)) | 1 << 54 | 1 << 10 | 1 << 6 | 1,
+        Ordering::Release,
+    );
     super::dsb_sy();
     super::isb();
     // SAFETY: just mapped, and called once, at the end of a boot.

@@ -29,7 +29,12 @@ pub struct GuestFrame {
 
 impl GuestFrame {
     /// All zero.
-    pub const ZERO: GuestFrame = GuestFrame { x: [0; 31], elr: 0, spsr: 0, sp: 0 };
+    pub const ZERO: GuestFrame = GuestFrame {
+        x: [0; 31],
+        elr: 0,
+        spsr: 0,
+        sp: 0,
+    };
 
     /// Register `n` as an instruction names it: 31 reads as zero.
     pub fn reg(&self, n: usize) -> u64 {
@@ -151,7 +156,14 @@ pub fn clean_to_memory(start: usize, len: usize) {
 /// Drops every instruction another image may have left in this cluster's instruction caches.
 pub fn invalidate_instruction_caches() {
     // SAFETY: costs refetches only.
-    unsafe { asm!("ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags)) }
+    unsafe {
+        asm!(
+            "ic ialluis",
+            "dsb ish",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    }
 }
 
 /// Zeroes `len` bytes at `start` by cache blocks where they fit.

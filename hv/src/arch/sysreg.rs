@@ -229,13 +229,30 @@ pub fn translate_guest_read(va: u64) -> u64 {
 /// Drops all stage-1 and stage-2 TLB entries of the VMID that VTTBR_EL2 names, on every CPU.
 pub fn tlbi_current_vmid() {
     // SAFETY: TLB invalidation costs walks only.
-    unsafe { asm!("dsb ishst", "tlbi vmalls12e1is", "dsb ish", "isb", options(nostack, preserves_flags)) };
+    unsafe {
+        asm!(
+            "dsb ishst",
+            "tlbi vmalls12e1is",
+            "dsb ish",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    };
 }
 
 /// Drops all guest TLB entries of every VMID on this CPU.
 pub fn tlbi_all_guests_local() {
     // SAFETY: TLB invalidation costs walks only.
-    unsafe { asm!("dsb nshst", "tlbi alle1", "ic iallu", "dsb nsh", "isb", options(nostack, preserves_flags)) };
+    unsafe {
+        asm!(
+            "dsb nshst",
+            "tlbi alle1",
+            "ic iallu",
+            "dsb nsh",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    };
 }
 
 /// Bits of physical addresses this CPU has, at most 48.
@@ -254,5 +271,13 @@ pub fn pa_bits() -> u32 {
 /// here, and the two may use one ASID for different tables.
 pub fn tlbi_stage1_local() {
     // SAFETY: TLB and instruction cache invalidation cost refills only.
-    unsafe { asm!("tlbi vmalle1", "ic iallu", "dsb nsh", "isb", options(nostack, preserves_flags)) };
+    unsafe {
+        asm!(
+            "tlbi vmalle1",
+            "ic iallu",
+            "dsb nsh",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    };
 }

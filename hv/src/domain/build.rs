@@ -34,10 +34,12 @@ pub enum BuildError {
 impl core::fmt::Display for BuildError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            BuildError::NotAnImage => {
-                f.write_str("its kernel is not an uncompressed arm64 Image (magic ARM\\x64 at offset 56)")
+            BuildError::NotAnImage => f.write_str(
+                "its kernel is not an uncompressed arm64 Image (magic ARM\\x64 at offset 56)",
+            ),
+            BuildError::TooSmall => {
+                f.write_str("kernel, ramdisk and device tree do not fit into its memory")
             }
-            BuildError::TooSmall => f.write_str("kernel, ramdisk and device tree do not fit into its memory"),
             BuildError::Tree(e) => write!(f, "its device tree cannot be made: {e:?}"),
         }
     }
@@ -69,26 +71,43 @@ pub struct Builder {
 
 impl Builder {
     /// Plans the filling of `s2` by `r`. Nothing is written yet.
-    pub fn plan(r: &Recipe, s2: &Stage2, version: Version, seed: &[u8]) -> Result<Builder, BuildError> {
-        let banks: Vec<Region> =
-            s2.banks().iter().filter_map(|b| Region::new(b.ipa, b.frames.len() as u64)).collect();
+    pub fn plan(
+        r: &Recipe,
+        s2: &Stage2,
+        version: Version,
+        seed: &[u8],
+    ) -> Result<Builder, BuildError> {
+        let banks: Vec<Region> = s2
+            .banks()
+            .iter()
+            .filter_map(|b| Region::new(b.ipa, b.frames.len() as u64))
+            .collect();
         let merged = merge(&banks);
         let ram = *merged.first().ok_or(BuildError::TooSmall)?;
         let head = r.kernel.bytes();
-        let word = |at: usize| -> Option<u64> { Some(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?)) };
+        let word = |at: usize| -> Option<u64> {
+            Some(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?))
+        };
         if head.get(56..60) != Some(b"ARM\x64") {
             return Err(BuildError::NotAnImage);
         }
-        let (text_offset, image_size) =
-            (word(8).ok_or(BuildError::NotAnImage)?, word(16).ok_or(BuildError::NotAnImage)?);
+        let (text_offset, image_size) = (
+            word(8).ok_or(BuildError::NotAnImage)?,
+            word(16).ok_or(BuildError::NotAnImage)?,
+        );
         // Documentation/arch/arm64/booting: an image_size of 0 means an old kernel at offset 0x80000.
-        let (text_offset, image_size) =
-            if image_size == 0 { (0x8_0000, r.kernel.len as u64) } else { (text_offset, image_size) };
+        let (text_offset, image_size) = if image_size == 0 {
+            (0x8_0000, r.kernel.len as u64)
+        } else {
+            (text_offset, image_size)
+        };
         if text_offset >= 1 << 30 {
             return Err(BuildError::NotAnImage);
         }
         let kernel = ram.base() + text_offset;
-        let kernel_end = kernel.checked_add(image_size.max(r.kernel.len as u64)).ok_or(BuildError::TooSmall)?;
+        let kernel_end = kernel
+            .checked_add(image_size.max(r.kernel.len as u64))
+            .ok_or(BuildError::TooSmall)?;
 
         let mut top = ram.end();
         let initrd = match &r.ramdisk {
@@ -109,7 +128,10 @@ impl Builder {
             bootargs: &r.bootargs,
             initrd,
             rng_seed: seed,
-            kaslr_seed: seed.get(..8).and_then(|s| s.try_into().ok()).map(u64::from_le_bytes),
+            kaslr_seed: seed
+                .get(..8)
+                .and_then(|s| s.try_into().ok())
+                .map(u64::from_le_bytes),
         })
         .map_err(BuildError::Tree)?;
         // The tree must not cross a 2 MiB boundary.
@@ -123,10 +145,22 @@ impl Builder {
         }
 
         let mut content: Vec<Piece> = Vec::new();
-        content.push(Piece { ipa: kernel, len: r.kernel.len, data: Data::Blob(r.kernel.at) });
-        content.push(Piece { ipa: tree, len: tree_bytes.len(), data: Data::Bytes(tree_bytes) });
+        content.push(Piece {
+            ipa: kernel,
+            len: r.kernel.len,
+            data: Data::Blob(r.kernel.at),
+        });
+        content.push(Piece {
+            ipa: tree,
+            len: tree_bytes.len(),
+            data: Data::Bytes(tree_bytes),
+        });
         if let (Some(b), Some(i)) = (&r.ramdisk, initrd) {
-            content.push(Piece { ipa: i.base(), len: b.len, data: Data::Blob(b.at) });
+            content.push(Piece {
+                ipa: i.base(),
+                len: b.len,
+                data: Data::Blob(b.at),
+            });
         }
         content.sort_by_key(|p| p.ipa);
         let mut pieces = Vec::new();
@@ -147,7 +181,13 @@ impl Builder {
                 }
             }
         }
-        Ok(Builder { pieces, at: 0, done: 0, entry: kernel, tree })
+        Ok(Builder {
+            pieces,
+            at: 0,
+            done: 0,
+            entry: kernel,
+            tree,
+        })
     }
 
     /// Does a little; true when everything is in place and the vCPU stands at the guest's entry.
@@ -182,7 +222,11 @@ impl Builder {
 
 fn zero_piece(pieces: &mut Vec<Piece>, from: u64, to: u64) {
     if to > from {
-        pieces.push(Piece { ipa: from, len: (to - from) as usize, data: Data::Zero });
+        pieces.push(Piece {
+            ipa: from,
+            len: (to - from) as usize,
+            data: Data::Zero,
+        });
     }
 }
 

@@ -44,7 +44,10 @@ pub fn stir(bytes: &[u8]) {
 fn seed() -> [u8; 32] {
     let mut out = [0; 32];
     for c in out.chunks_mut(8) {
-        let mut z = SEED.fetch_add(0x9e37_79b9_7f4a_7c15 ^ arch::sysreg::cntpct_el0(), Ordering::Relaxed);
+        let mut z = SEED.fetch_add(
+            0x9e37_79b9_7f4a_7c15 ^ arch::sysreg::cntpct_el0(),
+            Ordering::Relaxed,
+        );
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         c.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
@@ -76,7 +79,11 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
     }
     let ids = table::reserve(vcpus)?;
     let id = ids.domain;
-    let gic = VgicConfig { version: irq::guest_version(), vcpus: vcpus as u16, spis: r.spis as u16 };
+    let gic = VgicConfig {
+        version: irq::guest_version(),
+        vcpus: vcpus as u16,
+        spis: r.spis as u16,
+    };
     let mut vgic = Vgic::new(gic).map_err(|_| Errno::Invalid)?;
     vgic.link_ppi(layout::VTIMER_INTID as u16, irq::vtimer_intid());
     let mut s2 = Stage2::new(id.slot + 1).map_err(|_| Errno::NoMemory)?;
@@ -106,8 +113,15 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
             ptimer: Lock::new(Ptimer::new()),
             counters: Counters::new(),
         });
-        let affinity = r.affinity.iter().find(|a| a.0 as usize == i).map_or(CpuSet::ALL, |a| a.1);
-        let mut p = VcpuParams { affinity, ..VcpuParams::DEFAULT };
+        let affinity = r
+            .affinity
+            .iter()
+            .find(|a| a.0 as usize == i)
+            .map_or(CpuSet::ALL, |a| a.1);
+        let mut p = VcpuParams {
+            affinity,
+            ..VcpuParams::DEFAULT
+        };
         if let Some(w) = r.weight {
             p.weight = w;
         }
@@ -124,7 +138,13 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
         s2: Lock::new(s2),
         vgic: Lock::new(vgic),
         gic,
-        uart: r.vpl011.then(|| Lock::new(Uart { model: Pl011::new(), ahead: heapless::Deque::new(), lost: 0 })),
+        uart: r.vpl011.then(|| {
+            Lock::new(Uart {
+                model: Pl011::new(),
+                ahead: heapless::Deque::new(),
+                lost: 0,
+            })
+        }),
         vcpus: list,
         cntvoff: AtomicU64::new(time::ticks()),
         memory_kib: r.memory_kib,
@@ -133,10 +153,12 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
         crash: Lock::new(None),
     });
     let now = time::now();
-    run::POOLS.add_domain(id, r.pool, &DomainParams::default(), &params, now).map_err(|e| {
-        log::warn!("domain {}: {e}", r.name);
-        e.errno()
-    })?;
+    run::POOLS
+        .add_domain(id, r.pool, &DomainParams::default(), &params, now)
+        .map_err(|e| {
+            log::warn!("domain {}: {e}", r.name);
+            e.errno()
+        })?;
     ids.install(&d);
     if r.console {
         console::open(id.slot, &r.name);
@@ -167,9 +189,16 @@ fn give_ram(s2: &mut Stage2, ipa: u64, bytes: u64) -> Result<(), Errno> {
     let (mut ipa, mut left) = (ipa, usize::try_from(bytes).map_err(|_| Errno::NoMemory)?);
     const GIB: usize = 1 << 30;
     while left > 0 {
-        let big = if left >= GIB && ipa as usize % GIB == 0 { frames::alloc(left & !(GIB - 1), GIB) } else { None };
+        let big = if left >= GIB && ipa as usize % GIB == 0 {
+            frames::alloc(left & !(GIB - 1), GIB)
+        } else {
+            None
+        };
         let piece = big
-            .or_else(|| frames::alloc_up_to(BLOCK_2M, left & !(BLOCK_2M - 1), BLOCK_2M).filter(|_| left >= BLOCK_2M))
+            .or_else(|| {
+                frames::alloc_up_to(BLOCK_2M, left & !(BLOCK_2M - 1), BLOCK_2M)
+                    .filter(|_| left >= BLOCK_2M)
+            })
             .or_else(|| frames::alloc_up_to(PAGE, left, PAGE))
             .ok_or(Errno::NoMemory)?;
         let n = piece.len();
@@ -183,7 +212,13 @@ fn give_ram(s2: &mut Stage2, ipa: u64, bytes: u64) -> Result<(), Errno> {
 /// Ends the domain: it is unrunnable from now on and will be finished when its last vCPU has stopped.
 pub fn end(d: &Domain, how: State) {
     let from: &[State] = match how {
-        State::Dying => &[State::Building, State::Alive, State::Crashed, State::Shutdown, State::Resetting],
+        State::Dying => &[
+            State::Building,
+            State::Alive,
+            State::Crashed,
+            State::Shutdown,
+            State::Resetting,
+        ],
         _ => &[State::Building, State::Alive],
     };
     if !d.transit(from, how) {
@@ -215,7 +250,13 @@ pub fn crash(d: &Domain, c: Crash) {
             *slot = Some(c);
         }
     }
-    log::warn!("domain {}: {} at PC {:#x} (syndrome {:#x})", d.name, c.why, c.pc, c.esr);
+    log::warn!(
+        "domain {}: {} at PC {:#x} (syndrome {:#x})",
+        d.name,
+        c.why,
+        c.pc,
+        c.esr
+    );
     end(d, State::Crashed);
 }
 
@@ -242,7 +283,10 @@ fn finish(d: Arc<Domain>) {
     let r = &recipe::all()[d.recipe];
     let state = d.state();
     let again = match state {
-        State::Resetting => matches!(r.restart, Restart::OnReset | Restart::OnCrash | Restart::Always),
+        State::Resetting => matches!(
+            r.restart,
+            Restart::OnReset | Restart::OnCrash | Restart::Always
+        ),
         State::Crashed => matches!(r.restart, Restart::OnCrash | Restart::Always),
         State::Shutdown => matches!(r.restart, Restart::Always),
         _ => false,
@@ -303,7 +347,9 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
     d.cntvoff.store(time::ticks(), Ordering::Relaxed);
     *d.crash.lock() = None;
     d.transit(&[from], State::Building);
-    let k = run::POOLS.online(d.vcpus[0].id, time::now()).map_err(|e| e.errno())?;
+    let k = run::POOLS
+        .online(d.vcpus[0].id, time::now())
+        .map_err(|e| e.errno())?;
     irq::send(k);
     Ok(())
 }

@@ -18,7 +18,11 @@ const SUCCESS: u64 = 0;
 pub fn handle(call: PsciCall, frame: &mut GuestFrame, l: &mut Loaded) -> Outcome {
     let d = l.domain.clone();
     match call {
-        PsciCall::CpuOn { target, entry, context } => {
+        PsciCall::CpuOn {
+            target,
+            entry,
+            context,
+        } => {
             frame.x[0] = match cpu_on(&d, target, entry, context) {
                 Ok(()) => SUCCESS,
                 Err(e) => e.to_x0(),
@@ -30,9 +34,16 @@ pub fn handle(call: PsciCall, frame: &mut GuestFrame, l: &mut Loaded) -> Outcome
             Outcome::Reschedule
         }
         // Both states are a WFI; after a power-down the vCPU starts at `entry` with `context`.
-        PsciCall::CpuSuspend { powerdown, entry, context, .. } => {
+        PsciCall::CpuSuspend {
+            powerdown,
+            entry,
+            context,
+            ..
+        } => {
             if powerdown {
-                l.ctx.el1 = crate::arch::el1::El1State { ..crate::arch::el1::El1State::RESET };
+                l.ctx.el1 = crate::arch::el1::El1State {
+                    ..crate::arch::el1::El1State::RESET
+                };
                 l.ctx.el1.restore();
                 *frame = GuestFrame::ZERO;
                 frame.x[0] = context;
@@ -78,11 +89,19 @@ fn affinity_info(d: &Domain, target: u64, level: u8) -> u64 {
     }
     // A higher level is on if any CPU in it is.
     let mask = !((1u64 << (8 * level)) - 1);
-    let mut members = (0..d.vcpus.len()).filter(|i| d.gic.mpidr(*i) & mask == target & mask).peekable();
+    let mut members = (0..d.vcpus.len())
+        .filter(|i| d.gic.mpidr(*i) & mask == target & mask)
+        .peekable();
     if members.peek().is_none() {
         return PsciError::InvalidParameters.to_x0();
     }
-    members.map(|i| power(d, i)).fold(1, |all, one| if all == 0 || one == 0 { 0 } else { all.max(one) })
+    members.map(|i| power(d, i)).fold(1, |all, one| {
+        if all == 0 || one == 0 {
+            0
+        } else {
+            all.max(one)
+        }
+    })
 }
 
 fn cpu_on(d: &Domain, target: u64, entry: u64, context: u64) -> Result<(), PsciError> {
@@ -108,7 +127,9 @@ fn start(d: &Domain, index: usize, entry: u64, context: u64) -> Result<(), PsciE
     }
     {
         let mut rest = v.rest.lock();
-        let Some(ctx) = rest.as_mut() else { return Err(PsciError::AlreadyOn) };
+        let Some(ctx) = rest.as_mut() else {
+            return Err(PsciError::AlreadyOn);
+        };
         ctx.start(entry, context, irq::reset_cpuif());
     }
     v.pending_on.store(true, Ordering::Release);

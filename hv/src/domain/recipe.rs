@@ -19,7 +19,10 @@ pub struct Blob {
 impl Blob {
     /// Of bytes in the image.
     pub fn of(bytes: &'static [u8]) -> Blob {
-        Blob { at: bytes.as_ptr() as usize, len: bytes.len() }
+        Blob {
+            at: bytes.as_ptr() as usize,
+            len: bytes.len(),
+        }
     }
 
     /// The bytes.

@@ -17,7 +17,11 @@ struct Slot<T> {
 
 impl<T> Slot<T> {
     const fn empty() -> Lock<Slot<T>> {
-        Lock::new(Slot { generation: 0, taken: false, what: None })
+        Lock::new(Slot {
+            generation: 0,
+            taken: false,
+            what: None,
+        })
     }
 }
 
@@ -38,7 +42,11 @@ pub fn reserve(n: usize) -> Result<Reservation, Errno> {
     let mut vcpus = Vec::new();
     vcpus.try_reserve_exact(n).map_err(|_| Errno::NoMemory)?;
     let slot = take(&DOMAINS).ok_or(Errno::NoMemory)?;
-    let mut r = Reservation { domain: DomainId::new(slot.0, slot.1), vcpus, installed: false };
+    let mut r = Reservation {
+        domain: DomainId::new(slot.0, slot.1),
+        vcpus,
+        installed: false,
+    };
     for _ in 0..n {
         let (slot, generation) = take(&VCPUS).ok_or(Errno::NoMemory)?;
         r.vcpus.push(VcpuId::new(slot, generation));
@@ -107,7 +115,10 @@ pub fn domain(id: DomainId) -> Result<Arc<Domain>, Errno> {
 
 /// The first live domain in slot `from` or later.
 pub fn at_or_after(from: usize) -> Option<Arc<Domain>> {
-    DOMAINS.iter().skip(from).find_map(|s| s.lock().what.clone())
+    DOMAINS
+        .iter()
+        .skip(from)
+        .find_map(|s| s.lock().what.clone())
 }
 
 /// The live domain called `name`.

@@ -33,7 +33,11 @@ pub fn handle(call: ConsoleCall) -> (Option<Regs>, Outcome) {
         ConsoleCall::LogRead(c) => {
             let mut buf = [0; 40];
             let (next, n) = console::read_log(c.cursor, &mut buf);
-            c.answer(Bytes::new(&buf[..n]).map(|bytes| LogChunk { next, bytes }).ok_or(Errno::Invalid))
+            c.answer(
+                Bytes::new(&buf[..n])
+                    .map(|bytes| LogChunk { next, bytes })
+                    .ok_or(Errno::Invalid),
+            )
         }
     };
     (Some(reply), Outcome::Resume)

@@ -12,15 +12,26 @@ use pools::VcpuState;
 /// Carries out a call of this area.
 pub fn handle(call: DomainCall) -> Regs {
     match call {
-        DomainCall::List(c) => c.answer(table::at_or_after(c.from as usize).ok_or(Errno::End).and_then(|d| row(&d))),
+        DomainCall::List(c) => c.answer(
+            table::at_or_after(c.from as usize)
+                .ok_or(Errno::End)
+                .and_then(|d| row(&d)),
+        ),
         DomainCall::Name(c) => c.answer(table::domain(c.id).map(|d| Text::truncated(&d.name))),
-        DomainCall::Find(c) => {
-            c.answer(c.name.as_str().and_then(table::find).map(|d| d.id).ok_or(Errno::NoSuch))
-        }
+        DomainCall::Find(c) => c.answer(
+            c.name
+                .as_str()
+                .and_then(table::find)
+                .map(|d| d.id)
+                .ok_or(Errno::NoSuch),
+        ),
         DomainCall::Config(c) => c.answer(
             recipe::all()
                 .get(c.index as usize)
-                .map(|r| ConfigRow { alive: table::find(&r.name).map(|d| d.id), name: Text::truncated(&r.name) })
+                .map(|r| ConfigRow {
+                    alive: table::find(&r.name).map(|d| d.id),
+                    name: Text::truncated(&r.name),
+                })
                 .ok_or(Errno::End),
         ),
         DomainCall::Create(c) => c.answer(create(c.name.as_str())),
@@ -30,14 +41,20 @@ pub fn handle(call: DomainCall) -> Regs {
         DomainCall::Counters(c) => c.answer(counter(c.id, c.index as usize)),
         DomainCall::Crash(c) => c.answer(table::domain(c.id).and_then(|d| {
             let crash = d.crash().ok_or(Errno::Busy)?;
-            Ok(CrashReport { pc: crash.pc, reason: Text::truncated(crash.why) })
+            Ok(CrashReport {
+                pc: crash.pc,
+                reason: Text::truncated(crash.why),
+            })
         })),
     }
 }
 
 fn create(name: Option<&str>) -> Result<DomainId, Errno> {
     let name = name.ok_or(Errno::NoSuch)?;
-    let n = recipe::all().iter().position(|r| r.name == name).ok_or(Errno::NoSuch)?;
+    let n = recipe::all()
+        .iter()
+        .position(|r| r.name == name)
+        .ok_or(Errno::NoSuch)?;
     life::create(n)
 }
 
@@ -54,7 +71,11 @@ fn pause(id: DomainId, on: bool) -> Result<(), Errno> {
     if paused == on {
         return Err(Errno::Busy);
     }
-    let kick = if on { POOLS.pause(id, now) } else { POOLS.unpause(id, now) };
+    let kick = if on {
+        POOLS.pause(id, now)
+    } else {
+        POOLS.unpause(id, now)
+    };
     irq::send(kick.map_err(|e| e.errno())?);
     Ok(())
 }
@@ -99,6 +120,13 @@ fn row(d: &Domain) -> Result<DomainRow, Errno> {
 fn counter(id: DomainId, index: usize) -> Result<Counter, Errno> {
     let d = table::domain(id)?;
     let name = counters::NAMES.get(index).ok_or(Errno::End)?;
-    let value = d.vcpus.iter().filter_map(|v| v.counters.get(index)).fold(0, u64::wrapping_add);
-    Ok(Counter { value, name: Text::truncated(name) })
+    let value = d
+        .vcpus
+        .iter()
+        .filter_map(|v| v.counters.get(index))
+        .fold(0, u64::wrapping_add);
+    Ok(Counter {
+        value,
+        name: Text::truncated(name),
+    })
 }

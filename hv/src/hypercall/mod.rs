@@ -77,7 +77,10 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
         Call::Pool(c) => pool::handle(c),
     };
     // A domain that was just created, destroyed or paused may be this CPU's business.
-    let outcome =
-        if cpu.resched.load(core::sync::atomic::Ordering::Relaxed) { Outcome::Reschedule } else { Outcome::Resume };
+    let outcome = if cpu.resched.load(core::sync::atomic::Ordering::Relaxed) {
+        Outcome::Reschedule
+    } else {
+        Outcome::Resume
+    };
     (Some(reply), outcome)
 }

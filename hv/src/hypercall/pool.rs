@@ -11,7 +11,10 @@ pub fn handle(call: PoolCall) -> Regs {
     match call {
         PoolCall::List(c) => c.answer(list(c.from)),
         PoolCall::Name(c) => c.answer(
-            POOLS.pool_info(c.id).map(|i| Text::truncated(i.name.as_str())).map_err(|e| e.errno()),
+            POOLS
+                .pool_info(c.id)
+                .map(|i| Text::truncated(i.name.as_str()))
+                .map_err(|e| e.errno()),
         ),
         PoolCall::Domains(c) => c.answer(domains(c.id, c.from)),
     }
@@ -24,10 +27,19 @@ fn list(from: u32) -> Result<PoolRow, Errno> {
         .ok_or(Errno::End)?;
     let i = POOLS.pool_info(id).map_err(|e| e.errno())?;
     let domains = (0..).map_while(|n| POOLS.domain_at(id, n)).count() as u32;
-    Ok(PoolRow { id, cpus: i.cpus, domains, sched: Label::truncated(i.sched_name) })
+    Ok(PoolRow {
+        id,
+        cpus: i.cpus,
+        domains,
+        sched: Label::truncated(i.sched_name),
+    })
 }
 
 fn domains(id: PoolId, from: u32) -> Result<DomainId, Errno> {
     POOLS.pool_info(id).map_err(|e| e.errno())?;
-    (0..).map_while(|n| POOLS.domain_at(id, n)).filter(|d| u32::from(d.slot) >= from).min().ok_or(Errno::End)
+    (0..)
+        .map_while(|n| POOLS.domain_at(id, n))
+        .filter(|d| u32::from(d.slot) >= from)
+        .min()
+        .ok_or(Errno::End)
 }

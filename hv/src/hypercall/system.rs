@@ -22,14 +22,18 @@ pub fn init(model: &str, ram_bytes: u64) {
 
 /// Answer to Version.
 pub fn version() -> VersionReply {
-    VersionReply { abi: ABI, text: Text::truncated(VERSION) }
+    VersionReply {
+        abi: ABI,
+        text: Text::truncated(VERSION),
+    }
 }
 
 /// Bytes Tarn keeps for itself: image, heap, tables, per-CPU stacks.
 pub fn kept() -> usize {
     let image = crate::arch::image::all().len();
     let heap = heap::usage().1;
-    let stacks = percpu::all().count().saturating_sub(1) * crate::init::STACK_PAGES * crate::mem::PAGE;
+    let stacks =
+        percpu::all().count().saturating_sub(1) * crate::init::STACK_PAGES * crate::mem::PAGE;
     image + heap + stacks + stage1::table_pages() * crate::mem::PAGE
 }
 
@@ -37,7 +41,9 @@ pub fn kept() -> usize {
 pub fn handle(call: SystemCall) -> Regs {
     match call {
         SystemCall::Info(c) => c.answer(Ok(Machine {
-            cpus_present: (0..MAX_CPUS).filter(|i| percpu::cpu(abi::CpuId(*i as u16)).is_some()).count() as u32,
+            cpus_present: (0..MAX_CPUS)
+                .filter(|i| percpu::cpu(abi::CpuId(*i as u16)).is_some())
+                .count() as u32,
             cpus_online: percpu::all().count() as u32,
             gic: irq::gic().version(),
             list_registers: irq::viface().lr_count() as u32,
@@ -53,7 +59,12 @@ pub fn handle(call: SystemCall) -> Regs {
                 domains += d.memory_kib;
                 from = d.id.index() + 1;
             }
-            c.answer(Ok(Memory { total, free: free as u64 / 1024, tarn: kept() as u64 / 1024, domains }))
+            c.answer(Ok(Memory {
+                total,
+                free: free as u64 / 1024,
+                tarn: kept() as u64 / 1024,
+                domains,
+            }))
         }
         SystemCall::Model(c) => {
             let name = MODEL.get().map_or("unknown", heapless::String::as_str);
@@ -77,7 +88,10 @@ fn counter(index: usize) -> Result<Counter, Errno> {
         0 => ("physical-irqs", irqs),
         1 => ("ipis-sent", irq::IPIS.load(Ordering::Relaxed)),
         2 => ("stray-irqs", irq::STRAY.load(Ordering::Relaxed)),
-        3 => ("log-bytes-not-printed", console::LOG_SKIPPED.load(Ordering::Relaxed)),
+        3 => (
+            "log-bytes-not-printed",
+            console::LOG_SKIPPED.load(Ordering::Relaxed),
+        ),
         4 => ("heap-bytes-in-use", heap::usage().0 as u64),
         _ => {
             // Then the exits of all live domains, summed.
@@ -86,11 +100,19 @@ fn counter(index: usize) -> Result<Counter, Errno> {
             let mut sum = 0u64;
             let mut from = 0;
             while let Some(d) = crate::domain::table::at_or_after(from) {
-                sum = sum.wrapping_add(d.vcpus.iter().filter_map(|v| v.counters.get(i)).fold(0, u64::wrapping_add));
+                sum = sum.wrapping_add(
+                    d.vcpus
+                        .iter()
+                        .filter_map(|v| v.counters.get(i))
+                        .fold(0, u64::wrapping_add),
+                );
                 from = d.id.index() + 1;
             }
             (*name, sum)
         }
     };
-    Ok(Counter { value, name: Text::truncated(name) })
+    Ok(Counter {
+        value,
+        name: Text::truncated(name),
+    })
 }

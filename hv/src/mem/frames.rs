@@ -52,7 +52,11 @@ struct Frames {
     total: usize,
 }
 
-static FRAMES: Lock<Frames> = Lock::new(Frames { head: 0, free: 0, total: 0 });
+static FRAMES: Lock<Frames> = Lock::new(Frames {
+    head: 0,
+    free: 0,
+    total: 0,
+});
 
 /// Puts mapped RAM that nobody uses under the allocator's care. Partial pages at either end are left out.
 ///

@@ -10,7 +10,12 @@ use super::stage2::Stage2;
 pub struct NotRam;
 
 /// Runs `f(host address, length)` over the contiguous pieces of `len` bytes at `ipa`.
-fn pieces(s2: &Stage2, ipa: u64, len: usize, mut f: impl FnMut(usize, usize)) -> Result<(), NotRam> {
+fn pieces(
+    s2: &Stage2,
+    ipa: u64,
+    len: usize,
+    mut f: impl FnMut(usize, usize),
+) -> Result<(), NotRam> {
     let (mut ipa, mut left) = (ipa, len);
     while left > 0 {
         let (at, room) = s2.ram_at(ipa).ok_or(NotRam)?;
@@ -38,7 +43,12 @@ pub fn write(s2: &Stage2, ipa: u64, data: &[u8]) -> Result<(), NotRam> {
 ///
 /// # Safety
 /// `from..from+len` is mapped RAM that belongs to a boot module, i.e. to nobody who writes.
-pub unsafe fn write_from_module(s2: &Stage2, ipa: u64, from: usize, len: usize) -> Result<(), NotRam> {
+pub unsafe fn write_from_module(
+    s2: &Stage2,
+    ipa: u64,
+    from: usize,
+    len: usize,
+) -> Result<(), NotRam> {
     let mut done = 0;
     pieces(s2, ipa, len, |at, n| {
         // SAFETY: source by the caller's promise, destination as in `write`; boot modules are reserved and so never

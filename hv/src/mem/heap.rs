@@ -26,7 +26,12 @@ pub fn init() {
 
 fn grow(heap: &mut Heap<27>, need: usize) -> bool {
     // A buddy heap aligns every block to its size: twice the need always holds one.
-    let Some(want) = need.checked_next_power_of_two().and_then(|n| n.checked_mul(2)) else { return false };
+    let Some(want) = need
+        .checked_next_power_of_two()
+        .and_then(|n| n.checked_mul(2))
+    else {
+        return false;
+    };
     match frames::alloc(want.max(STEP), want.clamp(STEP, 1 << 26)) {
         Some(range) => {
             let (start, len) = (range.start(), range.len());
@@ -43,7 +48,9 @@ fn grow(heap: &mut Heap<27>, need: usize) -> bool {
 pub fn reserve(bytes: usize) -> bool {
     let mut heap = HEAP.0.lock();
     // Rounding to powers of two can double what a request takes.
-    let Some(need) = bytes.checked_mul(2) else { return false };
+    let Some(need) = bytes.checked_mul(2) else {
+        return false;
+    };
     let mut missing = need.saturating_sub(heap.stats_total_bytes() - heap.stats_alloc_actual());
     while missing > 0 {
         if !grow(&mut heap, STEP / 2) {

@@ -26,14 +26,30 @@ static EL2: Lock<Option<Table>> = Lock::new(None);
 pub unsafe fn activate(ram: &[Range<usize>], holes: &[Range<usize>]) -> Result<(), MapError> {
     let mut t = Table::new(0)?;
     let img = image::all();
-    t.map(img.start, img.start, image::text().len(), NORMAL | READ_ONLY)?;
+    t.map(
+        img.start,
+        img.start,
+        image::text().len(),
+        NORMAL | READ_ONLY,
+    )?;
     let ro = image::rodata();
     t.map(ro.start, ro.start, ro.len(), NORMAL | READ_ONLY | XN)?;
     let (data, guard) = (image::data(), image::boot_guard());
     t.map(data.start, data.start, guard - data.start, NORMAL | XN)?;
-    t.map(guard + PAGE, guard + PAGE, data.end - guard - PAGE, NORMAL | XN)?;
+    t.map(
+        guard + PAGE,
+        guard + PAGE,
+        data.end - guard - PAGE,
+        NORMAL | XN,
+    )?;
     for r in ram {
-        map_around(&mut t, r.start.next_multiple_of(PAGE), r.end & !(PAGE - 1), &img, holes)?;
+        map_around(
+            &mut t,
+            r.start.next_multiple_of(PAGE),
+            r.end & !(PAGE - 1),
+            &img,
+            holes,
+        )?;
     }
     let root = t.root() as u64;
     *EL2.lock() = Some(t);
@@ -52,7 +68,9 @@ fn map_around(
 ) -> Result<(), MapError> {
     let mut at = start;
     while at < end {
-        let inside = core::iter::once(img).chain(holes).find(|h| h.start <= at && at < h.end);
+        let inside = core::iter::once(img)
+            .chain(holes)
+            .find(|h| h.start <= at && at < h.end);
         if let Some(h) = inside {
             at = h.end.next_multiple_of(PAGE);
             continue;
@@ -73,17 +91,26 @@ fn map_around(
 /// Maps more RAM: hole-free, not mapped yet.
 pub fn map_ram(start: usize, end: usize) -> Result<(), MapError> {
     let mut el2 = EL2.lock();
-    el2.as_mut().ok_or(MapError::Range)?.map(start, start, end - start, NORMAL | XN)
+    el2.as_mut()
+        .ok_or(MapError::Range)?
+        .map(start, start, end - start, NORMAL | XN)
 }
 
 /// Maps a device's registers and hands out the only owner of them.
 pub fn map_device(base: u64, len: u64) -> Result<Mmio, MapError> {
     let (base, len) = (usize::try_from(base), usize::try_from(len));
-    let (Ok(base), Ok(len)) = (base, len) else { return Err(MapError::Range) };
-    let end = base.checked_add(len).and_then(|e| e.checked_next_multiple_of(PAGE)).ok_or(MapError::Range)?;
+    let (Ok(base), Ok(len)) = (base, len) else {
+        return Err(MapError::Range);
+    };
+    let end = base
+        .checked_add(len)
+        .and_then(|e| e.checked_next_multiple_of(PAGE))
+        .ok_or(MapError::Range)?;
     let start = base & !(PAGE - 1);
     let mut el2 = EL2.lock();
-    el2.as_mut().ok_or(MapError::Range)?.map(start, start, end - start, DEVICE)?;
+    el2.as_mut()
+        .ok_or(MapError::Range)?
+        .map(start, start, end - start, DEVICE)?;
     arch::dsb_ish();
     arch::isb();
     // SAFETY: just mapped as device memory; a second call for the same page fails with Overlap, so it is unique.
@@ -92,7 +119,9 @@ pub fn map_device(base: u64, len: u64) -> Result<Mmio, MapError> {
 
 /// A stack of `pages` pages with an unmapped page below it; returns (guard page, top). Before `activate` only.
 pub fn new_stack(pages: usize) -> Result<(usize, usize), MapError> {
-    let base = frames::alloc((pages + 1) * PAGE, PAGE).ok_or(MapError::NoMemory)?.leak();
+    let base = frames::alloc((pages + 1) * PAGE, PAGE)
+        .ok_or(MapError::NoMemory)?
+        .leak();
     Ok((base, base + (pages + 1) * PAGE))
 }
 

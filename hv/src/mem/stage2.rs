@@ -44,7 +44,11 @@ pub struct Stage2 {
 impl Stage2 {
     /// Empty, under `vmid` (1..=255).
     pub fn new(vmid: u16) -> Result<Stage2, MapError> {
-        Ok(Stage2 { table: Table::new(1)?, banks: Vec::new(), vmid })
+        Ok(Stage2 {
+            table: Table::new(1)?,
+            banks: Vec::new(),
+            vmid,
+        })
     }
 
     /// Value for VTTBR_EL2.
@@ -55,14 +59,24 @@ impl Stage2 {
     /// Makes `frames` the guest's RAM at `ipa`.
     pub fn add_ram(&mut self, ipa: u64, frames: FrameRange) -> Result<(), MapError> {
         self.banks.try_reserve(1).map_err(|_| MapError::NoMemory)?;
-        self.table.map(ipa as usize, frames.start(), frames.len(), NORMAL_WB | RW | INNER | AF)?;
+        self.table.map(
+            ipa as usize,
+            frames.start(),
+            frames.len(),
+            NORMAL_WB | RW | INNER | AF,
+        )?;
         self.banks.push(Bank { ipa, frames });
         Ok(())
     }
 
     /// Lets the guest reach device registers at physical `pa` directly.
     pub fn map_device(&mut self, ipa: u64, pa: u64, len: u64) -> Result<(), MapError> {
-        self.table.map(ipa as usize, pa as usize, len as usize, DEVICE_NGNRE | RW | XN | AF)
+        self.table.map(
+            ipa as usize,
+            pa as usize,
+            len as usize,
+            DEVICE_NGNRE | RW | XN | AF,
+        )
     }
 
     /// The guest's RAM, in the order it was added.

@@ -32,7 +32,11 @@ pub struct Table {
 impl Table {
     /// An empty tree whose root is of level `first_level` (0: 48 bits, 1: 39 bits of input address).
     pub fn new(first_level: u32) -> Result<Table, MapError> {
-        Ok(Table { root: new_table()?, first_level, tables: 1 })
+        Ok(Table {
+            root: new_table()?,
+            first_level,
+            tables: 1,
+        })
     }
 
     /// Physical address of the root.
@@ -50,7 +54,10 @@ impl Table {
     pub fn map(&mut self, ia: usize, oa: usize, len: usize, attrs: u64) -> Result<(), MapError> {
         let reach = 1usize << (48 - 9 * self.first_level);
         let end = ia.checked_add(len).ok_or(MapError::Range)?;
-        if (ia | oa | len) & (PAGE - 1) != 0 || end > reach || oa.checked_add(len).is_none_or(|e| e > 1 << 48) {
+        if (ia | oa | len) & (PAGE - 1) != 0
+            || end > reach
+            || oa.checked_add(len).is_none_or(|e| e > 1 << 48)
+        {
             return Err(MapError::Range);
         }
         self.map_level(self.root, self.first_level, ia, end, oa, attrs)
