@@ -39,6 +39,8 @@ SUDO=
 [ "$(id -u)" = 0 ] || SUDO=sudo
 MISSING=0
 UPDATED=0
+WANTED=
+DEBIAN_RUST=0    # Debian's compiler is to be installed and checked
 
 apt_update_once() {
     [ "$UPDATED" = 1 ] && return 0
@@ -47,19 +49,26 @@ apt_update_once() {
     UPDATED=1
 }
 
-apt_install() {
+# Notes packages to install; apt_install installs all of them in one go.
+want() {
     if [ "$CHECK" = 1 ]; then
         echo "setup: missing: $*" >&2
         MISSING=1
-        return 0
+    else
+        WANTED="$WANTED $*"
     fi
+}
+
+apt_install() {
+    [ -n "$WANTED" ] || return 0
     if ! command -v apt-get >/dev/null 2>&1; then
-        echo "setup: this machine has no apt-get; please install by hand: $*" >&2
+        echo "setup: this machine has no apt-get; please install by hand:$WANTED" >&2
         exit 1
     fi
     apt_update_once
-    echo "setup: installing $*" >&2
-    $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    echo "setup: installing$WANTED" >&2
+    # shellcheck disable=SC2086  # a list of packages
+    $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $WANTED >/dev/null
 }
 
 has_target() {
@@ -88,11 +97,15 @@ setup_rust() {
         fi
     fi
     if debian_ok; then return 0; fi
-    apt_install rustc-web cargo-web rust-web-src lld
-    if [ "$CHECK" = 0 ] && ! debian_ok; then
-        echo "setup: Debian's rustc-web is there but cannot build for $TARGET (need 1.$RUST_MIN, its sources and ld.lld)" >&2
-        exit 1
-    fi
+    want rustc-web cargo-web rust-web-src lld
+    DEBIAN_RUST=1
+}
+
+check_rust() {
+    if [ "$CHECK" = 1 ] || [ "$DEBIAN_RUST" = 0 ] || debian_ok; then return 0; fi
+    echo "setup: Debian's rustc-web is there but cannot build for $TARGET: 1.$RUST_MIN or newer is needed" >&2
+    echo "setup: it comes with the release's security updates; are they among this machine's package sources?" >&2
+    exit 1
 }
 
 qemu_major() { qemu-system-aarch64 --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\)\..*/\1/p'; }
@@ -103,7 +116,7 @@ setup_qemu() {
     if [ "$CHECK" = 1 ]; then echo "setup: missing: qemu-system-aarch64 >= $QEMU_MIN" >&2; MISSING=1; return 0; fi
     apt_update_once
     cand=$(apt-cache policy qemu-system-arm | sed -n 's/^  Candidate: [0-9]*:\([0-9]*\)\..*/\1/p')
-    if [ "${cand:-0}" -ge "$QEMU_MIN" ]; then apt_install qemu-system-arm ipxe-qemu; return 0; fi
+    if [ "${cand:-0}" -ge "$QEMU_MIN" ]; then want qemu-system-arm ipxe-qemu; return 0; fi
     . /etc/os-release
     suite=$VERSION_CODENAME-backports
     if ! apt-get indextargets --format '$(CODENAME)' | grep -qx "$suite"; then
@@ -124,7 +137,7 @@ setup_qemu() {
     $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -t "$suite" qemu-system-arm ipxe-qemu >/dev/null
 }
 
-need() { command -v "$1" >/dev/null 2>&1 || apt_install "$2"; }
+need() { command -v "$1" >/dev/null 2>&1 || want "$2"; }
 
 setup_rust
 setup_qemu
@@ -132,9 +145,11 @@ need dtc device-tree-compiler
 need gzip gzip
 need cc gcc
 # gcc alone does not bring the start files that every program of this machine is linked with
-[ -e /usr/include/stdlib.h ] || apt_install libc6-dev
+[ -e /usr/include/stdlib.h ] || want libc6-dev
 if [ "$TOOLS" = 1 ] && ! has_target rustc; then
-    [ -x /usr/bin/rustfmt ] || apt_install rustfmt-web
-    [ -x /usr/bin/cargo-clippy ] || apt_install rust-web-clippy
+    [ -x /usr/bin/rustfmt ] || want rustfmt-web
+    [ -x /usr/bin/cargo-clippy ] || want rust-web-clippy
 fi
+apt_install
+check_rust
 exit "$MISSING"
