@@ -1,21 +1,24 @@
 //! PSCI as its client (Arm DEN 0022): EL2 asks firmware, by SMC or (nested under another hypervisor) HVC.
 
 use crate::arch::{Hvc, Smc};
-use smccc::psci;
 pub use smccc::psci::{Version as PsciVersion, error::Error as PsciError};
+use smccc::{Call, psci};
 use tarn_board::{Conduit, MPIDR_AFFINITY};
 
 /// The firmware of this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Psci {
     conduit: Conduit,
+    /// PSCI 0.1 has no fixed function numbers; this is the tree's for CPU_ON. It is all that version has for us.
+    cpu_on_0_1: Option<u32>,
 }
 
 macro_rules! call {
     ($self:expr, $f:ident $(, $arg:expr)*) => {
-        match $self.conduit {
-            Conduit::Hvc => psci::$f::<Hvc>($($arg),*),
-            Conduit::Smc => psci::$f::<Smc>($($arg),*),
+        match ($self.cpu_on_0_1, $self.conduit) {
+            (Some(_), _) => Err(PsciError::NotSupported),
+            (None, Conduit::Hvc) => psci::$f::<Hvc>($($arg),*),
+            (None, Conduit::Smc) => psci::$f::<Smc>($($arg),*),
         }
     };
 }
@@ -23,7 +26,19 @@ macro_rules! call {
 impl Psci {
     /// Firmware that is reached by `conduit`, PSCI 0.2 or later.
     pub const fn new(conduit: Conduit) -> Psci {
-        Psci { conduit }
+        Psci {
+            conduit,
+            cpu_on_0_1: None,
+        }
+    }
+
+    /// Firmware with PSCI 0.1 whose CPU_ON has the number `cpu_on` (the tree's property of that name). Everything but
+    /// [`Psci::cpu_on`] answers `NotSupported`.
+    pub const fn v0_1(conduit: Conduit, cpu_on: u32) -> Psci {
+        Psci {
+            conduit,
+            cpu_on_0_1: Some(cpu_on),
+        }
     }
 
     /// PSCI_VERSION.
@@ -38,7 +53,21 @@ impl Psci {
     ///
     /// `entry` is code for that CPU that keeps to Rust's rules about what other CPUs use.
     pub unsafe fn cpu_on(&self, mpidr: u64, entry: u64, context: u64) -> Result<(), PsciError> {
-        call!(self, cpu_on, mpidr & MPIDR_AFFINITY, entry, context)
+        let mpidr = mpidr & MPIDR_AFFINITY;
+        let Some(function) = self.cpu_on_0_1 else {
+            return call!(self, cpu_on, mpidr, entry, context);
+        };
+        let mut args = [0; 17];
+        args[..3].copy_from_slice(&[mpidr, entry, context]);
+        let answer = match self.conduit {
+            Conduit::Hvc => Hvc::call64(function, args),
+            Conduit::Smc => Smc::call64(function, args),
+        };
+        // The error codes are 32 bits wide in every version.
+        match answer[0] as i32 {
+            0 => Ok(()),
+            e => Err(e.into()),
+        }
     }
 
     /// CPU_OFF for the calling CPU; returns only if refused.
@@ -93,5 +122,27 @@ mod tests {
         arch::set("firmware", 0, u32::MAX.into());
         assert_eq!(p.system_off(), Err(PsciError::NotSupported));
         assert_eq!(p.features(0x8400_0009), Err(PsciError::NotSupported));
+    }
+
+    #[test]
+    fn version_0_1_knows_cpu_on_only() {
+        let p = Psci::v0_1(Conduit::Smc, 0x95c1_ba60);
+        arch::set("firmware", 0, 0);
+        // SAFETY: the fake firmware starts nothing.
+        assert_eq!(unsafe { p.cpu_on(0x8000_0001, 2, 3) }, Ok(()));
+        assert_eq!(
+            arch::journal()[..4],
+            [("smc", 0x95c1_ba60), ("arg", 1), ("arg", 2), ("arg", 3)]
+        );
+        arch::set("firmware", 0, 0xffff_fffe);
+        // SAFETY: the fake firmware starts nothing.
+        assert_eq!(
+            unsafe { p.cpu_on(0, 2, 3) },
+            Err(PsciError::InvalidParameters)
+        );
+        arch::journal();
+        assert_eq!(p.system_off(), Err(PsciError::NotSupported));
+        assert_eq!(p.version(), Err(PsciError::NotSupported));
+        assert_eq!(arch::journal(), []);
     }
 }

@@ -83,7 +83,8 @@ impl Uart {
         both!(self, u => u.rx_irq(on))
     }
 
-    /// Interrupt while there is room to send, or not. Turn it off when there is nothing more to send.
+    /// Interrupt when there is room to send again, or not. Turn it on when [`Uart::try_put`] has answered `false` (one
+    /// that was never full may not raise it), off when there is nothing more to send.
     pub fn tx_irq(&self, on: bool) {
         both!(self, u => u.tx_irq(on))
     }
