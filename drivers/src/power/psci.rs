@@ -136,10 +136,8 @@ mod tests {
         );
         arch::set("firmware", 0, 0xffff_fffe);
         // SAFETY: the fake firmware starts nothing.
-        assert_eq!(
-            unsafe { p.cpu_on(0, 2, 3) },
-            Err(PsciError::InvalidParameters)
-        );
+        let on = unsafe { p.cpu_on(0, 2, 3) };
+        assert_eq!(on, Err(PsciError::InvalidParameters));
         arch::journal();
         assert_eq!(p.system_off(), Err(PsciError::NotSupported));
         assert_eq!(p.version(), Err(PsciError::NotSupported));
