@@ -146,6 +146,8 @@ need gzip gzip
 need cc gcc
 # gcc alone does not bring the start files that every program of this machine is linked with
 [ -e /usr/include/stdlib.h ] || want libc6-dev
+# cargo fetches crates over TLS
+[ -e /etc/ssl/certs/ca-certificates.crt ] || want ca-certificates
 if [ "$TOOLS" = 1 ] && ! has_target rustc; then
     [ -x /usr/bin/rustfmt ] || want rustfmt-web
     [ -x /usr/bin/cargo-clippy ] || want rust-web-clippy
