@@ -35,6 +35,8 @@ pub mod psci;
 #[cfg(target_os = "none")]
 pub mod smp;
 #[cfg(target_os = "none")]
+pub mod sysreg;
+#[cfg(target_os = "none")]
 pub mod testing;
 #[cfg(target_os = "none")]
 pub mod timer;

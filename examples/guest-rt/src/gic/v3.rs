@@ -80,6 +80,12 @@ impl V3 {
         }
     }
 
+    /// The first redistributor of the region, both frames.
+    pub fn redist_of_cpu0(&self) -> Window {
+        // SAFETY: part of the redistributor region that the device tree names.
+        unsafe { Window::new(self.redist.base(), 0x2_0000) }
+    }
+
     pub(super) fn sgi_frame(&self) -> Window {
         let base = self.redist.base() + self.redistributor() + SGI_FRAME;
         // SAFETY: part of the redistributor region that the device tree names.
