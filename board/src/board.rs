@@ -44,8 +44,9 @@ pub struct Board<'a> {
     pub bootargs: &'a str,
     /// `/chosen/rng-seed`: random bytes from the boot loader, or empty.
     pub rng_seed: &'a [u8],
-    /// Whether /chosen has nodes for pools or domains: without, `Config::from_dtb` need not look.
-    pub has_config: bool,
+    /// Which child of the root /chosen is, if it has nodes for pools or domains; `None`: `Config::from_dtb` need not
+    /// look.
+    pub config_node: Option<u32>,
     /// What was left out or looked odd, in the order found.
     pub notes: List<Note, MAX_NOTES>,
     /// How many notes there was no room for.

@@ -20,6 +20,15 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
+    /// Takes a property into account, if it is one of the two.
+    pub fn learn(&mut self, name: &str, value: &[u8]) {
+        match (name, value.len()) {
+            ("#address-cells", 4) => self.address = be32(value).unwrap_or(self.address),
+            ("#size-cells", 4) => self.size = be32(value).unwrap_or(self.size),
+            _ => {}
+        }
+    }
+
     /// Bytes of one entry of a child's `reg`.
     pub fn entry(self) -> usize {
         (self.address as usize)

@@ -56,8 +56,9 @@ pub(crate) const KINDS: &[(&str, Kind)] = &[
 pub(crate) struct Chosen<'a> {
     pub stdout: Option<&'a str>,
     pub rng_seed: &'a [u8],
-    /// Whether some child describes a pool or a domain.
-    pub has_config: bool,
+    /// Which child of the root it is, if some child of its own describes a pool or a domain.
+    pub config: Option<u32>,
+    index: u32,
     bootargs: Option<&'a str>,
     xen_bootargs: Option<&'a str>,
     dom0_bootargs: bool,
@@ -66,15 +67,17 @@ pub(crate) struct Chosen<'a> {
 }
 
 impl<'a> Chosen<'a> {
-    /// /chosen or a node below it.
+    /// /chosen, child `index` of the root, or a node below it.
     pub fn node(
         &mut self,
         node: &Node<'a, '_>,
+        index: u32,
         memory: &mut Memory,
         notes: &mut Notes,
     ) -> Result<(), BoardError> {
         let props = node.props;
         if node.depth() == 1 {
+            self.index = index;
             self.stdout = props
                 .text(Key::StdoutPath)
                 .or(props.text(Key::OldStdoutPath));
@@ -104,7 +107,7 @@ impl<'a> Chosen<'a> {
         let kind = match props.compatible(KINDS) {
             Some(Kind::Module(kind)) => kind,
             Some(Kind::Config) => {
-                self.has_config = true;
+                self.config = Some(self.index);
                 return Ok(());
             }
             None => return Ok(()),

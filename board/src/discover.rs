@@ -69,6 +69,8 @@ struct Finder<'a> {
     power: Power,
     uarts: Uarts<'a>,
     chosen: Chosen<'a>,
+    /// Children of the root so far.
+    children: u32,
     notes: Notes,
 }
 
@@ -83,6 +85,7 @@ impl<'a> Finder<'a> {
             power: Power::default(),
             uarts: Uarts::default(),
             chosen: Chosen::default(),
+            children: 0,
             notes: Notes::default(),
         }
     }
@@ -90,12 +93,15 @@ impl<'a> Finder<'a> {
     fn node(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError> {
         let notes = &mut self.notes;
         let depth = node.depth();
+        self.children += u32::from(depth == 1);
         match node.levels.get(1).map_or(&b""[..], |l| l.name) {
             b"" => self.model = node.props.text(Key::Model).unwrap_or(""),
             b"cpus" if depth == 2 => self.cpus.node(node, notes),
             b"cpus" => {}
             b"aliases" if depth == 1 => self.uarts.aliases = Some(node.raw()),
-            b"chosen" => self.chosen.node(node, &mut self.memory, notes)?,
+            b"chosen" => self
+                .chosen
+                .node(node, self.children - 1, &mut self.memory, notes)?,
             b"reserved-memory" if depth == 2 => self.memory.reserved_node(node, notes)?,
             _ if depth == 1 && self.memory.is_bank(node) => self.memory.bank_node(node, notes),
             _ if node.here().disabled => {}
@@ -134,6 +140,7 @@ impl<'a> Board<'a> {
             uarts,
             chosen,
             mut notes,
+            children: _,
         } = finder;
         let (gic, lines) = gic.finish()?;
         let timer = timer.finish(lines)?;
@@ -151,7 +158,7 @@ impl<'a> Board<'a> {
             psci: power.psci,
             bootargs: chosen.hypervisor_bootargs(),
             rng_seed: chosen.rng_seed,
-            has_config: chosen.has_config,
+            config_node: chosen.config,
             notes: notes.list,
             notes_lost: notes.lost,
         })

@@ -234,8 +234,8 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// The node /chosen, for a closer look.
-    pub fn chosen(&self) -> Result<Option<ConfNode<'a>>, BoardError> {
+    /// Child number `index` of the root, for a closer look; it must be called /chosen.
+    pub fn chosen(&self, index: u32) -> Result<Option<ConfNode<'a>>, BoardError> {
         // The crate searches the end of a property's name each time it reads the property.
         if self
             .fdt
@@ -253,13 +253,10 @@ impl<'a> Blob<'a> {
             inherited: Level::root().cells,
         };
         let cells = root.cells()?;
-        for child in root.children(cells)? {
-            let child = child?;
-            if child.name()? == ("chosen", None) {
-                return Ok(Some(child));
-            }
+        match root.children(cells)?.nth(index as usize).transpose()? {
+            Some(child) if child.name()? == ("chosen", None) => Ok(Some(child)),
+            _ => Ok(None),
         }
-        Ok(None)
     }
 }
 
@@ -306,7 +303,9 @@ fn property<'a>(list: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
 
 /// What follows a BEGIN_NODE token.
 fn name<'a>(list: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = list.iter().take(MAX_NAME + 1).position(|b| *b == 0)?;
+    let length = list[..list.len().min(MAX_NAME + 1)]
+        .iter()
+        .position(|b| *b == 0)?;
     let name = &list[..length];
     *list = list.get((length + 1).next_multiple_of(4)..)?;
     Some(name)
@@ -345,13 +344,14 @@ impl<'a> ConfNode<'a> {
         let mut cells = self.inherited;
         for property in self.properties() {
             let (name, value) = property?;
-            match (name, value.len()) {
-                ("#address-cells", 4) => cells.address = be32(value).unwrap_or(cells.address),
-                ("#size-cells", 4) => cells.size = be32(value).unwrap_or(cells.size),
-                _ => {}
-            }
+            cells.learn(name, value);
         }
         Ok(cells)
+    }
+
+    /// Those of its parent.
+    pub fn inherited(&self) -> Cells {
+        self.inherited
     }
 
     /// Name and value of every property.

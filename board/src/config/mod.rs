@@ -42,28 +42,34 @@ pub struct Config<'a> {
 impl<'a> Config<'a> {
     /// Reads the pools and domains that `/chosen` describes, for the machine that `board` found in the same tree.
     ///
-    /// An error is only a tree that cannot be read. Without any node for pools or domains the tree is not touched:
-    /// one Pool-0 with all CPUs, no domains. Time and memory are linear in the size of /chosen, apart from comparing
-    /// each of at most `MAX_CONFIGURED` domains with the others.
+    /// An error is only a tree that cannot be read; `bare` serves then. Without any node for pools or domains the
+    /// tree is not touched: one Pool-0 with all CPUs, no domains. Time and memory are linear in the size of the tree,
+    /// apart from comparing each of at most `MAX_CONFIGURED` domains with the others.
     pub fn from_dtb(dtb: &'a [u8], board: &Board<'_>) -> Result<Config<'a>, BoardError> {
+        let Some(index) = board.config_node else {
+            return Ok(Config::bare(board));
+        };
+        let Some(chosen) = Blob::new(dtb)?.chosen(index)? else {
+            return Ok(Config::bare(board));
+        };
         let mut config = Config::default();
         let mut pools = pools::Pools::new(board);
-        if board.has_config {
-            let blob = Blob::new(dtb)?;
-            if let Some(chosen) = blob.chosen()? {
-                let cells = chosen.cells()?;
-                for child in chosen.children(cells)? {
-                    pools.node(child?, &mut config.notes)?;
-                }
-                let handles = pools.finish(&mut config);
-                for child in chosen.children(cells)? {
-                    domains::node(child?, board, &handles, &mut config)?;
-                }
-                return Ok(config);
-            }
+        let cells = chosen.cells()?;
+        for child in chosen.children(cells)? {
+            pools.node(child?, &mut config.notes)?;
         }
-        pools.finish(&mut config);
+        let handles = pools.finish(&mut config);
+        for child in chosen.children(cells)? {
+            domains::node(child?, board, &handles, &mut config)?;
+        }
         Ok(config)
+    }
+
+    /// What holds without any configuration: one Pool-0 with all CPUs, no domains.
+    pub fn bare(board: &Board<'_>) -> Config<'a> {
+        let mut config = Config::default();
+        pools::Pools::new(board).finish(&mut config);
+        config
     }
 }
 

@@ -59,7 +59,10 @@ impl<'a> Section<'a> {
             None => format!("{parent}/{base}"),
         };
         let props = node.properties().collect::<Result<Vec<_>, _>>()?;
-        let cells = node.cells()?;
+        let mut cells = node.inherited();
+        props
+            .iter()
+            .for_each(|(name, value)| cells.learn(name, value));
         Ok(Section {
             node,
             cells,
