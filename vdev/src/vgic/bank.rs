@@ -1,5 +1,10 @@
 //! The state of 32 interrupts as bit masks: private ones of one vCPU, or a word of shared ones.
 
+use super::ListReg;
+
+/// Implemented priority bits of the virtual CPU interface. The distributor keeps all eight, as QEMU's does.
+pub(super) const PRIORITY: u8 = 0xf8;
+
 /// 32 interrupts, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Bank {
@@ -21,6 +26,8 @@ pub(super) struct Bank {
     pub soft: u32,
     /// Linked to a physical interrupt.
     pub hw: u32,
+    /// Resident, and changed in the model since.
+    pub touched: u32,
     /// To do when a resident one is read back: drop its pending state.
     pub clr_pend: u32,
     /// To do when a resident one is read back: deactivate it.
@@ -54,5 +61,48 @@ impl Bank {
     #[inline]
     pub const fn in_flight_hw(&self) -> u32 {
         self.hw & (self.latch | self.active | self.resident)
+    }
+
+    /// Makes the pending interrupt `m` resident: its list register. With `more`, its latch stays for the next source.
+    #[inline(always)]
+    pub fn compose_pending(
+        &mut self,
+        m: u32,
+        intid: u16,
+        priority: u8,
+        link: u16,
+        state: u64,
+        more: bool,
+    ) -> ListReg {
+        self.soft |= self.latch & m;
+        if !more {
+            self.latch &= !m;
+        }
+        let line = self.level & !self.edge & !self.hw & m != 0;
+        self.compose(m, intid, priority, link, state, line || more)
+    }
+
+    /// Makes the interrupt `m` resident: its list register. `recheck` asks for maintenance at its end.
+    #[inline(always)]
+    pub fn compose(
+        &mut self,
+        m: u32,
+        intid: u16,
+        priority: u8,
+        link: u16,
+        state: u64,
+        recheck: bool,
+    ) -> ListReg {
+        self.resident |= m;
+        let mut lr = u64::from(intid) | state | u64::from(priority & PRIORITY) << 48;
+        if self.group & m != 0 {
+            lr |= ListReg::GROUP1;
+        }
+        if recheck {
+            lr |= ListReg::EOI;
+        } else if self.hw & m != 0 {
+            lr |= ListReg::HW | u64::from(link) << 32;
+        }
+        ListReg(lr)
     }
 }

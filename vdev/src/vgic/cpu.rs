@@ -1,12 +1,13 @@
 //! Delivery: which interrupts sit in a vCPU's list registers, and reading them back.
 //!
-//! The usual way in is `flush`: something new is ready, a list register is free, write it; registers whose
-//! interrupt the guest has ended are recycled by the hardware's empty mask alone. Everything else (a resident
-//! interrupt changed, too few registers, save, maintenance) folds all used registers into the model and builds them
-//! anew: the best pending interrupt always gets one, then active ones from the highest priority down (those the
-//! guest ends first), then more pending ones. What does not fit asks for maintenance: NPIE when pending ones wait,
-//! LRENPIE when active ones are outside.
+//! The usual way in is `flush`: something new is ready, a list register is free, write it. A register whose
+//! interrupt the guest has ended is recycled by the hardware's empty mask alone (`reap`), when one is needed or its
+//! interrupt comes again. Everything else (a resident interrupt changed, too few registers, save, maintenance) folds
+//! all used registers into the model and builds them anew: the best pending interrupt always gets one, then active
+//! ones from the highest priority down (those the guest ends first), then more pending ones. What does not fit asks
+//! for maintenance: NPIE when pending ones wait, LRENPIE when active ones are outside.
 
+use super::bank::PRIORITY;
 use super::{Kick, ListReg, ListRegs, LrSet, MAX_LRS, Maintenance, Version, Vgic, bits};
 
 /// What a vCPU's CPU interface lets through, from its VMCR.
@@ -33,15 +34,12 @@ impl CpuIf {
     }
 }
 
-/// Implemented priority bits of the virtual CPU interface. The distributor keeps all eight, as QEMU's does.
-const PRIORITY: u8 = 0xf8;
-
 impl Vgic {
     /// Whether `flush` would do anything for vCPU `v`.
     #[inline]
     pub fn needs_flush(&self, v: usize) -> bool {
         let vcpu = &self.vcpus[v];
-        vcpu.dirty | vcpu.todo
+        vcpu.dirty | vcpu.todo | vcpu.stirred
     }
 
     /// Brings `lrs`, where vCPU `v` is loaded, up to date. Call before entering the guest whenever something may
@@ -49,11 +47,16 @@ impl Vgic {
     #[inline]
     pub fn flush<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) -> Kick {
         let vcpu = &self.vcpus[v];
+        if !(vcpu.dirty | vcpu.todo | vcpu.stirred) {
+            return Kick::NONE;
+        }
+        self.update(v, lrs)
+    }
+
+    fn update<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) -> Kick {
+        let vcpu = &self.vcpus[v];
         if vcpu.dirty {
             return self.resync(v, lrs);
-        }
-        if !vcpu.todo {
-            return Kick::NONE;
         }
         self.add(v, lrs)
     }
@@ -77,7 +80,7 @@ impl Vgic {
         for n in bits(core::mem::take(&mut vcpu.stale) as u32) {
             lrs.write(n, ListReg::EMPTY);
         }
-        vcpu.dirty = vcpu.summary | vcpu.act_sum != 0;
+        vcpu.dirty = !vcpu.ready.is_empty() || !vcpu.act.is_empty();
         kick.without(v)
     }
 
@@ -90,17 +93,29 @@ impl Vgic {
     }
 
     /// Adds what is newly ready to free list registers.
+    #[inline]
     fn add<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) -> Kick {
         let exist = existing(lrs);
-        let kick = self.reap(v, lrs.empty());
-        self.vcpus[v].todo = false;
-        while self.vcpus[v].summary != 0 {
-            let free = exist & !self.vcpus[v].used;
-            if free == 0 {
-                return kick.and(self.resync(v, lrs)).without(v);
+        let mut kick = Kick::NONE;
+        if self.vcpus[v].stirred {
+            match self.refill(v, lrs) {
+                Some(more) => kick = more,
+                None => return self.resync(v, lrs),
             }
-            let Some(intid) = self.best(v) else { break };
-            self.insert_pending(v, free.trailing_zeros() as usize, intid, lrs);
+        }
+        self.vcpus[v].todo = false;
+        while let Some(intid) = self.best(v) {
+            let mut free = exist & !self.vcpus[v].used;
+            if free == 0 {
+                kick = kick.and(self.reap(v, lrs.empty()));
+                free = exist & !self.vcpus[v].used;
+                if free == 0 {
+                    return kick.and(self.resync(v, lrs)).without(v);
+                }
+                continue; // what was ended may be pending again
+            }
+            let n = free.trailing_zeros() as usize;
+            self.insert_pending(v, n, intid, lrs);
         }
         let want = self.vcpus[v].want;
         if want.npie {
@@ -116,30 +131,64 @@ impl Vgic {
         kick.without(v)
     }
 
+    /// Resident interrupts have changed: those whose list register the guest has emptied go into it again, or leave
+    /// it. `None` if one is still in its register, which only a rebuild can change, or if others wait outside, whose
+    /// turn it may be.
+    #[inline]
+    fn refill<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) -> Option<Kick> {
+        let groups = self.groups();
+        let vcpu = &mut self.vcpus[v];
+        if vcpu.want.npie {
+            return None;
+        }
+        let empty = lrs.empty().0;
+        let mut kick = Kick::NONE;
+        for n in bits(vcpu.used as u32) {
+            let intid = self.vcpus[v].lr[n & (MAX_LRS - 1)];
+            let (w, m) = split(intid);
+            let here = w == 0 || self.target[intid as usize - 32] as usize == v;
+            let bank = self.bank(v, w);
+            if bank.touched & m == 0 {
+                continue;
+            }
+            if empty >> n & 1 == 0 {
+                return None;
+            }
+            bank.touched &= !m;
+            bank.active &= !m;
+            bank.soft &= !m;
+            if here && bank.pending() & bank.forwarded(groups) & m != 0 {
+                let lr = self.compose_pending(v, intid);
+                lrs.write(n, lr);
+            } else {
+                bank.resident &= !m;
+                self.vcpus[v].used &= !(1 << n);
+                kick = kick.and(self.refresh(v, w, m));
+            }
+        }
+        self.vcpus[v].stirred = false;
+        Some(kick)
+    }
+
     /// Recycles list registers whose interrupt the guest has ended.
     #[inline]
     fn reap(&mut self, v: usize, empty: LrSet) -> Kick {
-        let done = self.vcpus[v].used & empty.0;
-        self.vcpus[v].used &= !done;
+        let vcpu = &mut self.vcpus[v];
+        let done = vcpu.used & empty.0;
+        vcpu.used &= !done;
         let mut kick = Kick::NONE;
         for n in bits(done as u32) {
-            let (w, m) = split(self.vcpus[v].lr[n]);
+            let (w, m) = split(self.vcpus[v].lr[n & (MAX_LRS - 1)]);
             let bank = self.bank(v, w);
             bank.resident &= !m;
             bank.soft &= !m;
-            let more = bank.active & m != 0 || bank.pending() & m != 0;
-            if more {
-                kick = kick.and(self.ended(v, w, m));
+            bank.touched &= !m;
+            bank.active &= !m;
+            if bank.pending() & m != 0 {
+                kick = kick.and(self.refresh(v, w, m));
             }
         }
         kick
-    }
-
-    /// An interrupt has left the list registers inactive while the model still has something about it.
-    fn ended(&mut self, v: usize, w: usize, m: u32) -> Kick {
-        self.bank(v, w).active &= !m;
-        self.vcpus[v].clear_act(w, m);
-        self.refresh_one(v, w, m)
     }
 
     /// Reads every used list register back into the model. None is used afterwards, but those that were still hold
@@ -160,7 +209,7 @@ impl Vgic {
         vcpu.stale |= used;
         for n in bits(used as u32) {
             let lr = lrs.read(n);
-            let intid = self.vcpus[v].lr[n];
+            let intid = self.vcpus[v].lr[n & (MAX_LRS - 1)];
             kick = kick.and(self.take_back(v, intid, lr));
         }
         kick
@@ -180,6 +229,7 @@ impl Vgic {
         let dropped = bank.hw & !bank.latch & m != 0 && !active && !pending && unlinked;
         bank.resident &= !m;
         bank.soft &= !m;
+        bank.touched &= !m;
         bank.clr_pend &= !m;
         bank.clr_act &= !m;
         bank.set_act &= !m;
@@ -189,7 +239,6 @@ impl Vgic {
         if dropped {
             bank.release |= m;
         }
-        let before = bank.active & m != 0;
         if active {
             bank.active |= m;
         } else {
@@ -198,9 +247,7 @@ impl Vgic {
         let vcpu = &mut self.vcpus[v];
         vcpu.release |= dropped;
         if active {
-            vcpu.set_act(w, m);
-        } else if before {
-            vcpu.clear_act(w, m);
+            vcpu.act.insert(w, m);
         }
         if v2_sgi {
             if latched {
@@ -208,7 +255,7 @@ impl Vgic {
             }
             vcpu.sgi_act[intid as usize & 15] = lr.source();
         }
-        self.refresh_one(v, w, m)
+        self.refresh(v, w, m)
     }
 
     /// The guest has ended `count` interrupts that were in no list register: the highest-priority active ones, since
@@ -216,16 +263,10 @@ impl Vgic {
     #[cold]
     fn ended_outside(&mut self, v: usize, count: u32) -> Kick {
         let mut kick = Kick::NONE;
-        let mut outside = self.vcpus[v].act;
-        for w in bits(self.vcpus[v].act_sum) {
-            outside[w] &= !self.bank(v, w).resident;
-        }
         for _ in 0..count.min(31) {
-            let Some(intid) = self.best_of(v, self.vcpus[v].act_sum, &outside) else {
+            let Some(intid) = self.best_active(v) else {
                 break;
             };
-            let (w, m) = split(intid);
-            outside[w] &= !m;
             kick = kick.and(self.forget_active(v, intid));
         }
         kick
@@ -240,8 +281,8 @@ impl Vgic {
             bank.release |= m;
             self.vcpus[v].release = true;
         }
-        self.vcpus[v].clear_act(w, m);
-        self.refresh_one(v, w, m)
+        self.vcpus[v].act.remove(w, m);
+        self.refresh(v, w, m)
     }
 
     /// A trapped write of ICC_DIR_EL1 ([`Maintenance::trap_dir`]).
@@ -249,7 +290,7 @@ impl Vgic {
         let mut kick = self.fold(v, lrs);
         if intid < 1020 {
             let (w, m) = split(intid as u16);
-            if self.vcpus[v].act[w] & m != 0 {
+            if self.vcpus[v].act.word(w) & m != 0 {
                 kick = kick.and(self.forget_active(v, intid as u16));
             }
         }
@@ -260,36 +301,28 @@ impl Vgic {
     /// Fills the list registers from the model.
     fn rebuild<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) {
         let exist = existing(lrs);
-        self.vcpus[v].dirty = false;
-        self.vcpus[v].todo = false;
+        let vcpu = &mut self.vcpus[v];
+        vcpu.dirty = false;
+        vcpu.todo = false;
+        vcpu.stirred = false;
+        let reserve = !vcpu.ready.is_empty();
         let mut free = exist;
-        let first = self.best(v);
-        if first.is_some() {
+        if reserve {
             free &= free - 1;
         }
         let mut want = Maintenance::NONE;
-        if self.vcpus[v].act_sum != 0 {
-            let mut left = self.vcpus[v].act;
-            while let Some(intid) = self.best_of(v, self.vcpus[v].act_sum, &left) {
-                if free == 0 {
-                    want = Maintenance {
-                        lrenpie: true,
-                        trap_dir: self.config.version == Version::V3,
-                        ..want
-                    };
-                    break;
-                }
-                let n = free.trailing_zeros() as usize;
-                free &= free - 1;
-                let (w, m) = split(intid);
-                left[w] &= !m;
-                self.insert_active(v, n, intid, lrs);
+        while let Some(intid) = self.best_active(v) {
+            if free == 0 {
+                want.lrenpie = true;
+                want.trap_dir = self.config.version == Version::V3;
+                break;
             }
+            let n = free.trailing_zeros() as usize;
+            free &= free - 1;
+            self.insert_active(v, n, intid, lrs);
         }
-        free |= exist & (exist.wrapping_neg() * (first.is_some() as u16));
-        while self.vcpus[v].summary != 0
-            && let Some(intid) = self.best(v)
-        {
+        free |= exist & (exist.wrapping_neg() * u16::from(reserve));
+        while let Some(intid) = self.best(v) {
             if free == 0 {
                 want.npie = true;
                 break;
@@ -313,38 +346,18 @@ impl Vgic {
         }
     }
 
-    /// The highest-priority ready interrupt, lowest INTID first among equals.
+    /// The highest-priority ready interrupt.
     #[inline]
-    fn best(&self, v: usize) -> Option<u16> {
-        let vcpu = &self.vcpus[v];
-        let w = vcpu.summary.trailing_zeros() as usize;
-        if vcpu.summary & vcpu.summary.wrapping_sub(1) == 0 && w < super::WORDS {
-            let word = vcpu.ready[w];
-            if word & word.wrapping_sub(1) == 0 {
-                return Some((w * 32) as u16 + word.trailing_zeros() as u16);
-            }
-        }
-        self.best_of(v, vcpu.summary, &vcpu.ready)
+    fn best(&mut self, v: usize) -> Option<u16> {
+        let vcpu = &mut self.vcpus[v];
+        vcpu.ready.best(&vcpu.prio, &self.prio)
     }
 
-    /// The highest-priority interrupt set in `words`, of which those in `summary` need a look.
-    fn best_of(&self, v: usize, summary: u32, words: &[u32; super::WORDS]) -> Option<u16> {
-        let mut best = None;
-        let mut best_priority = 0x100;
-        for w in bits(summary) {
-            for n in bits(words[w]) {
-                let intid = w * 32 + n;
-                let priority = self.priority(v, intid) as u32;
-                if priority < best_priority {
-                    best_priority = priority;
-                    best = Some(intid as u16);
-                    if priority == 0 {
-                        return best;
-                    }
-                }
-            }
-        }
-        best
+    /// The highest-priority active interrupt that is in no list register.
+    #[inline]
+    fn best_active(&mut self, v: usize) -> Option<u16> {
+        let vcpu = &mut self.vcpus[v];
+        vcpu.act.best(&vcpu.prio, &self.prio)
     }
 
     /// Puts a ready interrupt into list register `n`.
@@ -357,30 +370,44 @@ impl Vgic {
         lrs: &mut L,
     ) {
         let (w, m) = split(intid);
-        self.vcpus[v].clear_ready(w, m);
-        let mut more = false;
-        let mut source = 0;
-        if self.config.version == Version::V2 && intid < 16 {
-            let from = &mut self.vcpus[v].sgi_src[intid as usize & 15];
-            source = from.trailing_zeros() & 7;
-            *from &= from.wrapping_sub(1);
-            more = *from != 0;
+        let vcpu = &mut self.vcpus[v];
+        vcpu.ready.remove(w, m);
+        vcpu.used |= 1 << n;
+        vcpu.lr[n & (MAX_LRS - 1)] = intid;
+        let lr = self.compose_pending(v, intid);
+        lrs.write(n, lr);
+    }
+
+    /// The list register for a pending interrupt, which is resident from now on.
+    #[inline]
+    fn compose_pending(&mut self, v: usize, intid: u16) -> ListReg {
+        let (w, m) = split(intid);
+        let vcpu = &mut self.vcpus[v];
+        if w == 0 {
+            let i = intid as usize & 31;
+            let mut more = false;
+            let mut state = ListReg::PENDING;
+            if i < 16 && self.config.version == Version::V2 {
+                let from = &mut vcpu.sgi_src[i & 15];
+                state |= u64::from(from.trailing_zeros() & 7) << 10;
+                *from &= from.wrapping_sub(1);
+                more = *from != 0;
+            }
+            vcpu.bank
+                .compose_pending(m, intid, vcpu.prio[i], self.ppi_link[i], state, more)
+        } else {
+            let i = intid as usize - 32;
+            self.owner[i] = v as u8;
+            let bank = &mut self.spis[w - 1];
+            bank.compose_pending(
+                m,
+                intid,
+                self.prio[i],
+                self.spi_link[i],
+                ListReg::PENDING,
+                false,
+            )
         }
-        let bank = self.bank(v, w);
-        let soft = bank.latch & m;
-        if !more {
-            bank.latch &= !m;
-        }
-        bank.soft |= soft;
-        let line = bank.level & !bank.edge & !bank.hw & m != 0;
-        self.place_lr(
-            v,
-            n,
-            intid,
-            ListReg::PENDING | (source as u64) << 10,
-            line || more,
-            lrs,
-        );
     }
 
     /// Puts an active interrupt into list register `n`, pending too if it can be.
@@ -388,19 +415,17 @@ impl Vgic {
         let (w, m) = split(intid);
         let groups = self.groups();
         let v2_sgi = self.config.version == Version::V2 && intid < 16;
+        // Pending and active in one register only where it may be: not for a linked interrupt (which gives up its
+        // link until its end is seen), not for another source's SGI, not for what goes elsewhere next.
+        let stays = w == 0 || self.target[intid as usize - 32] as usize == v;
+        self.vcpus[v].act.remove(w, m);
         let bank = self.bank(v, w);
-        let again = bank.latch & bank.forwarded(groups) & m;
-        let linked = bank.hw & m != 0;
         let mut state = ListReg::ACTIVE;
         let mut recheck = bank.level & !bank.edge & !bank.hw & bank.enabled & m != 0;
-        if again != 0 {
-            // Pending and active in one register only where it may be: not for a linked interrupt (which gives up
-            // its link until its end is seen), not for another source's SGI, not for what goes elsewhere next.
-            let stays = w == 0 || self.target[intid as usize - 32] as usize == v;
-            if linked || v2_sgi || !stays {
+        if bank.latch & bank.forwarded(groups) & m != 0 {
+            if bank.hw & m != 0 || v2_sgi || !stays {
                 recheck = true;
             } else {
-                let bank = self.bank(v, w);
                 state |= ListReg::PENDING;
                 bank.latch &= !m;
                 bank.soft |= m;
@@ -409,45 +434,19 @@ impl Vgic {
         if v2_sgi {
             state |= (self.vcpus[v].sgi_act[intid as usize & 15] as u64) << 10;
         }
-        self.place_lr(v, n, intid, state, recheck, lrs);
-    }
-
-    /// Writes list register `n` and notes who is in it.
-    #[inline]
-    fn place_lr<L: ListRegs + ?Sized>(
-        &mut self,
-        v: usize,
-        n: usize,
-        intid: u16,
-        state: u64,
-        recheck: bool,
-        lrs: &mut L,
-    ) {
-        let (w, m) = split(intid);
-        let priority = (self.priority(v, intid as usize) & PRIORITY) as u64;
-        if w > 0 {
-            self.owner[intid as usize - 32] = v as u8;
-        }
-        let bank = self.bank(v, w);
-        bank.resident |= m;
-        let mut lr = intid as u64 | state | priority << 48;
-        if bank.group & m != 0 {
-            lr |= ListReg::GROUP1;
-        }
-        if bank.hw & m != 0 && !recheck {
-            let pintid = if w == 0 {
-                self.ppi_link[intid as usize & 31]
-            } else {
-                self.spi_link[intid as usize - 32]
-            };
-            lr |= ListReg::HW | (pintid as u64) << 32;
-        } else if recheck {
-            lr |= ListReg::EOI;
-        }
         let vcpu = &mut self.vcpus[v];
         vcpu.used |= 1 << n;
         vcpu.lr[n & (MAX_LRS - 1)] = intid;
-        lrs.write(n, ListReg(lr));
+        let lr = if w == 0 {
+            let i = intid as usize & 31;
+            vcpu.bank
+                .compose(m, intid, vcpu.prio[i], self.ppi_link[i], state, recheck)
+        } else {
+            let i = intid as usize - 32;
+            self.owner[i] = v as u8;
+            self.spis[w - 1].compose(m, intid, self.prio[i], self.spi_link[i], state, recheck)
+        };
+        lrs.write(n, lr);
     }
 
     /// Whether an interrupt waits that `cpu_if` would let through: then WFI must not block. `lrs` are the list
@@ -465,19 +464,18 @@ impl Vgic {
                 }
             }
         }
-        if vcpu.summary == 0 {
-            return false;
+        if vcpu.ready.is_empty() || cpu_if == CpuIf::ANY {
+            return !vcpu.ready.is_empty();
         }
-        cpu_if == CpuIf::ANY
-            || bits(vcpu.summary).any(|w| {
-                let group = if w == 0 {
-                    vcpu.bank.group
-                } else {
-                    self.spis[w - 1].group
-                };
-                bits(vcpu.ready[w])
-                    .any(|n| cpu_if.passes(group >> n & 1 != 0, self.priority(v, w * 32 + n)))
-            })
+        bits(vcpu.ready.sum()).any(|w| {
+            let group = if w == 0 {
+                vcpu.bank.group
+            } else {
+                self.spis[w - 1].group
+            };
+            bits(vcpu.ready.word(w))
+                .any(|n| cpu_if.passes(group >> n & 1 != 0, self.priority(v, w * 32 + n)))
+        })
     }
 }
 

@@ -34,13 +34,13 @@ impl Vgic {
         size: Size,
         lrs: &L,
     ) -> Result<u64, Refused> {
-        if let Some(value) = self.config.constant_dist(offset, size) {
-            return Ok(value);
+        if size == Size::Word && offset & 3 == 0 {
+            return self.dist_read_word(v, offset, lrs).map(u64::from);
         }
-        self.dist_read_state(v, offset, size, lrs)
+        self.dist_read_other(v, offset, size, lrs)
     }
 
-    fn dist_read_state<L: ListRegs + ?Sized>(
+    fn dist_read_other<L: ListRegs + ?Sized>(
         &mut self,
         v: usize,
         offset: u32,
@@ -73,10 +73,7 @@ impl Vgic {
         size: Size,
         lrs: &L,
     ) -> Result<u64, Refused> {
-        let word = match self.config.constant_dist(offset & !3, Size::Word) {
-            Some(word) => word,
-            None => u64::from(self.dist_read_word(v, offset & !3, lrs)?),
-        };
+        let word = u64::from(self.dist_read_word(v, offset & !3, lrs)?);
         Ok(word >> (8 * (offset & 3)) & size.mask())
     }
 
@@ -125,7 +122,10 @@ impl Vgic {
                 let whole = self.read_router(offset & !7);
                 Ok((whole >> (8 * (offset & 4))) as u32)
             }
-            _ => Err(Refused::Reserved),
+            _ => match self.config.constant_dist(offset, Size::Word) {
+                Some(value) => Ok(value as u32),
+                None => Err(Refused::Reserved),
+            },
         }
     }
 
@@ -228,30 +228,17 @@ impl Vgic {
         let mut kick = self.fold(v, lrs);
         self.vcpus[v].dirty = true;
         self.enables = value & 3;
-        let groups = self.groups();
         for i in 0..self.vcpus.len() {
             if self.vcpus[i].used != 0 {
                 self.vcpus[i].dirty = true;
                 kick.resync |= 1 << i;
             }
-            let ready = self.vcpus[i].bank.ready(groups);
-            kick.wake |= self.replace_ready(i, 0, ready);
-            for w in 1..self.words {
-                let ready = self.spis[w - 1].ready(groups) & self.vcpus[i].route[w];
-                kick.wake |= self.replace_ready(i, w, ready);
-            }
+            kick = kick.and(self.refresh(i, 0, u32::MAX));
+        }
+        for w in 1..self.words {
+            kick = kick.and(self.refresh(0, w, self.config.implemented(w)));
         }
         kick
-    }
-
-    fn replace_ready(&mut self, v: usize, w: usize, ready: u32) -> u64 {
-        let vcpu = &mut self.vcpus[v];
-        let new = ready & !vcpu.ready[w];
-        vcpu.clear_ready(w, !ready);
-        if new != 0 {
-            vcpu.set_ready(w, new);
-        }
-        ((new != 0) as u64) << v
     }
 
     /// GICD_ITARGETSR byte: private interrupts are banked and name the reader; a uniprocessor has none.
@@ -364,6 +351,6 @@ impl Vgic {
         } else {
             vcpu.bank.latch |= 1 << n;
         }
-        kick.and(self.refresh_one(v, 0, 1 << n))
+        kick.and(self.refresh(v, 0, 1 << n))
     }
 }

@@ -86,56 +86,72 @@ impl Vgic {
         self.changed(v, w, m)
     }
 
-    /// The state of one interrupt has changed: whoever holds it must look, or it may have become deliverable.
+    /// The state of the interrupts of `mask` has changed: who holds one must look, others may have become
+    /// deliverable or not.
     #[inline]
-    pub(super) fn changed(&mut self, v: usize, w: usize, m: u32) -> Kick {
-        if self.bank(v, w).resident & m != 0 {
-            let holder = if w == 0 {
-                v
-            } else {
-                self.owner[(w - 1) * 32 + m.trailing_zeros() as usize] as usize
-            };
-            self.vcpus[holder].dirty = true;
-            return Kick {
-                wake: 0,
-                resync: 1 << holder,
-            };
-        }
-        self.refresh_one(v, w, m)
-    }
-
-    /// Recomputes whether one interrupt is ready.
-    #[inline]
-    pub(super) fn refresh_one(&mut self, v: usize, w: usize, m: u32) -> Kick {
-        let groups = self.groups();
-        let ready = self.bank(v, w).ready(groups) & m != 0;
-        let to = if w == 0 {
-            v
+    pub(super) fn changed(&mut self, v: usize, w: usize, mask: u32) -> Kick {
+        let bank = self.bank(v, w);
+        let resident = bank.resident & mask;
+        let kick = if resident == 0 {
+            Kick::NONE
         } else {
-            self.target[(w - 1) * 32 + m.trailing_zeros() as usize] as usize
+            self.stir(v, w, resident)
         };
-        let Some(vcpu) = self.vcpus.get_mut(to) else {
-            return Kick::NONE;
-        };
-        if !ready {
-            vcpu.clear_ready(w, m);
-            return Kick::NONE;
+        if resident == mask {
+            return kick;
         }
-        if vcpu.ready[w] & m != 0 {
-            return Kick::NONE;
-        }
-        vcpu.set_ready(w, m);
-        Kick {
-            wake: 1 << to,
-            resync: 0,
-        }
+        kick.and(self.refresh(v, w, mask & !resident))
     }
 
-    /// Recomputes every interrupt of `mask` in word `w`.
-    pub(super) fn refresh(&mut self, v: usize, w: usize, mask: u32) -> Kick {
+    /// Has the holders of resident interrupts `mask` look. One that is pending in the model may be deliverable as
+    /// soon as they do, so they are woken for it.
+    fn stir(&mut self, v: usize, w: usize, mask: u32) -> Kick {
+        let bank = self.bank(v, w);
+        bank.touched |= mask;
+        let due = bank.pending() & mask;
         let mut kick = Kick::NONE;
         for n in super::bits(mask) {
-            kick = kick.and(self.refresh_one(v, w, 1 << n));
+            let holder = self.holder(v, w, n);
+            self.vcpus[holder].stirred = true;
+            kick.resync |= 1 << holder;
+            kick.wake |= ((due >> n & 1) as u64) << holder;
+        }
+        kick
+    }
+
+    /// The vCPU in whose list registers a resident interrupt is, or that has acknowledged an active one.
+    #[inline]
+    pub(super) fn holder(&self, v: usize, w: usize, n: usize) -> usize {
+        if w == 0 {
+            v
+        } else {
+            self.owner[(w - 1) * 32 + n] as usize
+        }
+    }
+
+    /// Recomputes which interrupts of `mask` in word `w` are ready, and for whom.
+    #[inline]
+    pub(super) fn refresh(&mut self, v: usize, w: usize, mask: u32) -> Kick {
+        let groups = self.groups();
+        if w == 0 {
+            let vcpu = &mut self.vcpus[v];
+            let ready = vcpu.bank.ready(groups);
+            let wake = (vcpu.set_ready(0, mask, ready) as u64) << v;
+            return Kick { wake, resync: 0 };
+        }
+        let ready = self.spis[w - 1].ready(groups);
+        let mut kick = Kick::NONE;
+        let mut left = mask;
+        while left != 0 {
+            let n = left.trailing_zeros() as usize;
+            let to = self.target[(w - 1) * 32 + n] as usize;
+            let mut same = 1 << n;
+            if let Some(vcpu) = self.vcpus.get_mut(to) {
+                // All that go to the same vCPU at once.
+                same |= left & vcpu.route[w];
+                kick.wake |= (vcpu.set_ready(w, same, ready) as u64) << to;
+            }
+            left &= !same;
         }
         kick
     }
@@ -166,14 +182,23 @@ impl Vgic {
             (value & 0xffff) << (cluster * 16) & all
         };
         let group1 = reg == SgiReg::Sgi1;
+        let groups = self.groups();
         let mut kick = Kick::NONE;
         while targets != 0 {
             let v = targets.trailing_zeros() as usize;
             targets &= targets - 1;
-            let bank = &mut self.vcpus[v].bank;
-            if (bank.group & m != 0) == group1 && bank.latch & m == 0 {
-                bank.latch |= m;
-                kick = kick.and(self.changed(v, 0, m));
+            let vcpu = &mut self.vcpus[v];
+            let bank = &mut vcpu.bank;
+            if (bank.group & m != 0) != group1 || bank.latch & m != 0 {
+                continue;
+            }
+            bank.latch |= m;
+            if bank.resident & m != 0 {
+                bank.touched |= m;
+                vcpu.stirred = true;
+                kick.wake |= 1 << v;
+            } else if bank.ready(groups) & m != 0 && vcpu.set_ready(0, m, m) {
+                kick.wake |= 1 << v;
             }
         }
         kick.and(self.settle(from, lrs)).without(from)

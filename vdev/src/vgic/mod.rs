@@ -16,6 +16,7 @@ mod cpu;
 mod dist;
 mod input;
 mod lr;
+mod prio;
 mod redist;
 mod regs;
 
@@ -26,6 +27,7 @@ pub use lr::{ListReg, ListRegs, LrFile, LrSet, MAX_LRS, Maintenance};
 
 use alloc::vec::Vec;
 use bank::Bank;
+use prio::PrioSet;
 
 /// Words of 32 interrupts: one private to each vCPU, up to 31 shared.
 pub(crate) const WORDS: usize = 32;
@@ -76,14 +78,14 @@ impl Kick {
 struct Vcpu {
     /// SGIs and PPIs.
     bank: Bank,
-    /// Bit w set iff `ready[w]` is not zero.
-    summary: u32,
     /// List registers in use, by number.
     used: u16,
     /// Read back, but still holding their old content.
     stale: u16,
     /// Its list registers must be read back and rebuilt before the guest runs.
     dirty: bool,
+    /// Something resident has changed (`Bank::touched`): recycle what has ended, rebuild if that does not cover it.
+    stirred: bool,
     /// Something new is ready since the last flush.
     todo: bool,
     /// Physical interrupts wait to be deactivated (`take_release`).
@@ -94,15 +96,13 @@ struct Vcpu {
     want: Maintenance,
     /// Which interrupt is in which list register.
     lr: [u16; MAX_LRS],
-    /// Bit w set iff `act[w]` is not zero.
-    act_sum: u32,
     /// vCPUs whose answer a read of this vCPU awaits, and the register it reads (0: none).
     asked: u64,
     asked_reg: u32,
-    /// Deliverable and waiting for a list register, by word.
-    ready: [u32; WORDS],
-    /// Active interrupts acknowledged by this vCPU, as far as the model knows, by word.
-    act: [u32; WORDS],
+    /// Deliverable, waiting for a list register.
+    ready: PrioSet,
+    /// Active, acknowledged by this vCPU, and in no list register.
+    act: PrioSet,
     /// Shared interrupts routed here, by word (word 0 unused).
     route: [u32; WORDS],
     /// Priorities of SGIs and PPIs.
@@ -221,7 +221,7 @@ impl Vgic {
         let (w, m) = (n / 32 + 1, 1 << (n % 32));
         if let Some(old) = self.vcpus.get_mut(self.target[n] as usize) {
             old.route[w] &= !m;
-            old.clear_ready(w, m);
+            old.ready.remove(w, m);
         }
         if let Some(new) = self.vcpus.get_mut(to as usize) {
             new.route[w] |= m;
@@ -271,20 +271,19 @@ impl Vcpu {
         }
         Vcpu {
             bank,
-            summary: 0,
             used: 0,
             stale: 0,
             dirty: false,
+            stirred: false,
             todo: false,
             release: false,
             asleep: true,
             want: Maintenance::NONE,
             lr: [0; MAX_LRS],
-            act_sum: 0,
             asked: 0,
             asked_reg: 0,
-            ready: [0; WORDS],
-            act: [0; WORDS],
+            ready: PrioSet::EMPTY,
+            act: PrioSet::EMPTY,
             route: [0; WORDS],
             prio: [0; 32],
             sgi_src: [0; 16],
@@ -292,33 +291,18 @@ impl Vcpu {
         }
     }
 
+    /// Of the interrupts of `mask` in word `w`, exactly `ready` are deliverable. Whether some are so newly.
     #[inline]
-    fn set_ready(&mut self, w: usize, m: u32) {
-        self.ready[w] |= m;
-        self.summary |= 1 << w;
-        self.todo = true;
-    }
-
-    #[inline]
-    fn clear_ready(&mut self, w: usize, m: u32) {
-        self.ready[w] &= !m;
-        if self.ready[w] == 0 {
-            self.summary &= !(1 << w);
+    fn set_ready(&mut self, w: usize, mask: u32, ready: u32) -> bool {
+        let old = self.ready.word(w);
+        let new = old & !mask | ready & mask;
+        if new == old {
+            return false;
         }
-    }
-
-    #[inline]
-    fn set_act(&mut self, w: usize, m: u32) {
-        self.act[w] |= m;
-        self.act_sum |= 1 << w;
-    }
-
-    #[inline]
-    fn clear_act(&mut self, w: usize, m: u32) {
-        self.act[w] &= !m;
-        if self.act[w] == 0 {
-            self.act_sum &= !(1 << w);
-        }
+        self.ready.set_word(w, new);
+        let more = new & !old != 0;
+        self.todo |= more;
+        more
     }
 }
 

@@ -92,7 +92,7 @@ impl Vgic {
                 0x040..=0x074 | 0x0a0..=0x0bc | 0x0c0 => {}
                 0x1_0080..=0x1_03fc => match Bitmap::at(reg - SGI) {
                     Some(bitmap) if reg & 0x7f == 0 => {
-                        return Ok(self.write_bitmap(v, t, 0, bitmap, value as u32, lrs));
+                        kick = self.write_bitmap(v, t, 0, bitmap, value as u32, lrs);
                     }
                     _ => return Err(Refused::Reserved),
                 },

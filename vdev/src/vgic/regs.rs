@@ -101,11 +101,7 @@ impl Vgic {
         }
         let mut holders = 0u64;
         for n in bits(remote) {
-            let holder = if w == 0 {
-                t
-            } else {
-                self.owner[(w - 1) * 32 + n] as usize
-            };
+            let holder = self.holder(t, w, n);
             holders |= 1 << (holder & 63);
         }
         // Asked before for this word, and all who hold it have been read back since: the model is as fresh as that.
@@ -143,11 +139,7 @@ impl Vgic {
         let mut own = false;
         let mut kick = Kick::NONE;
         for n in bits(self.bank(t, w).resident & mask) {
-            let holder = if w == 0 {
-                t
-            } else {
-                self.owner[(w - 1) * 32 + n] as usize
-            };
+            let holder = self.holder(t, w, n);
             self.vcpus[holder].dirty = true;
             if holder == a {
                 own = true;
@@ -177,37 +169,28 @@ impl Vgic {
         } else {
             0
         };
-        let kick = match reg {
+        match reg {
             Bitmap::Group => self.write_group(a, t, w, mask, lrs),
             Bitmap::SetEnable => {
                 let new = mask & !self.bank(t, w).enabled;
                 self.bank(t, w).enabled |= new;
-                self.changed_all(t, w, new)
+                self.changed(t, w, new)
             }
             Bitmap::ClearEnable => {
                 let gone = mask & self.bank(t, w).enabled & !v2_sgis;
                 let kick = self.grab(a, t, w, gone, lrs);
                 self.bank(t, w).enabled &= !gone;
-                kick.and(self.changed_all(t, w, gone))
+                kick.and(self.changed(t, w, gone))
             }
             Bitmap::SetPending => {
                 let new = mask & !v2_sgis & !self.bank(t, w).latch;
                 self.bank(t, w).latch |= new;
-                self.changed_all(t, w, new)
+                self.changed(t, w, new)
             }
             Bitmap::ClearPending => self.clear_pending(a, t, w, mask & !v2_sgis, lrs),
             Bitmap::SetActive => self.set_active(a, t, w, mask, lrs),
             Bitmap::ClearActive => self.clear_active(a, t, w, mask, lrs),
-        };
-        kick.and(self.settle(a, lrs)).without(a)
-    }
-
-    pub(super) fn changed_all(&mut self, t: usize, w: usize, mask: u32) -> Kick {
-        let mut kick = Kick::NONE;
-        for n in bits(mask) {
-            kick = kick.and(self.changed(t, w, 1 << n));
         }
-        kick
     }
 
     fn write_group<L: ListRegs + ?Sized>(
@@ -221,7 +204,7 @@ impl Vgic {
         let flips = self.bank(t, w).group ^ value;
         let kick = self.grab(a, t, w, flips, lrs);
         self.bank(t, w).group = value;
-        kick.and(self.changed_all(t, w, flips))
+        kick.and(self.changed(t, w, flips))
     }
 
     fn clear_pending<L: ListRegs + ?Sized>(
@@ -239,7 +222,7 @@ impl Vgic {
         bank.release |= dropped;
         bank.latch &= !mask;
         self.vcpus[t].release |= dropped != 0;
-        kick.and(self.changed_all(t, w, mask))
+        kick.and(self.changed(t, w, mask))
     }
 
     fn set_active<L: ListRegs + ?Sized>(
@@ -267,7 +250,7 @@ impl Vgic {
                 self.owner[spi] = if target == NOBODY { a as u8 } else { target };
                 self.owner[spi] as usize
             };
-            self.vcpus[holder].set_act(w, 1 << n);
+            self.vcpus[holder].act.insert(w, 1 << n);
             self.vcpus[holder].dirty = true;
             kick.resync |= 1 << holder;
         }
@@ -287,12 +270,13 @@ impl Vgic {
         let resident = bank.resident & mask;
         bank.clr_act |= resident;
         bank.set_act &= !resident;
-        for n in bits(mask & !resident & bank.active) {
-            let holder = if w == 0 {
-                t
-            } else {
-                self.owner[(w - 1) * 32 + n] as usize
-            };
+        // Ended over there, it may be deliverable at once.
+        let due = bank.pending() & resident;
+        if due != 0 {
+            kick = kick.and(self.changed(t, w, due));
+        }
+        for n in bits(mask & !resident & self.bank(t, w).active) {
+            let holder = self.holder(t, w, n);
             kick = kick.and(self.forget_active(holder, (w * 32 + n) as u16));
         }
         if w > 0 && self.bank(t, w).release != 0 {
@@ -331,17 +315,21 @@ impl Vgic {
             self.prio[intid - 32] = value;
         }
         // One that waits outside full list registers may now be better than those inside.
-        let to = if w == 0 {
+        let waits_on = if w == 0 {
             t
         } else {
             self.target[intid - 32] as usize
         };
-        if let Some(vcpu) = self.vcpus.get_mut(to)
-            && vcpu.ready[w] & m != 0
-            && vcpu.want.npie
-        {
-            vcpu.dirty = true;
-            kick.resync |= 1 << to;
+        if let Some(vcpu) = self.vcpus.get_mut(waits_on) {
+            vcpu.ready.reprioritise(w);
+            if vcpu.ready.word(w) & m != 0 && vcpu.want.npie {
+                vcpu.dirty = true;
+                kick.resync |= 1 << waits_on;
+            }
+        }
+        if self.bank(t, w).active & m != 0 {
+            let holder = self.holder(t, w, intid % 32);
+            self.vcpus[holder].act.reprioritise(w);
         }
         kick
     }
@@ -372,7 +360,7 @@ impl Vgic {
         let flips = (self.bank(t, w).edge ^ new) & 0xffff << shift & self.config.implemented(w);
         let kick = self.grab(a, t, w, flips, lrs);
         self.bank(t, w).edge ^= flips;
-        kick.and(self.changed_all(t, w, flips))
+        kick.and(self.changed(t, w, flips))
     }
 }
 
