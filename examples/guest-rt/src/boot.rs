@@ -165,7 +165,7 @@ const DTB_MAX: usize = 2 << 20;
 #[unsafe(no_mangle)]
 extern "C" fn guest_rt_start(dtb: usize, ticks: u64) {
     ENTRY_TICKS.store(ticks, Ordering::Relaxed);
-    if dtb == 0 || dtb % 8 != 0 {
+    if dtb == 0 || !dtb.is_multiple_of(8) {
         return;
     }
     // SAFETY: the boot protocol gives an 8-byte aligned device tree in RAM outside the image; its first 40 bytes are

@@ -58,7 +58,7 @@ pub fn is_on() -> bool {
 
 fn fill(tables: &mut Tables, machine: &Machine<'_>) {
     for (i, entry) in tables.level1.iter_mut().enumerate() {
-        *entry = i as u64 * GIB | DEVICE;
+        *entry = (i as u64 * GIB) | DEVICE;
     }
     let mut used = 0;
     for bank in machine.memory() {

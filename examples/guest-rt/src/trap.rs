@@ -110,7 +110,7 @@ pub struct Frame {
     /// Fault address of this exception.
     pub far: u64,
 }
-const _: () = assert!(offset_of!(Frame, x) == 0 && size_of::<Frame>() % 16 == 0);
+const _: () = assert!(offset_of!(Frame, x) == 0 && size_of::<Frame>().is_multiple_of(16));
 
 /// A synchronous exception (or SError) that [`catch`] expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,7 +244,7 @@ fn expected(kind: u64, frame: &mut Frame) -> bool {
     if kind == SYNC {
         match frame.esr >> 26 & 0x3f {
             0x11 | 0x12 | 0x13 | 0x15 | 0x16 | 0x17 => {} // calls: ELR is already behind the instruction
-            0x20 | 0x21 | 0x22 => frame.elr = frame.x[30], // nothing to execute there: back to the caller
+            0x20..=0x22 => frame.elr = frame.x[30], // nothing to execute there: back to the caller
             _ => frame.elr = frame.elr.wrapping_add(4),
         }
     }

@@ -68,9 +68,10 @@ pub enum Gic {
 
 /// The machine's GIC, if the device tree has one.
 pub fn find() -> Option<Gic> {
-    // SAFETY (each window): the device tree says that these addresses are the GIC's registers.
-    let window =
-        |range: machine::Range| unsafe { Window::new(range.base as usize, range.size as usize) };
+    let window = |range: machine::Range| {
+        // SAFETY: the device tree says that these addresses are the GIC's registers.
+        unsafe { Window::new(range.base as usize, range.size as usize) }
+    };
     Some(match crate::machine().gic? {
         GicNode::V2 { dist, cpu } => Gic::V2(v2::V2 {
             dist: window(dist),

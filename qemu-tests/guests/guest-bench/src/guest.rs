@@ -17,9 +17,6 @@ use series::Series;
 
 guest_rt::entry!(main);
 
-/// Where no machine here has anything, and which stage 1 maps as device memory.
-const NOWHERE: u64 = 0x0b00_0000;
-
 fn main() {
     mmu::on();
     let Some(gic) = gic::find() else {
@@ -63,33 +60,31 @@ fn alone(gic: &Gic) {
         Series::run("unknown-hypercall", 1000, asm::unknown_call);
     }
     Series::run("gicd-typer-read", 1000, || {
-        asm::read32(gic.dist().base() + reg::TYPER)
+        asm::read32(gic.dist(), reg::TYPER)
     });
     Series::run("gicd-isenabler-read", 1000, || {
-        asm::read32(gic.dist().base() + reg::ISENABLER + 4)
+        asm::read32(gic.dist(), reg::ISENABLER + 4)
     });
     Series::run("gicd-ipriorityr-read", 1000, || {
-        asm::read32(gic.dist().base() + reg::IPRIORITYR + 40)
+        asm::read32(gic.dist(), reg::IPRIORITYR + 40)
     });
-    let frame = gic.frame(27).base();
+    let frame = gic.frame(27);
     Series::run("gic-private-isenabler-write", 1000, || {
-        asm::write32(frame + reg::ISENABLER, 1 << 27)
+        asm::write32(frame, reg::ISENABLER, 1 << 27)
     });
     Series::run("id-register-read", 1000, asm::id_register);
     if let Some(uart) = console::uart() {
-        Series::run("uart-fr-read", 1000, || {
-            asm::read32(uart.base() + console::reg::FR)
-        });
+        Series::run("uart-fr-read", 1000, || asm::read32(uart, console::reg::FR));
         Series::run("uart-imsc-write", 1000, || {
-            asm::write32(uart.base() + console::reg::IMSC, 0)
+            asm::write32(uart, console::reg::IMSC, 0)
         });
     }
-    Series::run("abort-unmapped", 1000, || asm::abort(NOWHERE));
+    Series::run("abort-unmapped", 1000, asm::abort);
     Series::run("sgi-self", 1000, || asm::sgi_self(gic, cpu_interface));
     gic.enable(40);
-    let pend = gic.dist().base() + reg::ISPENDR + 4;
+    let pend = asm::Send::register(gic.dist(), reg::ISPENDR + 4, 1 << 8);
     Series::run("spi-self", 1000, || {
-        asm::write_until_irq(pend, 1 << 8, cpu_interface)
+        asm::send_until_irq(cpu_interface, pend)
     });
     gic.disable(40);
     Series::run("ptimer-program", 1000, asm::program_physical);

@@ -166,7 +166,7 @@ fn pong(gic: &Gic, index: usize) {
 
 /// One interrupt out, one back, with each other CPU in turn; both sleep in between.
 fn ping_pong(gic: &Gic, cpus: usize) {
-    for index in 1..cpus {
+    for (index, pings) in PINGS.iter().enumerate().take(cpus).skip(1) {
         PINGS.iter().for_each(|n| n.store(0, Ordering::SeqCst));
         PARTNER.store(index, Ordering::SeqCst);
         order(PONG);
@@ -186,7 +186,7 @@ fn ping_pong(gic: &Gic, cpus: usize) {
         expect("ping-pong/back", back, rounds());
         expect(
             "ping-pong/taken-there",
-            PINGS[index].load(Ordering::SeqCst),
+            pings.load(Ordering::SeqCst),
             rounds(),
         );
         expect("ping-pong/done", wait_done(cpus - 1), true);

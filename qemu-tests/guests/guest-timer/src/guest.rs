@@ -365,14 +365,10 @@ fn own_timers(_: &Gic) {
         cpu::wait_until(ms(20_000), || DONE.load(Ordering::SeqCst) == cpus - 1),
         true,
     );
-    for index in 1..cpus {
+    for (index, counts) in FIRED.iter().enumerate().take(cpus).skip(1) {
         expect("others/off", smp::wait_off(index), true);
         for n in [0, 1] {
-            expect(
-                "others/ten-each",
-                FIRED[index][n].load(Ordering::SeqCst),
-                10,
-            );
+            expect("others/ten-each", counts[n].load(Ordering::SeqCst), 10);
         }
     }
     expect(

@@ -4,9 +4,11 @@
 //! x10-x15 and nothing else, so only the routines below may be interrupted under them, and each unmasks interrupts
 //! for itself. x14 is the CPU interface of a GICv2, or 0 for a GICv3; x13 is where to go on after an interrupt.
 //! Stopping the virtual timer is part of every interrupt, since its line is level-sensitive.
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
+use core::sync::atomic::AtomicU64;
 
 use guest_rt::gic::{Gic, reg, v2};
+use guest_rt::mmio::Window;
 use guest_rt::psci;
 
 global_asm!(
@@ -273,7 +275,7 @@ unsafe extern "C" {
         cell: *mut u64,
         address: usize,
         value: u64,
-        stop: *const u64,
+        stop: *mut u64,
         sleep: u64,
     );
     fn bench_pause(rounds: u64);
@@ -289,37 +291,56 @@ pub fn use_vectors() {
     unsafe { bench_use_vectors(0) }
 }
 
-/// Base of a GICv2's CPU interface; 0 for a GICv3.
-pub fn cpu_interface(gic: &Gic) -> usize {
-    match gic {
+/// How the vectors end an interrupt: base of a GICv2's CPU interface; 0 for a GICv3.
+#[derive(Clone, Copy)]
+pub struct CpuInterface(usize);
+
+/// This machine's.
+pub fn cpu_interface(gic: &Gic) -> CpuInterface {
+    CpuInterface(match gic {
         Gic::V2(g) => g.cpu.base(),
         Gic::V3(_) => 0,
+    })
+}
+
+/// A write that makes an interrupt: to a device register, or to ICC_SGI1R_EL1 (address 0).
+#[derive(Clone, Copy)]
+pub struct Send {
+    address: usize,
+    value: u64,
+}
+
+impl Send {
+    /// A write of the register at `offset`.
+    pub fn register(window: Window, offset: usize, value: u32) -> Send {
+        Send {
+            address: register(window, offset),
+            value: value.into(),
+        }
     }
+}
+
+/// The address of a 32-bit register, which must lie in its window.
+fn register(window: Window, offset: usize) -> usize {
+    assert!(offset.is_multiple_of(4) && offset + 4 <= window.size());
+    window.base() + offset
 }
 
 const _: () = assert!(v2::IAR == 0x0c && v2::EOIR == 0x10);
 
-/// How an SGI is sent: the register's address (0: ICC_SGI1R_EL1) and the value.
-pub fn sgi(gic: &Gic, to: usize) -> (usize, u64) {
+/// An SGI to the CPU with index `to`.
+pub fn sgi(gic: &Gic, to: usize) -> Send {
     let mpidr = guest_rt::machine().cpus().get(to).copied().unwrap_or(0);
     match gic {
-        Gic::V2(g) => (g.dist.base() + reg::SGIR, 1 << (16 + (mpidr & 7)) | SGI),
+        Gic::V2(g) => Send::register(g.dist, reg::SGIR, 1 << (16 + (mpidr & 7)) | SGI as u32),
         Gic::V3(_) => {
-            let (aff0, aff1, aff2, aff3) = (
-                mpidr & 0xff,
-                mpidr >> 8 & 0xff,
-                mpidr >> 16 & 0xff,
-                mpidr >> 32 & 0xff,
-            );
-            (
-                0,
-                SGI << 24
-                    | aff3 << 48
-                    | (aff0 >> 4) << 44
-                    | aff2 << 32
-                    | aff1 << 16
-                    | 1 << (aff0 & 15),
-            )
+            let affinity =
+                (mpidr >> 32 & 0xff) << 48 | (mpidr >> 16 & 0xff) << 32 | (mpidr >> 8 & 0xff) << 16;
+            let target = (mpidr >> 4 & 0xf) << 44 | 1 << (mpidr & 15);
+            Send {
+                address: 0,
+                value: SGI << 24 | affinity | target,
+            }
         }
     }
 }
@@ -343,15 +364,15 @@ pub fn unknown_call() -> u64 {
 }
 
 /// Reads a device register.
-pub fn read32(address: usize) -> u64 {
-    // SAFETY: callers pass registers of the GIC or the UART that have no read side effect.
-    unsafe { bench_read32(address) }
+pub fn read32(window: Window, offset: usize) -> u64 {
+    // SAFETY: a device register: `register` checks that it lies in the window.
+    unsafe { bench_read32(register(window, offset)) }
 }
 
 /// Writes a device register.
-pub fn write32(address: usize, value: u32) -> u64 {
-    // SAFETY: callers pass registers of the GIC or the UART.
-    unsafe { bench_write32(address, value) }
+pub fn write32(window: Window, offset: usize, value: u32) -> u64 {
+    // SAFETY: a device register: `register` checks that it lies in the window.
+    unsafe { bench_write32(register(window, offset), value) }
 }
 
 /// Reads an ID register.
@@ -360,10 +381,10 @@ pub fn id_register() -> u64 {
     unsafe { bench_id_register() }
 }
 
-/// Reads where nothing is; the vectors skip the load.
-pub fn abort(address: u64) -> u64 {
-    // SAFETY: nothing is there to be read.
-    unsafe { bench_abort(address) }
+/// Reads where no machine here has anything, and which stage 1 maps as device memory; the vectors skip the load.
+pub fn abort() -> u64 {
+    // SAFETY: nothing is there to be read, and no Rust object lives there.
+    unsafe { bench_abort(0x0b00_0000) }
 }
 
 /// Programs the physical timer (never due).
@@ -372,38 +393,33 @@ pub fn program_physical() -> u64 {
     unsafe { bench_program_physical() }
 }
 
-/// A write that pends an interrupt for this CPU.
-pub fn write_until_irq(address: usize, value: u64, cpu_interface: usize) -> u64 {
-    // SAFETY: our vectors are in use; the address is a GIC register.
-    unsafe { bench_write_until_irq(cpu_interface, address, value) }
-}
-
-/// An SGI out and, if another CPU answers it, back; else an SGI to this CPU.
-pub fn sgi_until_irq(cpu_interface: usize, (address, value): (usize, u64)) -> u64 {
-    if address == 0 {
+/// From a write that pends an interrupt for this CPU, directly or by the other CPU's answer, until it is taken.
+pub fn send_until_irq(cpu_interface: CpuInterface, send: Send) -> u64 {
+    if send.address == 0 {
         // SAFETY: our vectors are in use.
-        unsafe { bench_sgi1r_until_irq(cpu_interface, 0, value) }
+        unsafe { bench_sgi1r_until_irq(cpu_interface.0, 0, send.value) }
     } else {
-        write_until_irq(address, value, cpu_interface)
+        // SAFETY: our vectors are in use; the address is a device register.
+        unsafe { bench_write_until_irq(cpu_interface.0, send.address, send.value) }
     }
 }
 
 /// An SGI to this CPU.
-pub fn sgi_self(gic: &Gic, cpu_interface: usize) -> u64 {
-    sgi_until_irq(cpu_interface, sgi(gic, 0))
+pub fn sgi_self(gic: &Gic, cpu_interface: CpuInterface) -> u64 {
+    send_until_irq(cpu_interface, sgi(gic, 0))
 }
 
 /// The virtual timer's lateness, spinning or asleep.
-pub fn timer(cpu_interface: usize, deadline: u64, sleep: bool) -> u64 {
+pub fn timer(cpu_interface: CpuInterface, deadline: u64, sleep: bool) -> u64 {
     // SAFETY: our vectors are in use and the timer's interrupt is enabled.
-    unsafe { bench_timer(cpu_interface, deadline, sleep.into()) }
+    unsafe { bench_timer(cpu_interface.0, deadline, sleep.into()) }
 }
 
 /// WFI with an interrupt pending.
-pub fn wfi_pending(gic: &Gic, cpu_interface: usize) -> u64 {
+pub fn wfi_pending(gic: &Gic, cpu_interface: CpuInterface) -> u64 {
     gic.send_sgi(SGI as u32, guest_rt::gic::Target::Cpu(0));
     // SAFETY: our vectors are in use and an SGI is pending, so the routine's loop ends.
-    unsafe { bench_wfi_pending(cpu_interface) }
+    unsafe { bench_wfi_pending(cpu_interface.0) }
 }
 
 /// Long enough for the other CPU to be back where it waits: some 30,000 instructions.
@@ -413,23 +429,36 @@ pub fn pause() {
 }
 
 /// An SGI until the other CPU's handler runs.
-pub fn one_way((address, value): (usize, u64), cell: *mut u64) -> u64 {
-    // SAFETY: the cell is a static that only these routines use; the other CPU is in `answer`.
-    unsafe { bench_one_way(address, value, cell) }
+pub fn one_way(send: Send, cell: &'static AtomicU64) -> u64 {
+    // SAFETY: the cell is a static atomic, written as one aligned doubleword; the other CPU is in `answer`.
+    unsafe { bench_one_way(send.address, send.value, cell.as_ptr()) }
 }
 
 /// What the answering CPU does until `stop` is not 0. Switches its vectors for good.
 pub fn answer(
-    cpu_interface: usize,
-    cell: *mut u64,
-    reply: (usize, u64),
-    stop: *const u64,
+    cpu_interface: CpuInterface,
+    cell: &'static AtomicU64,
+    reply: Option<Send>,
+    stop: &'static AtomicU64,
     sleep: bool,
 ) {
+    let Send { address, value } = reply.unwrap_or(Send {
+        address: 0,
+        value: 0,
+    });
     // SAFETY: interrupts are masked on this CPU outside the routine below, whose registers the vectors use.
     unsafe { bench_use_vectors(1) };
-    // SAFETY: cell and stop are statics; the vectors are the answering ones.
-    unsafe { bench_answer(cpu_interface, cell, reply.0, reply.1, stop, sleep.into()) };
+    // SAFETY: cell and stop are static atomics; the vectors are the answering ones.
+    unsafe {
+        bench_answer(
+            cpu_interface.0,
+            cell.as_ptr(),
+            address,
+            value,
+            stop.as_ptr(),
+            sleep.into(),
+        )
+    };
 }
 
 /// CPU_ON: the counter right before the call, and the answer.
@@ -444,7 +473,5 @@ pub fn cpu_on(mpidr: u64, context: u64) -> (u64, i64) {
             &raw mut answer,
         )
     };
-    // SAFETY: a barrier only.
-    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
     (before, answer)
 }

@@ -26,25 +26,25 @@ pub fn all(gic: &Gic) {
     with_answerer(gic, false, false, |_| {
         Series::run("ipi-oneway-running", 1000, || {
             asm::pause();
-            asm::one_way(to, CELL.as_ptr())
+            asm::one_way(to, &CELL)
         });
     });
     with_answerer(gic, true, false, |_| {
         Series::run("ipi-oneway-wfi", 1000, || {
             asm::pause();
-            asm::one_way(to, CELL.as_ptr())
+            asm::one_way(to, &CELL)
         });
     });
     with_answerer(gic, false, true, |_| {
         Series::run("ipi-roundtrip-running", 1000, || {
             asm::pause();
-            asm::sgi_until_irq(cpu_interface, to)
+            asm::send_until_irq(cpu_interface, to)
         });
     });
     with_answerer(gic, true, true, |_| {
         Series::run("ipi-roundtrip-wfi", 1000, || {
             asm::pause();
-            asm::sgi_until_irq(cpu_interface, to)
+            asm::send_until_irq(cpu_interface, to)
         });
     });
 }
@@ -52,20 +52,10 @@ pub fn all(gic: &Gic) {
 fn answerer(_: usize) {
     let Some(gic) = gic::find() else { return };
     gic.init_cpu();
-    let reply = if REPLY.load(Ordering::SeqCst) {
-        asm::sgi(&gic, 0)
-    } else {
-        (0, 0)
-    };
+    let reply = REPLY.load(Ordering::SeqCst).then(|| asm::sgi(&gic, 0));
     let sleep = SLEEP.load(Ordering::SeqCst);
     READY.store(true, Ordering::SeqCst);
-    asm::answer(
-        asm::cpu_interface(&gic),
-        CELL.as_ptr(),
-        reply,
-        STOP.as_ptr(),
-        sleep,
-    );
+    asm::answer(asm::cpu_interface(&gic), &CELL, reply, &STOP, sleep);
 }
 
 fn with_answerer(gic: &Gic, sleep: bool, reply: bool, run: impl FnOnce(&Gic)) {
@@ -86,8 +76,8 @@ fn with_answerer(gic: &Gic, sleep: bool, reply: bool, run: impl FnOnce(&Gic)) {
     // A sleeper looks only after an interrupt, and its reply must not stay pending for the next series. One that
     // spins looks anyway, and might be gone before it takes another interrupt.
     match (sleep, reply) {
-        (true, true) => _ = asm::sgi_until_irq(asm::cpu_interface(gic), asm::sgi(gic, 1)),
-        (true, false) => _ = asm::one_way(asm::sgi(gic, 1), CELL.as_ptr()),
+        (true, true) => _ = asm::send_until_irq(asm::cpu_interface(gic), asm::sgi(gic, 1)),
+        (true, false) => _ = asm::one_way(asm::sgi(gic, 1), &CELL),
         (false, _) => {}
     }
     if !smp::wait_off(1) {

@@ -161,7 +161,7 @@ pub fn tarn_only() {
     let smccc = call(id::SMCCC_VERSION, 0, 0, 0);
     expect_tarn(
         "smccc/version-at-least-1.1",
-        smccc >= 0x1_0001 && smccc < 0x2_0000,
+        (0x1_0001..0x2_0000).contains(&smccc),
         true,
     );
     expect_tarn(
