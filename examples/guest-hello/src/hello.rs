@@ -2,36 +2,25 @@
 //!
 //! It sleeps in WFI whenever there is nothing to do, so it costs the other domains nothing. The line `q` powers it
 //! off. This is Tarn's built-in demo guest and a starting point for your own: see examples/guest-rt for the rest.
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
-use guest_rt::gic::{self, Gic};
+use guest_rt::gic::{self, SPURIOUS};
 use guest_rt::timer::{Timer, frequency};
 use guest_rt::{console, cpu, machine, mmu, println, smp, trap};
 
 static GREETED: AtomicU32 = AtomicU32::new(0);
 static TICKS: AtomicU32 = AtomicU32::new(0);
-static INPUT: AtomicU32 = AtomicU32::new(0);
+static INPUT: AtomicBool = AtomicBool::new(false);
 
 guest_rt::entry!(main);
 
 fn main() {
     mmu::on();
     let cpus = machine().cpus().len();
-    println!(
-        "Hello from a guest with {cpus} vCPU{}.",
-        if cpus == 1 { "" } else { "s" }
-    );
+    println!("Hello from a guest with {cpus} vCPU(s).");
     for index in 1..cpus {
-        let started = smp::start(index, |index| {
-            println!("vCPU {index} is up.");
-            GREETED.fetch_add(1, Ordering::SeqCst);
-        });
-        match started {
-            Ok(()) => {
-                _ = cpu::wait_until(frequency(), || {
-                    GREETED.load(Ordering::SeqCst) as usize == index
-                })
-            }
+        match smp::start(index, greet) {
+            Ok(()) => _ = cpu::wait_until(frequency(), || GREETED.load(SeqCst) as usize == index),
             Err(error) => println!("vCPU {index} did not start: PSCI error {error}."),
         }
     }
@@ -48,18 +37,13 @@ fn main() {
     }
     Timer::Virtual.start(frequency());
 
-    let mut ticked = 0;
-    let mut line = [0u8; 80];
-    let mut length = 0;
+    let (mut ticked, mut line, mut length) = (0, [0u8; 80], 0);
     loop {
-        // Interrupts are masked while we look, so that none can slip in between looking and sleeping; a masked
-        // interrupt still wakes a CPU from WFI.
+        // Interrupts are masked while we look, so that none can slip in between looking and
+        // sleeping; a masked interrupt still wakes a CPU from WFI.
         trap::mask_irqs();
-        let (ticks, input) = (
-            TICKS.load(Ordering::SeqCst),
-            INPUT.swap(0, Ordering::SeqCst),
-        );
-        if ticks == ticked && input == 0 {
+        let ticks = TICKS.load(SeqCst);
+        if !INPUT.swap(false, SeqCst) && ticks == ticked {
             cpu::wfi();
         }
         trap::unmask_irqs();
@@ -72,13 +56,9 @@ fn main() {
         }
         while let Some(byte) = console::get() {
             match (byte, &line[..length]) {
-                (b'\r' | b'\n', []) => {}
                 (b'\r' | b'\n', b"q") => return println!("Goodbye."),
                 (b'\r' | b'\n', typed) => {
-                    println!(
-                        "you typed: {}",
-                        core::str::from_utf8(typed).unwrap_or("something that is not UTF-8")
-                    );
+                    println!("you typed: {}", core::str::from_utf8(typed).unwrap_or("?"));
                     length = 0;
                 }
                 _ if length < line.len() => {
@@ -91,23 +71,27 @@ fn main() {
     }
 }
 
+/// What each other vCPU does; it goes off when this returns.
+fn greet(index: usize) {
+    println!("vCPU {index} is up.");
+    GREETED.fetch_add(1, SeqCst);
+}
+
+/// Takes one interrupt: a tick of the timer, or input.
 fn interrupt() {
-    let gic: Gic = gic::find().expect("interrupts come from a GIC");
+    let Some(gic) = gic::find() else { return };
     let ack = gic.ack();
-    match ack & 0x3ff {
-        n if n == Timer::Virtual.intid() => {
-            let ticks = TICKS.fetch_add(1, Ordering::SeqCst) + 1;
-            if ticks < 3 {
-                Timer::Virtual.start(frequency())
-            } else {
-                Timer::Virtual.stop()
-            }
+    if ack == SPURIOUS {
+        return;
+    }
+    if ack == Timer::Virtual.intid() {
+        match TICKS.fetch_add(1, SeqCst) {
+            0 | 1 => Timer::Virtual.start(frequency()),
+            _ => Timer::Virtual.stop(),
         }
-        gic::SPURIOUS => return,
-        _ => {
-            console::clear_rx_irq();
-            INPUT.store(1, Ordering::SeqCst);
-        }
+    } else {
+        console::clear_rx_irq();
+        INPUT.store(true, SeqCst);
     }
     gic.eoi(ack);
 }
