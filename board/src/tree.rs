@@ -470,3 +470,58 @@ pub(crate) fn be32(bytes: &[u8]) -> Option<u32> {
 pub(crate) fn be64(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().map(|b| u64::from_be_bytes(*b))
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    type Listed = Vec<(usize, String, Vec<(String, Vec<u8>)>)>;
+
+    /// The parser crate's view of a tree: depth, name and properties of every node.
+    fn by_crate(bytes: &[u8]) -> Listed {
+        let fdt = Fdt::new_unaligned_fallible(bytes).unwrap();
+        let root = fdt.root().unwrap().as_node();
+        let all = core::iter::once(Ok((0, root))).chain(fdt.all_nodes().unwrap());
+        all.map(|item| {
+            let (depth, node) = item.unwrap();
+            let properties = node.properties().unwrap();
+            let properties = properties.iter().map(|p| p.unwrap());
+            let properties = properties
+                .map(|p| (p.name.to_string(), p.value.to_vec()))
+                .collect();
+            (depth, node.name().unwrap().to_string(), properties)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn walks_as_the_parser_crate_does() {
+        for bytes in [
+            &include_bytes!("../tests/fixtures/virt-gic2-smp1.dtb")[..],
+            include_bytes!("../tests/fixtures/virt-gic3-smp64.dtb"),
+            include_bytes!("../tests/fixtures/pi4-like.dtb"),
+        ] {
+            let mut ours = Listed::new();
+            Blob::new(bytes)
+                .unwrap()
+                .walk(&mut |node| {
+                    let name = core::str::from_utf8(node.here().name).unwrap();
+                    let name = if name.is_empty() { "/" } else { name };
+                    let properties = node
+                        .raw()
+                        .iter()
+                        .map(|(n, v)| (n.to_string(), v.to_vec()))
+                        .collect();
+                    ours.push((node.depth(), name.to_string(), properties));
+                    Ok(())
+                })
+                .unwrap();
+            let theirs = by_crate(bytes);
+            assert!(theirs.len() > 20);
+            assert_eq!(ours, theirs);
+        }
+    }
+}
