@@ -412,6 +412,18 @@ impl Console {
         self.last_cr = false;
     }
 
+    /// Takes the focused source's unfinished line off the screen: erased if it is short (a prompt with what was typed),
+    /// else ended.
+    fn hide_partial(&mut self) {
+        if self.partial.len() <= 78 && !self.partial.contains(&0x1b) {
+            self.put_all(b"\r\x1b[2K");
+            self.last_cr = false;
+        } else {
+            self.newline();
+        }
+        self.partial_shown = false;
+    }
+
     fn set_focus(&mut self, slot: u16) {
         if slot == self.focus {
             return;
@@ -519,8 +531,7 @@ impl Console {
             return;
         }
         if self.partial_shown {
-            self.newline();
-            self.partial_shown = false;
+            self.hide_partial();
         }
         if let Source::Domain(s) = source {
             let mut prefix = heapless::String::<64>::new();

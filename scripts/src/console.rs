@@ -285,8 +285,16 @@ fn collect(mut stdout: impl Read, received: &(Mutex<Received>, Condvar)) {
         if count == 0 {
             break;
         }
-        pending.extend(chunk[..count].iter().filter(|byte| **byte != b'\r'));
-        let whole = pending.len() - incomplete_tail(&pending);
+        for byte in &chunk[..count] {
+            if *byte != b'\r' {
+                pending.push(*byte);
+            }
+            if pending.ends_with(ERASE) {
+                pending.truncate(pending.len() - ERASE.len());
+                pending.push(b'\n');
+            }
+        }
+        let whole = pending.len() - incomplete_tail(&pending).max(erase_begun(&pending));
         let text = String::from_utf8_lossy(&pending[..whole]).into_owned();
         pending.drain(..whole);
         lock(&received.0).text.push_str(&text);
@@ -296,6 +304,18 @@ fn collect(mut stdout: impl Read, received: &(Mutex<Received>, Condvar)) {
     last.text.push_str(&String::from_utf8_lossy(&pending));
     last.closed = true;
     received.1.notify_all();
+}
+
+/// "Erase this line": how Tarn's console takes an unfinished line off the screen before another source's line comes.
+/// Read as the end of that line, so that every source's text stands on lines of its own.
+const ERASE: &[u8] = b"\x1b[2K";
+
+/// Bytes at the end that may begin an `ERASE`.
+fn erase_begun(bytes: &[u8]) -> usize {
+    (1..ERASE.len())
+        .rev()
+        .find(|n| bytes.ends_with(&ERASE[..*n]))
+        .unwrap_or(0)
 }
 
 /// Bytes at the end that begin a UTF-8 sequence not yet complete.
