@@ -44,7 +44,7 @@ impl Vgic {
 
     /// Brings `lrs`, where vCPU `v` is loaded, up to date. Call before entering the guest whenever something may
     /// have changed: after a kick, an input for `v` and a load.
-    #[inline]
+    #[inline(always)]
     pub fn flush<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) -> Kick {
         let vcpu = &self.vcpus[v];
         if !(vcpu.dirty | vcpu.todo | vcpu.stirred) {
@@ -53,9 +53,13 @@ impl Vgic {
         self.update(v, lrs)
     }
 
+    #[inline(never)]
     fn update<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) -> Kick {
         let vcpu = &self.vcpus[v];
-        if vcpu.dirty {
+        if vcpu.hint != 0 && self.quick_hint(v, lrs) {
+            return Kick::NONE;
+        }
+        if self.vcpus[v].dirty {
             return self.resync(v, lrs);
         }
         self.add(v, lrs)
@@ -80,6 +84,7 @@ impl Vgic {
         for n in bits(core::mem::take(&mut vcpu.stale) as u32) {
             lrs.write(n, ListReg::EMPTY);
         }
+        vcpu.hint = 0;
         vcpu.dirty = !vcpu.ready.is_empty() || !vcpu.act.is_empty();
         kick.without(v)
     }
@@ -93,7 +98,7 @@ impl Vgic {
     }
 
     /// Adds what is newly ready to free list registers.
-    #[inline]
+    #[inline(never)]
     fn add<L: ListRegs + ?Sized>(&mut self, v: usize, lrs: &mut L) -> Kick {
         let exist = existing(lrs);
         let mut kick = Kick::NONE;
@@ -374,6 +379,9 @@ impl Vgic {
         vcpu.ready.remove(w, m);
         vcpu.used |= 1 << n;
         vcpu.lr[n & (MAX_LRS - 1)] = intid;
+        if w == 0 {
+            vcpu.home[intid as usize & 31] = n as u8;
+        }
         let lr = self.compose_pending(v, intid);
         lrs.write(n, lr);
     }
@@ -439,6 +447,7 @@ impl Vgic {
         vcpu.lr[n & (MAX_LRS - 1)] = intid;
         let lr = if w == 0 {
             let i = intid as usize & 31;
+            vcpu.home[i] = n as u8;
             vcpu.bank
                 .compose(m, intid, vcpu.prio[i], self.ppi_link[i], state, recheck)
         } else {
@@ -490,6 +499,6 @@ pub(super) const fn split(intid: u16) -> (usize, u32) {
 
 /// The list registers that exist, as a mask.
 #[inline]
-fn existing<L: ListRegs + ?Sized>(lrs: &L) -> u16 {
+pub(super) fn existing<L: ListRegs + ?Sized>(lrs: &L) -> u16 {
     u16::MAX >> (MAX_LRS - lrs.count().clamp(1, MAX_LRS))
 }

@@ -113,6 +113,7 @@ impl Vgic {
         for n in super::bits(mask) {
             let holder = self.holder(v, w, n);
             self.vcpus[holder].stirred = true;
+            self.vcpus[holder].hint = 0;
             kick.resync |= 1 << holder;
             kick.wake |= ((due >> n & 1) as u64) << holder;
         }
@@ -166,10 +167,34 @@ impl Vgic {
         value: u64,
         lrs: &mut L,
     ) -> Kick {
+        // One target among the first sixteen, nothing else set: what kernels write nearly always.
+        let list = value & 0xffff;
+        if value & !0x0f00_ffff == 0 && list.is_power_of_two() {
+            let to = list.trailing_zeros() as usize;
+            if to < self.vcpus.len() && self.config.version == Version::V3 {
+                let kick = self.sgi(from, to, (value >> 24) as usize & 15, reg, lrs);
+                return if to == from {
+                    self.flush(from, lrs)
+                } else {
+                    kick
+                };
+            }
+        }
+        self.sgi_many(from, reg, value, lrs)
+    }
+
+    /// Any value of an SGI register.
+    #[inline(never)]
+    fn sgi_many<L: ListRegs + ?Sized>(
+        &mut self,
+        from: usize,
+        reg: SgiReg,
+        value: u64,
+        lrs: &mut L,
+    ) -> Kick {
         if self.config.version != Version::V3 {
             return Kick::NONE;
         }
-        let m = 1u32 << (value >> 24 & 15);
         let all = u64::MAX >> (64 - self.vcpus.len());
         let mut targets = if value >> 40 & 1 != 0 {
             all & !(1 << from)
@@ -181,37 +206,67 @@ impl Vgic {
             }
             (value & 0xffff) << (cluster * 16) & all
         };
-        let group1 = reg == SgiReg::Sgi1;
-        let groups = self.groups();
         let mut kick = Kick::NONE;
         while targets != 0 {
-            let v = targets.trailing_zeros() as usize;
+            let to = targets.trailing_zeros() as usize;
             targets &= targets - 1;
-            let vcpu = &mut self.vcpus[v];
-            let bank = &mut vcpu.bank;
-            if (bank.group & m != 0) != group1 || bank.latch & m != 0 {
-                continue;
-            }
-            bank.latch |= m;
-            if bank.resident & m != 0 {
-                bank.touched |= m;
-                vcpu.stirred = true;
-                kick.wake |= 1 << v;
-            } else if bank.ready(groups) & m != 0 && vcpu.set_ready(0, m, m) {
-                kick.wake |= 1 << v;
-            }
+            kick = kick.and(self.sgi(from, to, (value >> 24) as usize & 15, reg, lrs));
         }
-        kick.and(self.settle(from, lrs)).without(from)
+        kick.and(self.flush(from, lrs)).without(from)
+    }
+
+    /// SGI `n` to vCPU `to`. Into its list registers at once, if it is the sender and that is all there is to do.
+    #[inline(always)]
+    fn sgi<L: ListRegs + ?Sized>(
+        &mut self,
+        from: usize,
+        to: usize,
+        n: usize,
+        reg: SgiReg,
+        lrs: &mut L,
+    ) -> Kick {
+        let groups = self.groups();
+        let m = 1u32 << n;
+        let vcpu = &mut self.vcpus[to];
+        let bank = &mut vcpu.bank;
+        if (bank.group & m != 0) != (reg == SgiReg::Sgi1) || bank.latch & m != 0 {
+            return Kick::NONE;
+        }
+        let only = !(vcpu.dirty | vcpu.todo | vcpu.stirred);
+        if only && to == from && self.quick(to, n, lrs) {
+            return Kick::NONE;
+        }
+        let vcpu = &mut self.vcpus[to];
+        let bank = &mut vcpu.bank;
+        bank.latch |= m;
+        if bank.resident & m != 0 {
+            bank.touched |= m;
+            vcpu.stirred = true;
+        } else if bank.ready(groups) & m == 0 || !vcpu.set_ready(0, m, m) {
+            return Kick::NONE;
+        }
+        vcpu.hint = if only { n as u8 + 1 } else { 0 };
+        Kick {
+            wake: 1 << to,
+            resync: 0,
+        }
     }
 
     /// GICv2: SGI `m` (as a bit) from `from` to every vCPU of `targets`.
     pub(super) fn sgi_v2(&mut self, from: usize, targets: u64, n: usize) -> Kick {
         let mut kick = Kick::NONE;
+        let n = n & 15;
         for v in super::bits(targets as u32 & 0xff) {
-            if v < self.vcpus.len() && n < 16 {
-                self.vcpus[v].sgi_src[n] |= 1 << from;
-                self.vcpus[v].bank.latch |= 1 << n;
-                kick = kick.and(self.changed(v, 0, 1 << n));
+            let Some(vcpu) = self.vcpus.get_mut(v) else {
+                break;
+            };
+            let only = !(vcpu.dirty | vcpu.todo | vcpu.stirred);
+            vcpu.sgi_src[n] |= 1 << from;
+            vcpu.bank.latch |= 1 << n;
+            kick = kick.and(self.changed(v, 0, 1 << n));
+            let vcpu = &mut self.vcpus[v];
+            if only && (vcpu.todo | vcpu.stirred) {
+                vcpu.hint = n as u8 + 1;
             }
         }
         kick

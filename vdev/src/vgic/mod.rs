@@ -17,6 +17,7 @@ mod dist;
 mod input;
 mod lr;
 mod prio;
+mod quick;
 mod redist;
 mod regs;
 
@@ -88,6 +89,8 @@ struct Vcpu {
     stirred: bool,
     /// Something new is ready since the last flush.
     todo: bool,
+    /// The only news since the last flush: a private interrupt, plus one. 0: there may be more.
+    hint: u8,
     /// Physical interrupts wait to be deactivated (`take_release`).
     release: bool,
     /// GICR_WAKER.ProcessorSleep.
@@ -96,6 +99,8 @@ struct Vcpu {
     want: Maintenance,
     /// Which interrupt is in which list register.
     lr: [u16; MAX_LRS],
+    /// The list register a resident private interrupt is in.
+    home: [u8; 32],
     /// vCPUs whose answer a read of this vCPU awaits, and the register it reads (0: none).
     asked: u64,
     asked_reg: u32,
@@ -276,10 +281,12 @@ impl Vcpu {
             dirty: false,
             stirred: false,
             todo: false,
+            hint: 0,
             release: false,
             asleep: true,
             want: Maintenance::NONE,
             lr: [0; MAX_LRS],
+            home: [0; 32],
             asked: 0,
             asked_reg: 0,
             ready: PrioSet::EMPTY,
@@ -302,6 +309,7 @@ impl Vcpu {
         self.ready.set_word(w, new);
         let more = new & !old != 0;
         self.todo |= more;
+        self.hint = 0;
         more
     }
 }

@@ -235,7 +235,12 @@ impl World {
                 let v = v % vcpus;
                 if !self.phys_active[v] {
                     self.phys_active[v] = true;
-                    let kick = self.vgic.fire_hw(Irq::ppi(v, LINKED));
+                    // Both ways hv may take: at home, or from another CPU.
+                    let kick = if self.judge.running[v].len() % 2 == 0 {
+                        self.vgic.inject_hw(v, LINKED, &mut self.cpus[v])
+                    } else {
+                        self.vgic.fire_hw(Irq::ppi(v, LINKED))
+                    };
                     self.kick(kick);
                     self.judge.int(v, LINKED).latch = true;
                 }
