@@ -57,11 +57,13 @@ impl Gic {
             phandle: node.props.phandle(),
             cells,
         };
-        let irqs = RawIrqs::of(node);
-        let maintenance = irqs
-            .nth(0, lines)
-            .and_then(|irq| irq.ok_or(Problem::Missing("the maintenance interrupt")))
-            .map_err(|problem| node.error(irqs.property(), problem))?;
+        // Only asked for once the registers are there: a GIC without GICH has no maintenance interrupt either.
+        let maintenance = || {
+            let irqs = RawIrqs::of(node);
+            irqs.nth(0, lines)
+                .and_then(|irq| irq.ok_or(Problem::Missing("the maintenance interrupt")))
+                .map_err(|problem| node.error(irqs.property(), problem))
+        };
         let desc = match version {
             Version::V2 => GicDesc::V2 {
                 gicd: region(node, 0, "GICD, GICC, GICH and GICV; GICD is not there")?,
@@ -76,7 +78,7 @@ impl Gic {
                     3,
                     "GICD, GICC, GICH and GICV; GICV is not there, so no guest can run",
                 )?,
-                maintenance,
+                maintenance: maintenance()?,
             },
             Version::V3 => {
                 let count = match node.props.u32(Key::RedistRegions) {
@@ -121,7 +123,7 @@ impl Gic {
                     stride,
                     // Behind the redistributors: GICC, GICH, GICV, where the hardware has them.
                     gicv: region(node, 1 + count + 2, "").ok(),
-                    maintenance,
+                    maintenance: maintenance()?,
                 }
             }
         };

@@ -11,13 +11,14 @@ macro_rules! keys {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(crate) enum Key {
             $(
-                #[doc = $name]
+                #[doc = concat!("Property ", stringify!($key), ".")]
                 $key,
             )*
         }
 
         const MAX_NAME: usize = {
-            let (names, mut max, mut i) = ([$($name,)*], 0, 0);
+            let names: [&[u8]; COUNT] = [$($name,)*];
+            let (mut max, mut i) = (0, 0);
             while i < COUNT {
                 if names[i].len() > max {
                     max = names[i].len();
@@ -26,18 +27,26 @@ macro_rules! keys {
             }
             max
         };
-        const COUNT: usize = [$($name,)*].len();
+        const COUNT: usize = [$(stringify!($key),)*].len();
 
         impl Key {
             fn from_name(name: &[u8]) -> Option<Key> {
-                const NAMES: [(&[u8], Key); COUNT] = [$(($name.as_bytes(), Key::$key),)*];
-                NAMES.iter().find(|(n, _)| *n == name).map(|(_, key)| *key)
+                // On bytes this becomes a tree of decisions, on text a row of comparisons.
+                match name {
+                    $($name => Some(Key::$key),)*
+                    _ => None,
+                }
             }
 
             /// As it is written in a tree.
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Key::$key => $name,)*
+                    $(Key::$key => const {
+                        match core::str::from_utf8($name) {
+                            Ok(name) => name,
+                            Err(_) => panic!("a name that is not text"),
+                        }
+                    },)*
                 }
             }
         }
@@ -45,40 +54,40 @@ macro_rules! keys {
 }
 
 keys! {
-    Compatible = "compatible",
-    Reg = "reg",
-    Interrupts = "interrupts",
-    Phandle = "phandle",
-    OldPhandle = "linux,phandle",
-    Status = "status",
-    DeviceType = "device_type",
-    EnableMethod = "enable-method",
-    AddressCells = "#address-cells",
-    SizeCells = "#size-cells",
-    InterruptCells = "#interrupt-cells",
-    InterruptParent = "interrupt-parent",
-    InterruptsExtended = "interrupts-extended",
-    InterruptNames = "interrupt-names",
-    Ranges = "ranges",
-    ReleaseAddr = "cpu-release-addr",
-    Capacity = "capacity-dmips-mhz",
-    NumaNode = "numa-node-id",
-    RedistRegions = "#redistributor-regions",
-    RedistStride = "redistributor-stride",
-    Method = "method",
-    CpuOn = "cpu_on",
-    NoMap = "no-map",
-    Size = "size",
-    ClockFrequency = "clock-frequency",
-    Model = "model",
-    StdoutPath = "stdout-path",
-    OldStdoutPath = "linux,stdout-path",
-    Bootargs = "bootargs",
-    XenBootargs = "xen,xen-bootargs",
-    Dom0Bootargs = "xen,dom0-bootargs",
-    InitrdStart = "linux,initrd-start",
-    InitrdEnd = "linux,initrd-end",
-    RngSeed = "rng-seed",
+    Compatible = b"compatible",
+    Reg = b"reg",
+    Interrupts = b"interrupts",
+    Phandle = b"phandle",
+    OldPhandle = b"linux,phandle",
+    Status = b"status",
+    DeviceType = b"device_type",
+    EnableMethod = b"enable-method",
+    AddressCells = b"#address-cells",
+    SizeCells = b"#size-cells",
+    InterruptCells = b"#interrupt-cells",
+    InterruptParent = b"interrupt-parent",
+    InterruptsExtended = b"interrupts-extended",
+    InterruptNames = b"interrupt-names",
+    Ranges = b"ranges",
+    ReleaseAddr = b"cpu-release-addr",
+    Capacity = b"capacity-dmips-mhz",
+    NumaNode = b"numa-node-id",
+    RedistRegions = b"#redistributor-regions",
+    RedistStride = b"redistributor-stride",
+    Method = b"method",
+    CpuOn = b"cpu_on",
+    NoMap = b"no-map",
+    Size = b"size",
+    ClockFrequency = b"clock-frequency",
+    Model = b"model",
+    StdoutPath = b"stdout-path",
+    OldStdoutPath = b"linux,stdout-path",
+    Bootargs = b"bootargs",
+    XenBootargs = b"xen,xen-bootargs",
+    Dom0Bootargs = b"xen,dom0-bootargs",
+    InitrdStart = b"linux,initrd-start",
+    InitrdEnd = b"linux,initrd-end",
+    RngSeed = b"rng-seed",
 }
 
 /// Values by key.

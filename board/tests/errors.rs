@@ -210,6 +210,10 @@ fn fatal() {
             "/gic: reg: missing; wanted: GICD, GICC, GICH and GICV; GICH is not there, so no guest can run",
         ),
         (
+            v2(2).at("/gic", |n| n.without("interrupts")),
+            "/gic: reg: missing; wanted: GICD, GICC, GICH and GICV; GICH is not there, so no guest can run",
+        ),
+        (
             v2(3),
             "/gic: reg: missing; wanted: GICD, GICC, GICH and GICV; GICV is not there, so no guest can run",
         ),
