@@ -187,6 +187,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if let Some(mut guard) = self.lock_slot(slot_of(want)) {
             let now = guard.tick(m.now());
             let kick = guard.sched().switch_sched(cpu, now);
+            match me.capacity.load(Ordering::Relaxed) {
+                0 => {}
+                capacity => guard.sched().set_capacity(cpu, capacity),
+            }
             guard.incoming.remove(cpu);
             guard.cpus.insert(cpu);
             me.member.store(want, Ordering::Release);

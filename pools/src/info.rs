@@ -12,7 +12,7 @@ use spin::RelaxStrategy;
 use tarn_abi::{
     CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_POOLS, PoolId, SchedId, Span, VcpuId,
 };
-use tarn_sched::{SchedParams, Stats, VcpuParams, registry};
+use tarn_sched::{SchedParams, Stats, Totals, VcpuParams, registry};
 
 /// A pool.
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +181,32 @@ impl<R: RelaxStrategy> PoolSet<R> {
             times,
             stats,
         })
+    }
+
+    /// Counters of a pool's scheduler.
+    pub fn pool_totals(&self, id: PoolId) -> Result<Totals, PoolError> {
+        Ok(self.lock_pool(id)?.sched().totals())
+    }
+
+    /// Checks every pool's scheduler and run states against themselves; for tests, it takes its time.
+    pub fn check(&self) -> Result<(), &'static str> {
+        for id in self.used_pools() {
+            let Ok(p) = self.lock_pool(id) else { continue };
+            p.sched.check()?;
+            for d in p.doms.iter() {
+                let mut counts = [0u16; 5];
+                for row in d.vcpus.iter().filter_map(|&r| p.rows.get(r)) {
+                    if row.state() != row.times.state {
+                        return Err("a vCPU's run state is not what its row says");
+                    }
+                    counts[row.times.state as usize] += 1;
+                }
+                if counts != d.times.counts {
+                    return Err("a domain's run state counts are wrong");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How a CPU fares. `None`: the machine has no such CPU.

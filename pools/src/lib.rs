@@ -55,5 +55,5 @@ pub use set::{Block, PoolSet, Woken, sched_by_name};
 pub use tarn_sched::registry;
 pub use tarn_sched::{
     BoostCause, BoostParams, DeboostCause, GuestHint, Kick, RtParams, SchedError, SchedParams,
-    Stats, VcpuParams, WakeReason,
+    Stats, Totals, VcpuParams, WakeReason,
 };

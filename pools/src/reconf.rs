@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{CpuId, DomainId, Instant, MAX_POOLS, PoolId};
-use tarn_sched::{Kick, registry};
+use tarn_sched::{Kick, Scheduler, registry};
 
 /// How far a change has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,8 +35,18 @@ impl From<PoolError> for Progress {
 impl<R: RelaxStrategy> PoolSet<R> {
     /// Makes a pool without CPUs and domains.
     pub fn create(&self, c: &PoolConfig<'_>, now: Instant) -> Result<PoolId, PoolError> {
-        let name = Name::new(c.name)?;
         let sched = registry::build(c.sched, &c.params)?;
+        self.create_with(c, sched, now)
+    }
+
+    /// The same with a scheduler that is not in the registry (a baseline of the laboratory).
+    pub fn create_with(
+        &self,
+        c: &PoolConfig<'_>,
+        sched: Box<dyn Scheduler>,
+        now: Instant,
+    ) -> Result<PoolId, PoolError> {
+        let name = Name::new(c.name)?;
         let _config = self.config.lock();
         if self.find_pool(c.name).is_some() {
             return Err(PoolError::NameTaken);

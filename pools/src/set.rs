@@ -15,7 +15,7 @@ use spin::mutex::{TicketMutex, TicketMutexGuard};
 use tarn_abi::{
     CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, VcpuId,
 };
-use tarn_sched::{DeboostCause, Kick, WakeReason, registry};
+use tarn_sched::{DeboostCause, Kick, Scheduler, WakeReason, registry};
 
 /// In `member` and `want`: no pool. A pool is its slot + 1, so that a new set is all zeros and costs no image space.
 pub(crate) const FREE: u16 = 0;
@@ -34,6 +34,8 @@ pub(crate) struct Cpu {
     pub(crate) want: AtomicU16,
     /// Whether it is up.
     pub(crate) online: AtomicBool,
+    /// Its speed, 1 to 1024; 0 = not said.
+    pub(crate) capacity: AtomicU16,
     /// ns spent idle, up to `idle_since`.
     pub(crate) idle: AtomicU64,
     /// Since when it is idle, plus 1; 0 = it is not.
@@ -149,6 +151,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     member: AtomicU16::new(FREE),
                     want: AtomicU16::new(FREE),
                     online: AtomicBool::new(false),
+                    capacity: AtomicU16::new(0),
                     idle: AtomicU64::new(0),
                     idle_since: AtomicU64::new(0),
                 }
@@ -165,10 +168,22 @@ impl<R: RelaxStrategy> PoolSet<R> {
         pool0: &PoolConfig<'_>,
         now: Instant,
     ) -> Result<(), PoolError> {
+        let sched = registry::build(pool0.sched, &pool0.params)?;
+        self.init_with(present, pool0, sched, now)
+    }
+
+    /// The same with a scheduler that is not in the registry.
+    pub fn init_with(
+        &self,
+        present: CpuSet,
+        pool0: &PoolConfig<'_>,
+        sched: Box<dyn Scheduler>,
+        now: Instant,
+    ) -> Result<(), PoolError> {
         if !present.contains(CpuId::BOOT) {
             return Err(PoolError::NoSuchCpu);
         }
-        let id = self.create(pool0, now)?;
+        let id = self.create_with(pool0, sched, now)?;
         if id != PoolId::POOL0 {
             return Err(PoolError::Pool0);
         }
@@ -185,6 +200,13 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Whether a vCPU that falls asleep with nobody waiting may stay loaded (`Running::Doze`). Default yes.
     pub fn set_doze(&self, on: bool) {
         self.no_doze.store(!on, Ordering::Relaxed);
+    }
+
+    /// How fast a CPU is in 1/1024 of the fastest (1 to 1024); to be said before it comes up.
+    pub fn set_capacity(&self, cpu: CpuId, capacity: u16) {
+        if let Some(c) = self.cpus.get(cpu.index()) {
+            c.capacity.store(capacity.clamp(1, 1024), Ordering::Relaxed);
+        }
     }
 
     /// The calling CPU is up, idle, with nothing loaded. `None` if it is not one of ours or has said so before.

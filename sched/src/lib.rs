@@ -31,5 +31,5 @@ mod slab;
 pub use error::SchedError;
 pub use params::{BoostParams, RtParams, SchedParams, VcpuParams};
 pub use scheduler::{
-    BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, WakeReason,
+    BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
 };

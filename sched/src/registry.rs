@@ -36,7 +36,7 @@ pub static ROWS: &[Row] = &[
 ];
 
 /// What a pool gets when nothing is said.
-pub const DEFAULT: SchedId = SchedId(0);
+pub const DEFAULT: SchedId = SchedId(1);
 
 /// The id of the scheduler called `name`, if there is one.
 pub fn by_name(name: &str) -> Option<SchedId> {

@@ -170,6 +170,10 @@ pub trait Scheduler: Send {
     fn alloc_pcpu(&mut self, cpu: CpuId) -> Result<(), SchedError>;
     /// `cpu`, idle, starts to be ours.
     fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick;
+    /// How fast `cpu`, a member, is: 1 to 1024, the fastest being 1024. Time on a slow CPU costs less.
+    fn set_capacity(&mut self, cpu: CpuId, capacity: u16) {
+        let _ = (cpu, capacity);
+    }
     /// `cpu`, idle with nothing loaded, stops being ours.
     fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick;
 

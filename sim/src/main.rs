@@ -1,2 +1,216 @@
-//! sim.
-fn main() {}
+//! `tarn-sim`: the laboratory's command.
+
+use std::process::ExitCode;
+use tarn_sim::engine::{Options, Outcome, run};
+use tarn_sim::report::{Report, Verdict};
+use tarn_sim::{Scenario, picture};
+
+const HELP: &str = "\
+tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
+
+  tarn-sim run FILE [options]         one scenario: table, bars, pictures on request
+  tarn-sim compare FILE SCHED SCHED   the same scenario under two (or more) schedulers
+  tarn-sim sweep FILE [--seeds N]     the scenario with N seeds (default 20): worst bar of all
+
+options
+  --sched NAME      another scheduler: credit2, rr, null, rtds, plain (credit2 as it is), noboost
+  --seed N          another seed
+  --json            the result as one JSON object
+  --svg OUT         the first part of the schedule as a picture, and the latency distribution in OUT.latency.svg
+  --perfetto OUT    the schedule as a trace for ui.perfetto.dev
+  --from T --to T   which part the picture shows (default the first 100ms)
+
+It exits with 0 if all bars of the scenario are cleared, 1 if one is not, 2 if something is wrong with the request.
+";
+
+struct Args {
+    files: Vec<String>,
+    options: Options,
+    json: bool,
+    svg: Option<String>,
+    perfetto: Option<String>,
+    from: u64,
+    to: u64,
+    seeds: u64,
+}
+
+fn parse(words: &[String]) -> Result<Args, String> {
+    let mut a = Args {
+        files: Vec::new(),
+        options: Options::default(),
+        json: false,
+        svg: None,
+        perfetto: None,
+        from: 0,
+        to: 100_000_000,
+        seeds: 20,
+    };
+    let mut it = words.iter();
+    while let Some(w) = it.next() {
+        let mut value = || {
+            it.next()
+                .cloned()
+                .ok_or_else(|| format!("{w} needs a value"))
+        };
+        let time =
+            |t: String| tarn_sim::scenario::time(&t).ok_or_else(|| format!("`{t}` is no time"));
+        let count = |t: String| t.parse::<u64>().map_err(|_| format!("`{t}` is no number"));
+        match w.as_str() {
+            "--sched" => a.options.sched = Some(value()?),
+            "--seed" => a.options.seed = Some(count(value()?)?),
+            "--seeds" => a.seeds = count(value()?)?.clamp(1, 100_000),
+            "--json" => a.json = true,
+            "--svg" => a.svg = Some(value()?),
+            "--perfetto" => a.perfetto = Some(value()?),
+            "--from" => a.from = time(value()?)?,
+            "--to" => a.to = time(value()?)?,
+            w if w.starts_with('-') => return Err(format!("unknown option {w}")),
+            _ => a.files.push(w.clone()),
+        }
+    }
+    Ok(a)
+}
+
+fn load(file: &str) -> Result<Scenario, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+    Scenario::parse(&text).map_err(|e| format!("{file}: {e}"))
+}
+
+fn judge(s: &Scenario, o: &Outcome, seed: Option<u64>) -> Result<Vec<Verdict>, String> {
+    let mut others: Vec<(String, Outcome)> = Vec::new();
+    Report::new(s, o).judge(|name, bar| {
+        if !others.iter().any(|(n, _)| n == name) {
+            let options = Options {
+                sched: Some(name.to_string()),
+                seed,
+                ..Options::default()
+            };
+            others.push((name.to_string(), run(s, &options)?));
+        }
+        let base = others
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, o)| Report::new(s, o).metric(&bar.of, &bar.who));
+        base.flatten()
+            .ok_or_else(|| "the baseline has no such figure".to_string())
+    })
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|e| format!("{path}: {e}"))
+}
+
+fn command_run(a: &Args) -> Result<bool, String> {
+    let [file] = a.files.as_slice() else {
+        return Err("run needs one FILE".into());
+    };
+    let s = load(file)?;
+    let options = Options {
+        trace: a.svg.is_some() || a.perfetto.is_some(),
+        ..a.options.clone()
+    };
+    let o = run(&s, &options)?;
+    let r = Report::new(&s, &o);
+    let verdicts = judge(&s, &o, a.options.seed)?;
+    if a.json {
+        println!("{}", r.json(&verdicts));
+    } else {
+        print!("{}", r.table());
+        verdicts.iter().for_each(|v| println!("{}", v.text()));
+    }
+    if let Some(path) = &a.svg {
+        write(path, &picture::gantt(&r, a.from, a.to))?;
+        write(&format!("{path}.latency.svg"), &picture::latency(&r))?;
+    }
+    if let Some(path) = &a.perfetto {
+        write(path, &picture::perfetto(&r))?;
+    }
+    Ok(verdicts.iter().all(|v| v.ok))
+}
+
+fn command_compare(a: &Args) -> Result<bool, String> {
+    let Some((file, scheds)) = a.files.split_first() else {
+        return Err("compare needs FILE SCHED SCHED".into());
+    };
+    if scheds.len() < 2 {
+        return Err("compare needs FILE and at least two schedulers".into());
+    }
+    let s = load(file)?;
+    for name in scheds {
+        let o = run(
+            &s,
+            &Options {
+                sched: Some(name.clone()),
+                ..a.options.clone()
+            },
+        )?;
+        let r = Report::new(&s, &o);
+        if a.json {
+            println!("{}", r.json(&[]));
+        } else {
+            println!("--- {name}");
+            print!("{}", r.table());
+        }
+    }
+    Ok(true)
+}
+
+fn command_sweep(a: &Args) -> Result<bool, String> {
+    let [file] = a.files.as_slice() else {
+        return Err("sweep needs one FILE".into());
+    };
+    let s = load(file)?;
+    let mut worst: Vec<Option<(Verdict, u64)>> = vec![None; s.bars.len()];
+    for seed in 1..=a.seeds {
+        let o = run(
+            &s,
+            &Options {
+                seed: Some(seed),
+                ..a.options.clone()
+            },
+        )?;
+        for (slot, v) in worst.iter_mut().zip(judge(&s, &o, Some(seed))?) {
+            let margin = |v: &Verdict| {
+                v.max
+                    .map_or(f64::MAX, |m| m - v.value)
+                    .min(v.min.map_or(f64::MAX, |m| v.value - m))
+            };
+            if slot.as_ref().is_none_or(|(w, _)| margin(&v) < margin(w)) {
+                *slot = Some((v, seed));
+            }
+        }
+    }
+    println!("{}: {} seeds, the worst of each bar", s.name, a.seeds);
+    for (v, seed) in worst.iter().flatten() {
+        println!("{} (seed {seed})", v.text());
+    }
+    Ok(worst.iter().flatten().all(|(v, _)| v.ok))
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = words.split_first() else {
+        print!("{HELP}");
+        return ExitCode::from(2);
+    };
+    if matches!(command.as_str(), "help" | "--help" | "-h")
+        || rest.iter().any(|w| w == "--help" || w == "-h")
+    {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let result = parse(rest).and_then(|a| match command.as_str() {
+        "run" => command_run(&a),
+        "compare" => command_compare(&a),
+        "sweep" => command_sweep(&a),
+        other => Err(format!("unknown command `{other}`; try tarn-sim --help")),
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(e) => {
+            eprintln!("tarn-sim: {e}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -33,6 +33,9 @@ impl Credit2 {
     /// G1: an interrupt for a vCPU that does not run. Not while it is queued.
     pub(super) fn interrupted(&mut self, e: Ent, worth: i64, idle: bool) {
         let r = &mut self.rows[e];
+        if r.is_boosted() {
+            r.left = r.left.max(worth);
+        }
         if worth == 0 || r.is_boosted() {
             return;
         }
@@ -145,6 +148,9 @@ impl Credit2 {
             DeboostCause::Unmasked => (3, r.enlightened || r.boost == Boost::UntilUnmask),
             DeboostCause::Asked => (4, true),
         };
+        if why != DeboostCause::Asked {
+            r.deferred = false;
+        }
         if applies {
             r.armed = 0;
             let was = r.is_boosted();

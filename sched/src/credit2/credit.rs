@@ -3,7 +3,7 @@
 //! All credit is ns at weight 256. `granted` is what everybody has been granted so far, a row's `consumed` what it has
 //! used, both on one axis; normal credit is their difference. So a reset, which grants to all, is one addition. What a reset
 //! does to a single row (refill of the boost bucket out of its own credit, the clip of the carry-over) is done when the
-//! row is next touched; only rows on a CPU and rows that burned boost credit since the last reset need it at once.
+//! row is next touched; only rows on a CPU and queued ones whose boost bucket is not full need it at once: a refill changes their place.
 //! Must never create credit: refills and top-ups are paid out of the normal bucket.
 
 use super::Credit2;
@@ -65,8 +65,16 @@ impl Credit2 {
         let (granted, grant, epoch, on) = (self.granted, self.grant, self.epoch, self.params.boost);
         let r = &mut self.rows[e];
         if r.cap_of != grant {
+            // Grants have another size since: nobody keeps more than one of them and the carry-over.
             r.cap_of = grant;
             r.cap = cap(&r.params, grant, r.weight, on);
+            if r.b > r.cap {
+                r.consumed = r.consumed.wrapping_sub(r.b - r.cap);
+                r.b = r.cap;
+            }
+            if r.consumed.wrapping_sub(floor) < 0 {
+                r.consumed = floor;
+            }
         }
         let missed = epoch - r.seen;
         if missed != 0 {
@@ -74,10 +82,6 @@ impl Credit2 {
             let paid = r.consumed.wrapping_add(r.cap - r.b);
             let clipped = missed > AGE || paid.wrapping_sub(floor) < 0;
             r.consumed = if clipped { floor } else { paid };
-            r.b = r.cap;
-        }
-        if r.b > r.cap {
-            r.consumed = r.consumed.wrapping_sub(r.b - r.cap);
             r.b = r.cap;
         }
         let step = now.0 / TOP_UP;
@@ -101,17 +105,14 @@ impl Credit2 {
         let Some(e) = p.curr else { return };
         let dt = now.since(p.counted);
         p.counted = now;
+        let work = p.work(dt);
         let r = &mut self.rows[e];
         r.stats.runtime += dt;
-        r.burn(dt.0);
+        r.burn(dt.0, work);
         // Debt is kept, but the axis must not wrap: after two thousand years of it, it no longer grows.
         let deepest = self.granted.wrapping_add(1 << 61);
         if r.consumed.wrapping_sub(deepest) > 0 {
             r.consumed = deepest;
-        }
-        if r.is_boosted() && !r.burned {
-            r.burned = true;
-            self.burned.push(e);
         }
     }
 
@@ -124,7 +125,7 @@ impl Credit2 {
         }
     }
 
-    /// Grants everybody `times` times. Touches the running and those that burned boost credit, nobody else.
+    /// Grants everybody `times` times. Touches the running and the queued whose boost bucket is not full.
     pub(super) fn reset(&mut self, times: u64, now: Instant) -> Kick {
         let members = self.cpus.members();
         for c in members.iter() {
@@ -147,11 +148,10 @@ impl Credit2 {
         let mut kick = Kick::NONE;
         while let Some(e) = self.burned.pop() {
             self.rows[e].burned = false;
-            self.totals.touched += 1;
             if !self.queue.is_queued(e) {
-                self.touch(e, now);
                 continue;
             }
+            self.totals.touched += 1;
             self.dequeue(e);
             self.touch(e, now);
             let r = &mut self.rows[e];

@@ -49,7 +49,7 @@ pub(super) struct Row {
     pub(super) seen: u64,
     /// Step of the top-up grid seen.
     pub(super) grid: u64,
-    /// On the list of those that burned boost credit since the last reset.
+    /// On the list of those that were queued with a bucket not full since the last reset.
     pub(super) burned: bool,
 
     pub(super) boost: Boost,
@@ -72,6 +72,8 @@ struct Line {
     line: u16,
     used: bool,
     previous: u64,
+    /// Smoothed time between interrupts.
+    gap: u64,
     tat: u64,
     hold: u64,
 }
@@ -139,10 +141,10 @@ impl Row {
         (whole, a as u32)
     }
 
-    /// Burns `dt` of running.
+    /// Burns `dt` of running, in which it did `work`.
     #[inline]
-    pub(super) fn burn(&mut self, dt: u64) {
-        let (a, frac) = self.price(dt);
+    pub(super) fn burn(&mut self, dt: u64, work: u64) {
+        let (a, frac) = self.price(work);
         self.frac = frac;
         if self.is_boosted() {
             self.b = self.b.saturating_sub(a);
@@ -162,6 +164,7 @@ impl Row {
     /// Notes an interrupt. Answers how long it may be boosted (ns) unless its line storms.
     pub(super) fn interrupt(&mut self, line: u16, now: Instant) -> Option<i64> {
         let now = now.0;
+        let longest = self.params.interval.0;
         let i = match self.lines.iter().position(|l| l.used && l.line == line) {
             Some(i) => i,
             // The line silent for longest makes room. Its state is kept: changing lines does not refill the bucket.
@@ -170,10 +173,14 @@ impl Row {
                 .unwrap_or(0),
         };
         let l = &mut self.lines[i];
-        let gap = if l.used {
-            now.saturating_sub(l.previous)
+        // The average of some gaps rather than the last one: a random line is as regular as it is on average. What is
+        // much longer than matters counts as just that, so a line that gets faster is found out soon.
+        let enough = longest.saturating_mul(8);
+        let gap = now.saturating_sub(l.previous).min(enough.saturating_mul(4));
+        l.gap = if l.used {
+            l.gap - l.gap / 8 + gap / 8
         } else {
-            u64::MAX
+            enough
         };
         l.used = true;
         l.line = line;
@@ -190,8 +197,7 @@ impl Row {
             self.stats.storm_held += 1;
             return None;
         }
-        let longest = self.params.interval.0;
-        Some((gap / 8).max(SHORTEST).min(longest) as i64)
+        Some((l.gap / 8).max(SHORTEST).min(longest) as i64)
     }
 
     /// Forgets what a boost was about (block, yield, pause, move).
@@ -203,8 +209,9 @@ impl Row {
 }
 
 /// What a CPU does.
-#[derive(Default)]
 pub(super) struct Pcpu {
+    /// Its speed, 1024 being the fastest.
+    pub(super) capacity: u16,
     /// Who is on it: running, or asleep but not saved yet.
     pub(super) curr: Option<Ent>,
     /// Whether `curr` runs.
@@ -219,7 +226,41 @@ pub(super) struct Pcpu {
     pub(super) promised: bool,
 }
 
+impl Default for Pcpu {
+    fn default() -> Self {
+        Pcpu {
+            capacity: 1024,
+            curr: None,
+            running: false,
+            counted: Instant(0),
+            began: Instant(0),
+            until: None,
+            promised: false,
+        }
+    }
+}
+
 impl Pcpu {
+    /// Work done in `dt`, in time of the fastest CPU.
+    #[inline]
+    pub(super) fn work(&self, dt: Span) -> u64 {
+        if self.capacity == 1024 {
+            dt.0
+        } else {
+            dt.0.saturating_mul(u64::from(self.capacity)) >> 10
+        }
+    }
+
+    /// How long that much work takes here.
+    #[inline]
+    pub(super) fn takes(&self, work: u64) -> u64 {
+        if self.capacity == 1024 {
+            work
+        } else {
+            work.saturating_mul(1024) / u64::from(self.capacity.max(1))
+        }
+    }
+
     pub(super) fn limited(&self, limit: Span, now: Instant) -> bool {
         now < self.began + limit
     }

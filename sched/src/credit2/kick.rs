@@ -58,7 +58,7 @@ impl Credit2 {
             return None;
         }
         let (me, cur) = (&self.rows[e], &self.rows[p.curr?]);
-        let (burnt, _) = cur.price(now.since(p.counted).0);
+        let (burnt, _) = cur.price(p.work(now.since(p.counted)));
         let home = me.last == Some(c);
         if boosted {
             if cur.is_boosted() {
@@ -97,7 +97,8 @@ impl Credit2 {
             now
         };
         if let (true, Some(e)) = (lead <= 0, p.curr) {
-            due = due.max(now + Span(self.rows[e].lasts(-lead)).max(self.params.min_slice));
+            due =
+                due.max(now + Span(p.takes(self.rows[e].lasts(-lead))).max(self.params.min_slice));
         }
         let late = p.until.is_none_or(|u| u > due + TOLERANCE);
         if late { Kick::one(c) } else { Kick::NONE }

@@ -43,7 +43,7 @@ pub(crate) struct Credit2 {
     queue: Queue,
     /// How many wait without being in the queue yet.
     put_back: u32,
-    /// Who has burned boost credit since the last reset.
+    /// Who has been queued with a boost bucket not full since the last reset.
     burned: Vec<Ent>,
     totals: Totals,
 }
@@ -76,7 +76,11 @@ impl Credit2 {
 
     /// Puts `e` where its state says.
     fn enqueue(&mut self, e: Ent) {
-        let r = &self.rows[e];
+        let r = &mut self.rows[e];
+        if r.b < r.cap && !r.burned {
+            r.burned = true;
+            self.burned.push(e);
+        }
         if r.is_boosted() {
             self.queue.insert_boosted(r.class, e, r.b);
         } else {
@@ -184,8 +188,9 @@ impl Credit2 {
         if waiter.is_none() && put_back.is_none() {
             return None;
         }
+        let p = &self.cpus[cpu];
         if r.is_boosted() {
-            let t = r.lasts(r.b).min(r.left.max(0) as u64);
+            let t = p.takes(r.lasts(r.b)).min(r.left.max(0) as u64);
             return Some(now + Span(t + 1));
         }
         let until_meets = |w: Ent| {
@@ -195,13 +200,13 @@ impl Credit2 {
             } else {
                 self.resistance
             };
-            r.lasts(w.consumed.wrapping_sub(r.consumed).saturating_add(extra))
+            p.takes(r.lasts(w.consumed.wrapping_sub(r.consumed).saturating_add(extra)))
         };
-        let mut t = r.lasts(self.credit(r));
+        let mut t = p.takes(r.lasts(self.credit(r)));
         for w in [waiter.map(|w| w.ent), put_back].into_iter().flatten() {
             t = t.min(until_meets(w));
         }
-        let limit = (self.cpus[cpu].began + self.params.ratelimit).since(now);
+        let limit = (p.began + self.params.ratelimit).since(now);
         let least = if limit == Span::ZERO {
             self.params.min_slice
         } else {
@@ -219,6 +224,10 @@ impl Scheduler for Credit2 {
     fn switch_sched(&mut self, cpu: CpuId, _now: Instant) -> Kick {
         self.cpus.join(cpu);
         self.members_changed().and(Kick::one(cpu))
+    }
+
+    fn set_capacity(&mut self, cpu: CpuId, capacity: u16) {
+        self.cpus[cpu].capacity = capacity.clamp(1, 1024);
     }
 
     fn free_pcpu(&mut self, cpu: CpuId, _now: Instant) -> Kick {
@@ -377,7 +386,11 @@ impl Scheduler for Credit2 {
             }
             return Kick::NONE;
         }
-        if !self.queue.is_queued(e) || self.rows[e].is_boosted() {
+        if !self.queue.is_queued(e) {
+            return Kick::NONE;
+        }
+        if self.rows[e].is_boosted() {
+            self.interrupted(e, worth, false);
             return Kick::NONE;
         }
         self.dequeue(e);

@@ -1,0 +1,626 @@
+//! What a run has shown: a table for people, JSON for programs, bars for the tests.
+//!
+//! Percentiles are exact (all samples are kept). Shares are of one CPU; the fluid share is the weighted water-filling of
+//! what each vCPU asked for. Must never influence a run.
+
+use crate::engine::{Outcome, VcpuOutcome};
+use crate::fluid;
+use crate::scenario::{Bar, Scenario, matches};
+use std::fmt::Write;
+
+/// What bars can be about.
+pub const METRICS: &[&str] = &[
+    "share",
+    "share_error",
+    "spread",
+    "wake_p50",
+    "wake_p99",
+    "wake_p999",
+    "wake_max",
+    "response_p50",
+    "response_p99",
+    "response_p999",
+    "response_max",
+    "misses",
+    "exhausted",
+    "storm_held",
+    "longest_wait",
+    "mean_ratio",
+    "switches",
+    "touched_per_reset",
+    "holder_preemptions",
+    "sections",
+];
+
+/// Percentiles of a list of times, ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// How many.
+    pub n: usize,
+    /// Median.
+    pub p50: u64,
+    /// 99 %.
+    pub p99: u64,
+    /// 99.9 %.
+    pub p999: u64,
+    /// All.
+    pub max: u64,
+}
+
+impl Latency {
+    /// Of those samples.
+    pub fn of(samples: &[u64]) -> Latency {
+        let mut v = samples.to_vec();
+        v.sort_unstable();
+        let at = |permille: usize| {
+            v.get((v.len() * permille).div_ceil(1000).saturating_sub(1))
+                .copied()
+                .unwrap_or(0)
+        };
+        Latency {
+            n: v.len(),
+            p50: at(500),
+            p99: at(990),
+            p999: at(999),
+            max: v.last().copied().unwrap_or(0),
+        }
+    }
+}
+
+/// One vCPU, or several together.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Name.
+    pub name: String,
+    /// Weight.
+    pub weight: u32,
+    /// ns on a CPU.
+    pub runtime: u64,
+    /// The same in time of the fastest CPU.
+    pub work: u64,
+    /// The latter as share of one (fastest) CPU.
+    pub share: f64,
+    /// The share of the ideal.
+    pub fluid: f64,
+    /// Firing to handler.
+    pub wake: Latency,
+    /// Firing to end of work.
+    pub response: Latency,
+    /// The outcomes behind it.
+    pub of: Vec<usize>,
+}
+
+/// A run with its derived figures.
+pub struct Report<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The run.
+    pub outcome: &'a Outcome,
+    /// Per vCPU.
+    pub vcpus: Vec<Line>,
+    /// Per domain.
+    pub domains: Vec<Line>,
+    /// Per group, with what is nested in it.
+    pub groups: Vec<Line>,
+}
+
+impl<'a> Report<'a> {
+    /// Derives the figures.
+    pub fn new(scenario: &'a Scenario, outcome: &'a Outcome) -> Report<'a> {
+        let fluid = fluid_shares(scenario, outcome);
+        let line = |name: &str, weight: u32, of: Vec<usize>| {
+            let pick = |f: fn(&VcpuOutcome) -> &Vec<u64>| -> Vec<u64> {
+                of.iter()
+                    .flat_map(|&i| f(&outcome.vcpus[i]).iter().copied())
+                    .collect()
+            };
+            let runtime = of.iter().map(|&i| outcome.vcpus[i].runtime).sum::<u64>();
+            let work = of.iter().map(|&i| outcome.vcpus[i].work).sum::<u64>();
+            Line {
+                name: name.to_string(),
+                weight,
+                runtime,
+                work,
+                share: work as f64 / outcome.duration as f64,
+                fluid: of.iter().map(|&i| fluid[i]).sum(),
+                wake: Latency::of(&pick(|v| &v.figures.wakes)),
+                response: Latency::of(&pick(|v| &v.figures.responses)),
+                of,
+            }
+        };
+        let vcpus = outcome
+            .vcpus
+            .iter()
+            .enumerate()
+            .map(|(i, v)| line(&v.name, v.weight, vec![i]))
+            .collect();
+        let of_domain = |d: usize| {
+            (0..outcome.vcpus.len())
+                .filter(|&i| outcome.vcpus[i].domain == d)
+                .collect::<Vec<_>>()
+        };
+        let domains = scenario
+            .domains
+            .iter()
+            .enumerate()
+            .map(|(d, dom)| line(&dom.name, dom.params.weight, of_domain(d)))
+            .collect();
+        let inside = |mut g: Option<usize>, of: usize| {
+            while let Some(i) = g {
+                if i == of {
+                    return true;
+                }
+                g = scenario.groups[i].parent;
+            }
+            false
+        };
+        let groups = scenario
+            .groups
+            .iter()
+            .enumerate()
+            .map(|(g, group)| {
+                let of = (0..scenario.domains.len())
+                    .filter(|&d| inside(scenario.domains[d].group, g))
+                    .flat_map(of_domain)
+                    .collect();
+                line(&group.name, group.weight, of)
+            })
+            .collect();
+        Report {
+            scenario,
+            outcome,
+            vcpus,
+            domains,
+            groups,
+        }
+    }
+
+    /// Spread of work/weight among the hogs in `of`: (max - min) / mean.
+    pub fn spread(&self, of: impl Iterator<Item = usize>) -> f64 {
+        let v: Vec<f64> = of
+            .filter(|&i| self.outcome.vcpus[i].hog)
+            .map(|i| self.vcpus[i].work as f64 / f64::from(self.vcpus[i].weight))
+            .collect();
+        if v.len() < 2 {
+            return 0.0;
+        }
+        let (min, max) = v
+            .iter()
+            .fold((f64::MAX, 0.0f64), |(a, b), &x| (a.min(x), b.max(x)));
+        let mean = v.iter().sum::<f64>() / v.len() as f64;
+        if mean == 0.0 { 0.0 } else { (max - min) / mean }
+    }
+
+    /// vCPUs touched per reset.
+    pub fn touched_per_reset(&self) -> f64 {
+        let t = &self.outcome.totals;
+        if t.resets == 0 {
+            0.0
+        } else {
+            t.touched as f64 / t.resets as f64
+        }
+    }
+
+    /// The worst value of a metric among the vCPUs `who` names. `None`: nobody is named so.
+    pub fn metric(&self, of: &str, who: &str) -> Option<f64> {
+        match of {
+            "switches" => return Some(self.outcome.switches as f64),
+            "touched_per_reset" => return Some(self.touched_per_reset()),
+            "holder_preemptions" => return Some(self.outcome.holder_preemptions as f64),
+            _ => {}
+        }
+        let chosen: Vec<usize> = (0..self.vcpus.len())
+            .filter(|&i| matches(who, &self.vcpus[i].name))
+            .collect();
+        if chosen.is_empty() {
+            return None;
+        }
+        let o = |i: usize| &self.outcome.vcpus[i];
+        let all = |f: &dyn Fn(usize) -> f64| chosen.iter().map(|&i| f(i)).collect::<Vec<f64>>();
+        let max = |f: &dyn Fn(usize) -> f64| all(f).into_iter().fold(f64::MIN, f64::max);
+        let sum = |f: &dyn Fn(usize) -> f64| all(f).into_iter().sum::<f64>();
+        Some(match of {
+            "share" => sum(&|i| self.vcpus[i].share),
+            "share_error" => max(&|i| (self.vcpus[i].share - self.vcpus[i].fluid).abs()),
+            "spread" => self.spread(chosen.iter().copied()),
+            "wake_p50" => max(&|i| self.vcpus[i].wake.p50 as f64),
+            "wake_p99" => max(&|i| self.vcpus[i].wake.p99 as f64),
+            "wake_p999" => max(&|i| self.vcpus[i].wake.p999 as f64),
+            "wake_max" => max(&|i| self.vcpus[i].wake.max as f64),
+            "response_p50" => max(&|i| self.vcpus[i].response.p50 as f64),
+            "response_p99" => max(&|i| self.vcpus[i].response.p99 as f64),
+            "response_p999" => max(&|i| self.vcpus[i].response.p999 as f64),
+            "response_max" => max(&|i| self.vcpus[i].response.max as f64),
+            "misses" => sum(&|i| o(i).figures.misses as f64),
+            "exhausted" => sum(&|i| o(i).stats.exhausted as f64),
+            "storm_held" => sum(&|i| o(i).stats.storm_held as f64),
+            "sections" => sum(&|i| o(i).figures.sections as f64),
+            "longest_wait" => max(&|i| o(i).longest_wait as f64),
+            // Mean runtime/weight of these over that of all other hogs.
+            "mean_ratio" => {
+                let per = |i: usize| self.vcpus[i].work as f64 / f64::from(self.vcpus[i].weight);
+                let mine = sum(&per) / chosen.len() as f64;
+                let rest: Vec<f64> = (0..self.vcpus.len())
+                    .filter(|&i| !chosen.contains(&i) && o(i).hog)
+                    .map(per)
+                    .collect();
+                if rest.is_empty() {
+                    0.0
+                } else {
+                    mine / (rest.iter().sum::<f64>() / rest.len() as f64)
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Judges the bars; `other` gives the report of the same scenario under another scheduler.
+    pub fn judge(
+        &self,
+        mut other: impl FnMut(&str, &Bar) -> Result<f64, String>,
+    ) -> Result<Vec<Verdict>, String> {
+        let mut out = Vec::new();
+        for b in &self.scenario.bars {
+            let value = self
+                .metric(&b.of, &b.who)
+                .ok_or_else(|| format!("bar: `{}` names no vCPU", b.who))?;
+            let unit = match &b.versus {
+                Some(s) => other(s, b)?,
+                None => 1.0,
+            };
+            let (max, min) = (b.max.map(|m| m * unit), b.min.map(|m| m * unit));
+            let ok = max.is_none_or(|m| value <= m) && min.is_none_or(|m| value >= m);
+            out.push(Verdict {
+                bar: b.clone(),
+                value,
+                max,
+                min,
+                ok,
+            });
+        }
+        Ok(out)
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let o = self.outcome;
+        let mut t = String::new();
+        let _ = writeln!(
+            t,
+            "{}: {} for {} s, seed {}",
+            self.scenario.name,
+            o.sched,
+            o.duration as f64 / 1e9,
+            o.seed
+        );
+        let _ = writeln!(
+            t,
+            "{:<16} {:>6} {:>8} {:>8} {:>8} | {:>7} {:>8} {:>8} {:>8} | {:>8} {:>8} {:>6} | {:>7} {:>5}",
+            "vCPU",
+            "weight",
+            "share %",
+            "fluid %",
+            "error",
+            "wakes",
+            "p50 us",
+            "p99 us",
+            "max us",
+            "resp p50",
+            "p99 us",
+            "missed",
+            "boosts",
+            "spent"
+        );
+        let us = |n: u64| n as f64 / 1e3;
+        for group in [&self.groups, &self.vcpus] {
+            for l in group {
+                let sum = |f: &dyn Fn(&VcpuOutcome) -> u64| {
+                    l.of.iter().map(|&i| f(&o.vcpus[i])).sum::<u64>()
+                };
+                let _ = writeln!(
+                    t,
+                    "{:<16} {:>6} {:>8.3} {:>8.3} {:>+8.3} | {:>7} {:>8.1} {:>8.1} {:>8.1} | {:>8.1} {:>8.1} {:>6} | {:>7} {:>5}",
+                    l.name,
+                    l.weight,
+                    l.share * 100.0,
+                    l.fluid * 100.0,
+                    (l.share - l.fluid) * 100.0,
+                    l.wake.n,
+                    us(l.wake.p50),
+                    us(l.wake.p99),
+                    us(l.wake.max),
+                    us(l.response.p50),
+                    us(l.response.p99),
+                    sum(&|v| v.figures.misses),
+                    sum(&|v| v.stats.boosts.iter().sum::<u64>() - v.stats.boosts[1]),
+                    sum(&|v| v.stats.exhausted),
+                );
+            }
+        }
+        let idle: u64 = o.idle.iter().sum();
+        let _ = writeln!(
+            t,
+            "{} switches, {} resets touching {:.2} vCPUs each, {} locks taken, {} holders preempted, idle {:.2} %, spread {:.4} %",
+            o.switches,
+            o.totals.resets,
+            self.touched_per_reset(),
+            o.lock_ops,
+            o.holder_preemptions,
+            idle as f64 * 100.0 / (o.duration as f64 * o.idle.len() as f64),
+            self.spread(0..self.vcpus.len()) * 100.0,
+        );
+        t
+    }
+
+    /// For programs.
+    pub fn json(&self, bars: &[Verdict]) -> String {
+        let o = self.outcome;
+        let mut j = String::new();
+        let _ = write!(
+            j,
+            "{{\"scenario\":{},\"sched\":{},\"seed\":{},\"duration_ns\":{},",
+            quote(&self.scenario.name),
+            quote(&o.sched),
+            o.seed,
+            o.duration
+        );
+        for (key, lines) in [
+            ("vcpus", &self.vcpus),
+            ("domains", &self.domains),
+            ("groups", &self.groups),
+        ] {
+            let list: Vec<String> = lines.iter().map(|l| self.json_line(l)).collect();
+            let _ = write!(j, "\"{key}\":[{}],", list.join(","));
+        }
+        let states: Vec<String> = self
+            .domains
+            .iter()
+            .zip(&o.domains)
+            .map(|(d, s)| {
+                format!(
+                    "{{\"name\":{},\"full_run\":{},\"full_contention\":{},\"concurrency_hazard\":{},\"blocked\":{},\"partial_run\":{},\"partial_contention\":{}}}",
+                    quote(&d.name),
+                    s[0],
+                    s[1],
+                    s[2],
+                    s[3],
+                    s[4],
+                    s[5]
+                )
+            })
+            .collect();
+        let _ = write!(j, "\"runstates_ns\":[{}],", states.join(","));
+        let verdicts: Vec<String> = bars
+            .iter()
+            .map(|b| {
+                format!(
+                    "{{\"of\":{},\"who\":{},\"value\":{},\"max\":{},\"min\":{},\"ok\":{}}}",
+                    quote(&b.bar.of),
+                    quote(&b.bar.who),
+                    num(b.value),
+                    b.max.map_or("null".into(), num),
+                    b.min.map_or("null".into(), num),
+                    b.ok
+                )
+            })
+            .collect();
+        let _ = write!(j, "\"bars\":[{}],", verdicts.join(","));
+        let idle: Vec<String> = o.idle.iter().map(u64::to_string).collect();
+        let _ = write!(
+            j,
+            "\"run\":{{\"switches\":{},\"resets\":{},\"touched\":{},\"touched_per_reset\":{},\"lock_ops\":{},\"holder_preemptions\":{},\"spread\":{},\"idle_ns\":[{}],\"moments\":{},\"trace_hash\":\"{:016x}\"}}}}",
+            o.switches,
+            o.totals.resets,
+            o.totals.touched,
+            num(self.touched_per_reset()),
+            o.lock_ops,
+            o.holder_preemptions,
+            num(self.spread(0..self.vcpus.len())),
+            idle.join(","),
+            o.moments,
+            o.hash
+        );
+        j
+    }
+
+    fn json_line(&self, l: &Line) -> String {
+        let o = self.outcome;
+        let mut stats = tarn_pools::Stats::default();
+        let (mut misses, mut fired, mut coalesced, mut sections, mut waited, mut longest) =
+            (0, 0, 0, 0, 0, 0);
+        for &i in &l.of {
+            let v = &o.vcpus[i];
+            stats.add(&v.stats);
+            misses += v.figures.misses;
+            fired += v.figures.fired;
+            coalesced += v.figures.coalesced;
+            sections += v.figures.sections;
+            waited += v.waited;
+            longest = longest.max(v.longest_wait);
+        }
+        let lat = |l: &Latency| {
+            format!(
+                "{{\"n\":{},\"p50_ns\":{},\"p99_ns\":{},\"p999_ns\":{},\"max_ns\":{}}}",
+                l.n, l.p50, l.p99, l.p999, l.max
+            )
+        };
+        let g = stats.boosts;
+        let d = stats.deboosts;
+        format!(
+            "{{\"name\":{},\"weight\":{},\"vcpus\":{},\"runtime_ns\":{},\"work_ns\":{},\"waited_ns\":{},\"longest_wait_ns\":{},\"share\":{},\"fluid_share\":{},\"share_error\":{},\"spread\":{},\"wake\":{},\"response\":{},\"misses\":{},\"fired\":{},\"coalesced\":{},\"sections\":{},\"boosts\":{{\"g1_interrupt\":{},\"g2_armed\":{},\"g3_dont_desched\":{},\"g4_rescued\":{},\"g5_masked\":{},\"g6_refilled\":{}}},\"deboosts\":{{\"d1_spent\":{},\"d2_interval\":{},\"d3_returned\":{},\"d4_unmasked\":{},\"d5_asked\":{},\"d6_blocked\":{}}},\"exhausted\":{},\"storm_held\":{},\"storm_lines\":{}}}",
+            quote(&l.name),
+            l.weight,
+            l.of.len(),
+            l.runtime,
+            l.work,
+            waited,
+            longest,
+            num(l.share),
+            num(l.fluid),
+            num(l.share - l.fluid),
+            num(self.spread(l.of.iter().copied())),
+            lat(&l.wake),
+            lat(&l.response),
+            misses,
+            fired,
+            coalesced,
+            sections,
+            g[0],
+            g[1],
+            g[2],
+            g[3],
+            g[4],
+            g[5],
+            d[0],
+            d[1],
+            d[2],
+            d[3],
+            d[4],
+            d[5],
+            stats.exhausted,
+            stats.storm_held,
+            stats.storm_lines
+        )
+    }
+}
+
+/// A bar and what became of it.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The bar.
+    pub bar: Bar,
+    /// Measured.
+    pub value: f64,
+    /// Upper limit, made absolute.
+    pub max: Option<f64>,
+    /// Lower limit, made absolute.
+    pub min: Option<f64>,
+    /// Cleared.
+    pub ok: bool,
+}
+
+impl Verdict {
+    /// One line.
+    pub fn text(&self) -> String {
+        let limit =
+            |name: &str, l: Option<f64>| l.map_or(String::new(), |l| format!(" {name} {l}"));
+        format!(
+            "{} {} of {}: {}{}{}{}",
+            if self.ok { "ok  " } else { "FAIL" },
+            self.bar.of,
+            self.bar.who,
+            self.value,
+            limit("max", self.max),
+            limit("min", self.min),
+            self.bar
+                .versus
+                .as_ref()
+                .map_or(String::new(), |v| format!(" (relative to {v})"))
+        )
+    }
+}
+
+/// What the ideal would give each vCPU, in CPUs, per pool of the start. Groups share as one, recursively.
+fn fluid_shares(s: &Scenario, o: &Outcome) -> Vec<f64> {
+    let demand = |i: usize| {
+        let v = &o.vcpus[i];
+        let run = v.work as f64 / o.duration as f64;
+        if v.hog {
+            1.0
+        } else if v.closed_loop {
+            run
+        } else {
+            (v.figures.offered as f64 / o.duration as f64)
+                .max(run)
+                .min(1.0)
+        }
+    };
+    let mut out = vec![0.0; o.vcpus.len()];
+    for (p, pool) in s.pools.iter().enumerate() {
+        let capacity: f64 = pool.speeds.iter().map(|&x| x as f64 / 1024.0).sum();
+        level(s, o, &demand, p, None, capacity, &mut out);
+    }
+    out
+}
+
+fn level(
+    s: &Scenario,
+    o: &Outcome,
+    demand: &dyn Fn(usize) -> f64,
+    pool: usize,
+    group: Option<usize>,
+    capacity: f64,
+    out: &mut [f64],
+) {
+    let here = |d: usize| s.domains[d].pool == pool && s.domains[d].group == group;
+    let vcpus: Vec<usize> = (0..o.vcpus.len())
+        .filter(|&i| here(o.vcpus[i].domain))
+        .collect();
+    let mut who: Vec<(f64, f64)> = vcpus
+        .iter()
+        .map(|&i| (f64::from(o.vcpus[i].weight), demand(i)))
+        .collect();
+    let subs: Vec<usize> = (0..s.groups.len())
+        .filter(|&g| s.groups[g].pool == pool && s.groups[g].parent == group)
+        .collect();
+    let mut owner: Vec<usize> = Vec::new();
+    for &g in &subs {
+        let mut want = wants(s, o, demand, g);
+        for _ in 0..s.groups[g].vps {
+            who.push((f64::from(s.groups[g].weight), want.min(1.0)));
+            want = (want - 1.0).max(0.0);
+            owner.push(g);
+        }
+    }
+    let got = fluid::share(capacity, &who);
+    for (k, &i) in vcpus.iter().enumerate() {
+        out[i] = got[k];
+    }
+    for &g in &subs {
+        let mine: f64 = (0..owner.len())
+            .filter(|&k| owner[k] == g)
+            .map(|k| got[vcpus.len() + k])
+            .sum();
+        level(s, o, demand, pool, Some(g), mine, out);
+    }
+}
+
+/// What a group asks for in all.
+fn wants(s: &Scenario, o: &Outcome, demand: &dyn Fn(usize) -> f64, group: usize) -> f64 {
+    let own: f64 = (0..o.vcpus.len())
+        .filter(|&i| s.domains[o.vcpus[i].domain].group == Some(group))
+        .map(demand)
+        .sum();
+    let nested: f64 = (0..s.groups.len())
+        .filter(|&g| s.groups[g].parent == Some(group))
+        .map(|g| wants(s, o, demand, g).min(f64::from(s.groups[g].vps)))
+        .sum();
+    own + nested
+}
+
+/// A JSON string.
+pub fn quote(s: &str) -> String {
+    let mut q = String::from("\"");
+    for c in s.chars() {
+        match c {
+            '"' | '\\' => {
+                q.push('\\');
+                q.push(c);
+            }
+            c if (c as u32) < 0x20 => {
+                let _ = write!(q, "\\u{:04x}", c as u32);
+            }
+            c => q.push(c),
+        }
+    }
+    q.push('"');
+    q
+}
+
+fn num(x: f64) -> String {
+    if x.is_finite() {
+        format!("{x:.9}")
+    } else {
+        "null".into()
+    }
+}

@@ -1,0 +1,121 @@
+//! Every public scenario clears its bars, and a run is a function of scenario, scheduler and seed alone.
+
+use std::path::PathBuf;
+use tarn_sim::engine::{Options, Outcome, run};
+use tarn_sim::report::Report;
+use tarn_sim::{Scenario, picture};
+
+fn all() -> Vec<(String, Scenario)> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut v: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "toml"))
+        .map(|p| {
+            let text = std::fs::read_to_string(&p).unwrap();
+            let name = p.file_stem().unwrap().to_string_lossy().into_owned();
+            (
+                name.clone(),
+                Scenario::parse(&text).unwrap_or_else(|e| panic!("{name}: {e}")),
+            )
+        })
+        .collect();
+    v.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(v.len() >= 10);
+    v
+}
+
+fn with(s: &Scenario, sched: &str) -> Outcome {
+    run(
+        s,
+        &Options {
+            sched: Some(sched.into()),
+            ..Options::default()
+        },
+    )
+    .unwrap_or_else(|e| panic!("{}: {e}", s.name))
+}
+
+#[test]
+fn the_bars_are_cleared() {
+    let mut failed = Vec::new();
+    for (name, s) in all() {
+        let o = run(&s, &Options::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let r = Report::new(&s, &o);
+        let verdicts = r
+            .judge(|sched, bar| {
+                let base = with(&s, sched);
+                Ok(Report::new(&s, &base).metric(&bar.of, &bar.who).unwrap())
+            })
+            .unwrap();
+        failed.extend(
+            verdicts
+                .iter()
+                .filter(|v| !v.ok)
+                .map(|v| format!("{name}: {}", v.text())),
+        );
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn the_invariants_hold_under_every_scheduler() {
+    for (name, mut s) in all() {
+        s.duration = 2_000_000_000;
+        for sched in ["rr", "plain", "noboost"] {
+            let o = run(
+                &s,
+                &Options {
+                    sched: Some(sched.into()),
+                    check_every: 64,
+                    ..Options::default()
+                },
+            );
+            o.unwrap_or_else(|e| panic!("{name} with {sched}: {e}"));
+        }
+    }
+}
+
+#[test]
+fn a_run_repeats_exactly_and_a_seed_matters() {
+    let (_, mut s) = all().into_iter().find(|(n, _)| n == "servers").unwrap();
+    s.duration = 1_000_000_000;
+    let a = run(&s, &Options::default()).unwrap();
+    let b = run(&s, &Options::default()).unwrap();
+    assert_eq!(a.hash, b.hash);
+    assert_eq!(Report::new(&s, &a).json(&[]), Report::new(&s, &b).json(&[]));
+    let c = run(
+        &s,
+        &Options {
+            seed: Some(999),
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    assert_ne!(a.hash, c.hash);
+}
+
+#[test]
+fn pictures_show_every_vcpu() {
+    let (_, mut s) = all().into_iter().find(|(n, _)| n == "audio").unwrap();
+    s.duration = 200_000_000;
+    let o = run(
+        &s,
+        &Options {
+            trace: true,
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    let r = Report::new(&s, &o);
+    let svg = picture::gantt(&r, 0, 50_000_000);
+    assert!(
+        svg.matches("<rect").count() > 20
+            && svg.contains("audio on cpu0")
+            && svg.ends_with("</svg>\n")
+    );
+    assert!(picture::latency(&r).contains("polyline"));
+    let trace = picture::perfetto(&r);
+    assert_eq!(trace.matches('{').count(), trace.matches('}').count());
+    assert!(trace.contains("\"name\":\"hog0\""));
+}
