@@ -1,13 +1,13 @@
 //! What a machine is made of, as plain values: the result of reading its device tree.
 //!
-//! Nothing here allocates or points to the tree except the strings, so a `Board` can be built before there is a heap.
-//! Only facts: what to do with them is decided elsewhere. Addresses are physical as the CPUs see them (translated
-//! through `ranges`), interrupts are GIC INTIDs. Neighbours: discover.rs builds these values, config.rs reads the
-//! nodes under /chosen that describe pools and domains.
+//! Every list has an upper bound, together some 16 KiB; strings borrow from the tree. Only facts: what to do with them
+//! is decided elsewhere. Addresses are physical as the CPUs see them (translated through `ranges`), interrupts are
+//! GIC INTIDs. Neighbours: discover.rs builds these values, config.rs reads the nodes under /chosen that describe
+//! pools and domains.
 
 use crate::error::{NodePath, Note};
 use crate::region::{self, ListFull, Region};
-use crate::{List, MAX_CPUS};
+use alloc::vec::Vec;
 use tarn_abi::CpuId;
 
 /// Most banks of RAM kept; further ones are noted and not used.
@@ -27,11 +27,11 @@ pub struct Board<'a> {
     /// `/model`, or "" if there is none.
     pub model: &'a str,
     /// Every usable CPU by `CpuId`: the boot CPU is number 0, the others follow in the order of the tree.
-    pub cpus: List<CpuDesc, MAX_CPUS>,
+    pub cpus: Vec<CpuDesc>,
     /// RAM, ascending, joined where it touches. Includes what is reserved.
-    pub ram: List<Region, MAX_RAM>,
+    pub ram: Vec<Region>,
     /// What of the RAM is in use or must be left alone, in the order of the tree.
-    pub reserved: List<Reserved, MAX_RESERVED>,
+    pub reserved: Vec<Reserved>,
     /// The interrupt controller.
     pub gic: GicDesc,
     /// The CPUs' timers.
@@ -48,7 +48,7 @@ pub struct Board<'a> {
     /// look.
     pub config_node: Option<u32>,
     /// What was left out or looked odd, in the order found.
-    pub notes: List<Note, MAX_NOTES>,
+    pub notes: Vec<Note>,
     /// How many notes there was no room for.
     pub notes_lost: u32,
 }
@@ -179,7 +179,7 @@ pub enum GicDesc {
         /// Distributor.
         gicd: Region,
         /// Redistributors; each region is walked by GICR_TYPER.Last.
-        gicr: List<Region, MAX_REDISTRIBUTORS>,
+        gicr: Vec<Region>,
         /// Bytes from one redistributor to the next, where the tree says so; else GICR_TYPER tells.
         stride: Option<u64>,
         /// Virtual CPU interface for GICv2 guests, where the hardware has it.
@@ -262,10 +262,10 @@ impl Board<'_> {
 
     /// The RAM that nobody reserved, without `taken` (the image, the tree itself), ascending. Regions are as the tree
     /// gives them, not aligned to anything.
-    pub fn free_ram(&self, taken: &[Region]) -> Result<List<Region, MAX_FREE>, ListFull> {
-        let mut free: List<Region, MAX_FREE> = self.ram.iter().copied().collect();
+    pub fn free_ram(&self, taken: &[Region]) -> Result<Vec<Region>, ListFull> {
+        let mut free = self.ram.clone();
         for hole in self.reserved.iter().map(|r| &r.region).chain(taken) {
-            region::subtract(&mut free, *hole)?;
+            region::subtract(&mut free, *hole, MAX_FREE)?;
         }
         Ok(free)
     }

@@ -7,16 +7,19 @@ use crate::discover::{Notes, error_at};
 use crate::error::{BoardError, Problem};
 use crate::props::{Key, number};
 use crate::tree::Node;
-use crate::{Conduit, CpuDesc, List, MAX_CPUS, MPIDR_AFFINITY, PsciDesc, Start};
+use crate::{Conduit, CpuDesc, MAX_CPUS, MPIDR_AFFINITY, PsciDesc, Start};
+use alloc::vec::Vec;
+
+/// One place is kept for the boot CPU.
+const OTHERS: usize = MAX_CPUS - 1;
 
 /// The CPUs found so far.
 pub(crate) struct Cpus {
     boot_mpidr: u64,
     boot: Option<CpuDesc>,
-    // One place is kept for the boot CPU.
-    others: List<CpuDesc, { MAX_CPUS - 1 }>,
+    // At most `OTHERS`.
+    others: Vec<CpuDesc>,
     lost: bool,
-    without_psci: bool,
 }
 
 impl Cpus {
@@ -25,9 +28,8 @@ impl Cpus {
         Cpus {
             boot_mpidr: boot_mpidr & MPIDR_AFFINITY,
             boot: None,
-            others: List::new(),
+            others: Vec::with_capacity(8),
             lost: false,
-            without_psci: false,
         }
     }
 
@@ -36,7 +38,7 @@ impl Cpus {
         if !node.props.is_text(Key::DeviceType, "cpu") {
             return;
         }
-        if self.others.is_full() && self.boot.is_some() {
+        if self.others.len() >= OTHERS && self.boot.is_some() {
             // Nothing more can be kept: no work for it either.
             if !core::mem::replace(&mut self.lost, true) {
                 notes.add(node.error(
@@ -116,7 +118,9 @@ impl Cpus {
         };
         if is_boot {
             self.boot = Some(cpu);
-        } else if self.others.push(cpu).is_err() && !core::mem::replace(&mut self.lost, true) {
+        } else if self.others.len() < OTHERS {
+            self.others.push(cpu);
+        } else if !core::mem::replace(&mut self.lost, true) {
             notes.add(node.error(
                 "",
                 Problem::TooMany {
@@ -128,10 +132,10 @@ impl Cpus {
 
     /// All of them, the boot CPU first.
     pub fn finish(
-        mut self,
+        self,
         psci: Option<&PsciDesc>,
         notes: &mut Notes,
-    ) -> Result<List<CpuDesc, MAX_CPUS>, BoardError> {
+    ) -> Result<Vec<CpuDesc>, BoardError> {
         let Some(boot) = self.boot else {
             let problem = match self.others.is_empty() {
                 true => {
@@ -141,21 +145,21 @@ impl Cpus {
             };
             return Err(error_at("/cpus", "", problem));
         };
-        let mut cpus = List::new();
-        for mut cpu in core::iter::once(boot).chain(self.others) {
+        let mut cpus = self.others;
+        cpus.insert(0, boot);
+        let mut without_psci = false;
+        for cpu in &mut cpus {
             if let Start::Psci(conduit) = &mut cpu.start {
                 match psci {
                     Some(p) => *conduit = p.conduit,
                     None => {
                         cpu.start = Start::Unknown;
-                        self.without_psci = true;
+                        without_psci = true;
                     }
                 }
             }
-            // Cannot fail: one place more than `others` has.
-            let _ = cpus.push(cpu);
         }
-        if self.without_psci {
+        if without_psci {
             notes.add(error_at(
                 "/psci",
                 "",

@@ -15,19 +15,22 @@ use crate::props::Key;
 use crate::timer::Timer;
 use crate::tree::{Blob, Node};
 use crate::uart::Uarts;
-use crate::{Board, List, MAX_NOTES, PsciVersion, UartDesc, UartKind};
+use crate::{Board, MAX_NOTES, PsciVersion, UartDesc, UartKind};
+use alloc::vec::Vec;
 
 /// What was left out, as far as there is room.
 #[derive(Default)]
 pub(crate) struct Notes {
-    list: List<Note, MAX_NOTES>,
+    list: Vec<Note>,
     lost: u32,
 }
 
 impl Notes {
     /// One more.
     pub fn add(&mut self, note: Note) {
-        if self.list.push(note).is_err() {
+        if self.list.len() < MAX_NOTES {
+            self.list.push(note);
+        } else {
             self.lost = self.lost.saturating_add(1);
         }
     }
@@ -120,7 +123,7 @@ impl<'a> Finder<'a> {
 impl<'a> Board<'a> {
     /// Reads a machine's tree. `boot_mpidr` is MPIDR_EL1 of the CPU that runs this: it becomes CPU 0.
     ///
-    /// Needs no heap. Time is linear in the size of the tree, apart from at most 1024 steps for each address that is
+    /// Takes at most some 16 KiB from the heap. Time is linear in the size of the tree, apart from at most 1024 steps for each address that is
     /// translated through a bus. Errors name the node and the property that make the tree unusable: no CPU, no RAM,
     /// no GIC that serves guests, no timer interrupt, a malformed blob. What can be left out is left out with a note.
     pub fn from_dtb(dtb: &'a [u8], boot_mpidr: u64) -> Result<Board<'a>, BoardError> {

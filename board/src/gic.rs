@@ -10,7 +10,8 @@ use crate::irq::{Lines, RawIrqs};
 use crate::props::Key;
 use crate::region::Region;
 use crate::tree::Node;
-use crate::{GicDesc, List, MAX_REDISTRIBUTORS};
+use crate::{GicDesc, MAX_REDISTRIBUTORS};
+use alloc::vec::Vec;
 
 /// Architecture versions with a driver of their own.
 #[derive(Clone, Copy)]
@@ -92,11 +93,9 @@ impl Gic {
                         return Err(node.error(Key::RedistRegions.name(), problem));
                     }
                 };
-                let mut gicr = List::new();
+                let mut gicr = Vec::with_capacity(count);
                 for i in 0..count {
-                    let r = region(node, 1 + i, "GICD and every redistributor region")?;
-                    // `count` is at most the capacity.
-                    let _ = gicr.push(r);
+                    gicr.push(region(node, 1 + i, "GICD and every redistributor region")?);
                 }
                 let stride = match node.props.get(Key::RedistStride) {
                     None => None,

@@ -1,9 +1,9 @@
 //! Device-tree bytes to typed values, and the trees that guests get.
 //!
 //! Pure: bytes in, values out; no hardware, no architecture code, no unsafe. Whatever the bytes are, the answer is a
-//! value or an error that names node and property: never a panic, never unbounded time or memory. Two readers walk
-//! the tree: `Board::from_dtb` needs no heap (it runs before there is one), `Config::from_dtb` does. The parser
-//! crate stands behind tree.rs alone.
+//! value or an error that names node and property: never a panic, never unbounded time or memory. Two readers look at
+//! the tree: `Board::from_dtb` walks all of it once, `Config::from_dtb` only /chosen. The parser crate stands behind
+//! tree.rs alone.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -40,8 +40,8 @@ pub use region::Region;
 pub use tarn_abi::{MAX_CPUS, MAX_DOMAINS};
 pub use tree::header_size;
 
-/// A list of at most `N`: nothing here grows without bound.
-pub type List<T, const N: usize> = heapless::Vec<T, N>;
+/// A list of at most `N`, in place.
+type List<T, const N: usize> = heapless::Vec<T, N>;
 
 /// The affinity fields of MPIDR_EL1 (Arm ARM, D19.2): Aff3 in 39:32, Aff2-0 in 23:0.
 pub const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;

@@ -9,13 +9,14 @@ use crate::error::{BoardError, Problem};
 use crate::props::Key;
 use crate::region::{Region, normalize};
 use crate::tree::Node;
-use crate::{List, MAX_RAM, MAX_RESERVED, Reserved, ReservedBy};
+use crate::{MAX_RAM, MAX_RESERVED, Reserved, ReservedBy};
+use alloc::vec::Vec;
 
 /// Banks and reservations found so far.
 #[derive(Default)]
 pub(crate) struct Memory {
-    ram: List<Region, MAX_RAM>,
-    reserved: List<Reserved, MAX_RESERVED>,
+    ram: Vec<Region>,
+    reserved: Vec<Reserved>,
     lost: bool,
 }
 
@@ -51,7 +52,11 @@ impl Memory {
         if why == ReservedBy::Module && self.reserved.contains(&new) {
             return Ok(());
         }
-        self.reserved.push(new).map_err(|_| error())
+        if self.reserved.len() >= MAX_RESERVED {
+            return Err(error());
+        }
+        self.reserved.push(new);
+        Ok(())
     }
 
     /// Whether a child of the root is a memory node.
@@ -70,7 +75,7 @@ impl Memory {
         };
         for entry in reg(value, node.parent().cells) {
             match Region::new(entry.0, entry.1) {
-                Some(bank) if self.ram.push(bank).is_err() => {
+                Some(_) if self.ram.len() >= MAX_RAM => {
                     if !core::mem::replace(&mut self.lost, true) {
                         notes.add(node.error(
                             "reg",
@@ -81,7 +86,7 @@ impl Memory {
                     }
                     return;
                 }
-                Some(_) => {}
+                Some(bank) => self.ram.push(bank),
                 // Firmware is to fill it in and did not.
                 None if entry.1 == 0 => {
                     notes.add(node.error("reg", Problem::Ignored("a bank of size 0")))
@@ -154,9 +159,7 @@ impl Memory {
 
     /// Banks, sorted and joined; reservations as found.
     #[allow(clippy::type_complexity)]
-    pub fn finish(
-        mut self,
-    ) -> Result<(List<Region, MAX_RAM>, List<Reserved, MAX_RESERVED>), BoardError> {
+    pub fn finish(mut self) -> Result<(Vec<Region>, Vec<Reserved>), BoardError> {
         normalize(&mut self.ram);
         if self.ram.is_empty() {
             let want =

@@ -1,9 +1,9 @@
 //! Ranges of physical addresses, and the arithmetic on lists of them.
 //!
 //! A `Region` is never empty and never reaches past the last address: whoever has one needs no further check. Lists
-//! are fixed-size and sorted by base. Neighbours: memory.rs fills the lists of a board from the tree.
+//! are sorted by base. Neighbours: memory.rs fills the lists of a board from the tree.
 
-use crate::List;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// `size` bytes from `base`; `size` is not 0 and `base + size` fits in 64 bits.
@@ -76,12 +76,12 @@ impl fmt::Debug for Region {
     }
 }
 
-/// A list of at most `N` regions did not suffice.
+/// A list may not grow as long as it would have to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ListFull;
 
 /// Sorts by base and joins what touches or overlaps.
-pub fn normalize<const N: usize>(list: &mut List<Region, N>) {
+pub fn normalize(list: &mut Vec<Region>) {
     list.sort_unstable();
     let mut kept = 0;
     for i in 0..list.len() {
@@ -97,12 +97,12 @@ pub fn normalize<const N: usize>(list: &mut List<Region, N>) {
     list.truncate(kept);
 }
 
-/// Takes `hole` out of every region of a sorted list. On `ListFull` the list is as it was.
-pub fn subtract<const N: usize>(list: &mut List<Region, N>, hole: Region) -> Result<(), ListFull> {
+/// Takes `hole` out of every region of a sorted list, which may become `max` long. On `ListFull` it is as it was.
+pub fn subtract(list: &mut Vec<Region>, hole: Region, max: usize) -> Result<(), ListFull> {
     let splits = list
         .iter()
         .any(|r| r.base < hole.base && hole.end() < r.end());
-    if splits && list.is_full() {
+    if splits && list.len() >= max {
         return Err(ListFull);
     }
     let mut i = 0;
@@ -124,7 +124,7 @@ pub fn subtract<const N: usize>(list: &mut List<Region, N>, hole: Region) -> Res
             }
             (Some(below), Some(above)) => {
                 list[i] = below;
-                list.insert(i + 1, above).map_err(|_| ListFull)?;
+                list.insert(i + 1, above);
                 i += 2;
             }
         }
@@ -136,7 +136,7 @@ pub fn subtract<const N: usize>(list: &mut List<Region, N>, hole: Region) -> Res
 mod tests {
     use super::*;
 
-    fn list(of: &[(u64, u64)]) -> List<Region, 4> {
+    fn list(of: &[(u64, u64)]) -> Vec<Region> {
         of.iter()
             .map(|&(a, b)| Region::between(a, b).unwrap())
             .collect()
@@ -168,15 +168,15 @@ mod tests {
     fn subtract_cuts_splits_and_removes() {
         let hole = |a, b| Region::between(a, b).unwrap();
         let mut l = list(&[(0, 10), (20, 30), (40, 50)]);
-        subtract(&mut l, hole(5, 45)).unwrap();
+        subtract(&mut l, hole(5, 45), 4).unwrap();
         assert_eq!(l, list(&[(0, 5), (45, 50)]));
-        subtract(&mut l, hole(2, 3)).unwrap();
+        subtract(&mut l, hole(2, 3), 4).unwrap();
         assert_eq!(l, list(&[(0, 2), (3, 5), (45, 50)]));
-        subtract(&mut l, hole(46, 47)).unwrap();
+        subtract(&mut l, hole(46, 47), 4).unwrap();
         let before = l.clone();
-        assert_eq!(subtract(&mut l, hole(48, 49)), Err(ListFull));
+        assert_eq!(subtract(&mut l, hole(48, 49), 4), Err(ListFull));
         assert_eq!(l, before);
-        subtract(&mut l, hole(0, u64::MAX)).unwrap();
+        subtract(&mut l, hole(0, u64::MAX), 4).unwrap();
         assert!(l.is_empty());
     }
 }

@@ -11,7 +11,8 @@ use crate::irq::{Lines, RawIrqs};
 use crate::props::{Key, text};
 use crate::region::Region;
 use crate::tree::{Node, RawProps};
-use crate::{List, UartDesc, UartKind};
+use crate::{UartDesc, UartKind};
+use alloc::vec::Vec;
 
 /// Most UARTs looked at.
 const MAX_UARTS: usize = 16;
@@ -29,7 +30,7 @@ struct Candidate<'a> {
 pub(crate) struct Uarts<'a> {
     /// The /aliases node.
     pub aliases: Option<RawProps<'a>>,
-    list: List<Candidate<'a>, MAX_UARTS>,
+    list: Vec<Candidate<'a>>,
     seen: usize,
 }
 
@@ -64,8 +65,7 @@ impl<'a> Uarts<'a> {
                     irqs: RawIrqs::of(node),
                     path: node.path(),
                 };
-                // Not full, as seen above.
-                let _ = self.list.push(candidate);
+                self.list.push(candidate);
             }
             Err(problem) => notes.add(node.error("reg", problem)),
         }
