@@ -123,6 +123,11 @@ fn structure() {
     let error = Board::from_dtb(&nest(32).blob(&[]), 0).unwrap_err();
     assert_eq!(error.problem, Problem::TooDeep { max: 31 });
     assert!(error.node.as_str().starts_with("...") && error.node.as_str().len() <= 64);
+    assert_eq!(find_uart(&good[..39]), None);
+    assert!(
+        find_uart(&nest(32).blob(&[])).is_some(),
+        "what was found before the fault serves"
+    );
     let unnamed = machine(1).child(node(""));
     assert_eq!(error_of(&unnamed), bad("a node without a name"));
 }
@@ -257,6 +262,13 @@ fn fatal() {
     ];
     for (tree, want) in table {
         assert_eq!(error(tree), *want);
+        // Yet there is a console to say so on.
+        let uart = find_uart(&tree.blob(&[])).expect(want);
+        assert_eq!(
+            (uart.regs.base(), uart.chosen),
+            (0x900_0000, true),
+            "{want}"
+        );
     }
 }
 
