@@ -236,7 +236,7 @@ impl World {
                 if !self.phys_active[v] {
                     self.phys_active[v] = true;
                     // Both ways hv may take: at home, or from another CPU.
-                    let kick = if self.judge.running[v].len() % 2 == 0 {
+                    let kick = if self.judge.running[v].len().is_multiple_of(2) {
                         self.vgic.inject_hw(v, LINKED, &mut self.cpus[v])
                     } else {
                         self.vgic.fire_hw(Irq::ppi(v, LINKED))

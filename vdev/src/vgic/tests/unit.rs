@@ -441,3 +441,110 @@ fn list_register_files_clamp_their_size() {
     assert_eq!(LrFile::new(99).count(), MAX_LRS);
     assert_eq!(LrFile::new(4).empty().0, 0b1111);
 }
+
+#[test]
+fn an_edge_while_active_follows_the_new_route() {
+    let (mut vgic, mut cpus) = world(Version::V3, 2, 4);
+    let edge = vgic.dist_write(0, 0xc08, Size::Word, 0xaaaa_aaaa, &mut cpus[0]);
+    assert_eq!(edge, Ok(Kick::NONE));
+    assert_eq!(vgic.pulse(Irq::spi(40)), wake(0));
+    assert!(vgic.flush(0, &mut cpus[0]).is_none());
+    assert_eq!(cpus[0].ack(), Some((40, 0)));
+    let route = vgic.dist_write(0, 0x6000 + 8 * 40, Size::Double, 1, &mut cpus[0]);
+    assert_eq!(route, Ok(Kick::NONE));
+    assert_eq!(vgic.pulse(Irq::spi(40)).resync, 1);
+    assert!(vgic.flush(0, &mut cpus[0]).is_none());
+    cpus[0].end(40);
+    assert!(cpus[0].wants_maintenance());
+    assert_eq!(vgic.maintenance(0, &mut cpus[0]), wake(1));
+    assert!(vgic.flush(1, &mut cpus[1]).is_none());
+    assert_eq!((cpus[0].ack(), cpus[1].ack()), (None, Some((40, 0))));
+}
+
+#[test]
+fn one_that_comes_again_does_not_overtake_those_that_wait() {
+    let (mut vgic, mut cpus) = world(Version::V3, 1, 2);
+    let cpu = &mut cpus[0];
+    for (intid, priority) in [(40u32, 0x20), (41, 0x40)] {
+        let kick = vgic.dist_write(0, 0x400 + intid, Size::Byte, priority, cpu);
+        assert_eq!(kick, Ok(Kick::NONE));
+    }
+    let prio = vgic.redist_write(0, 0x1_0401, Size::Byte, 0x80, cpu);
+    assert_eq!(prio, Ok(Kick::NONE));
+    assert!(vgic.sgi_v3(0, SgiReg::Sgi1, 1 << 24 | 1, cpu).is_none());
+    assert_eq!(cpu.ack(), Some((1, 0)));
+    for intid in [40, 41] {
+        assert_eq!(vgic.pulse(Irq::spi(intid)), wake(0));
+        assert!(vgic.flush(0, cpu).is_none());
+    }
+    // 40 and the active SGI fill the registers, 41 waits. Its handler, with interrupts masked, ends and sends again.
+    assert!(cpu.file.want.npie);
+    cpu.end(1);
+    assert!(vgic.sgi_v3(0, SgiReg::Sgi1, 1 << 24 | 1, cpu).is_none());
+    for intid in [40, 41, 1] {
+        assert_eq!(cpu.ack(), Some((intid, 0)));
+        cpu.end(intid);
+        while cpu.wants_maintenance() {
+            assert!(vgic.maintenance(0, cpu).is_none());
+        }
+    }
+}
+
+#[test]
+fn a_linked_interrupt_that_lost_its_link_is_released() {
+    let (mut vgic, mut cpus) = world(Version::V3, 1, 4);
+    let cpu = &mut cpus[0];
+    vgic.link_ppi(27, 27);
+    assert!(vgic.inject_hw(0, 27, cpu).is_none());
+    assert_eq!(cpu.ack(), Some((27, 0)));
+    // Made pending while active: its register cannot stay linked.
+    let pend = vgic.redist_write(0, 0x1_0200, Size::Word, 1 << 27, cpu);
+    assert_eq!(pend, Ok(Kick::NONE));
+    let in_lr = |cpu: &FakeCpu| {
+        cpu.file
+            .lrs
+            .iter()
+            .copied()
+            .find(|lr| lr.intid() == 27)
+            .unwrap()
+    };
+    assert!(!in_lr(cpu).has(ListReg::HW) && in_lr(cpu).has(ListReg::EOI));
+    // Withdrawn from the side that does not know the register (another CPU's way): the end must still be seen.
+    vgic.vcpus[0].bank.latch = 0;
+    cpu.end(27);
+    assert!(cpu.wants_maintenance() && cpu.deactivated.is_empty());
+    assert!(vgic.maintenance(0, cpu).is_none());
+    assert_eq!(
+        (vgic.take_release(0), vgic.is_hw_inflight(0, 27)),
+        (Some(27), false)
+    );
+}
+
+#[test]
+fn an_active_interrupt_outside_the_list_registers_is_not_doubled() {
+    let (mut vgic, mut cpus) = world(Version::V3, 1, 1);
+    let cpu = &mut cpus[0];
+    let prio = vgic.redist_write(0, 0x1_0404, Size::Word, 0x40_8000, cpu);
+    assert_eq!(prio, Ok(Kick::NONE));
+    for n in [5u16, 6] {
+        assert!(
+            vgic.sgi_v3(0, SgiReg::Sgi1, u64::from(n) << 24 | 1, cpu)
+                .is_none()
+        );
+        let expected = if n == 5 { 0x80 } else { 0x40 };
+        assert_eq!(cpu.file.lrs[0].priority(), expected);
+        assert_eq!(cpu.ack(), Some((n, 0)));
+    }
+    assert!(vgic.sgi_v3(0, SgiReg::Sgi1, 5 << 24 | 1, cpu).is_none());
+    assert_eq!(cpu.ack(), None);
+    cpu.end(6);
+    while cpu.wants_maintenance() {
+        assert!(vgic.maintenance(0, cpu).is_none());
+    }
+    assert_eq!(cpu.ack(), None);
+    cpu.end(5);
+    while cpu.wants_maintenance() {
+        assert!(vgic.maintenance(0, cpu).is_none());
+    }
+    assert_eq!(cpu.ack(), Some((5, 0)));
+}
