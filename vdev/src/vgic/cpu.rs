@@ -85,7 +85,13 @@ impl Vgic {
             lrs.write(n, ListReg::EMPTY);
         }
         vcpu.hint = 0;
-        vcpu.dirty = !vcpu.ready.is_empty() || !vcpu.act.is_empty();
+        vcpu.dirty = !vcpu.act.is_empty();
+        vcpu.stirred = false;
+        vcpu.todo = !vcpu.ready.is_empty();
+        let private = vcpu.ready.word(0);
+        if vcpu.ready.sum() == 1 && private.is_power_of_two() {
+            vcpu.hint = private.trailing_zeros() as u8 + 1;
+        }
         kick.without(v)
     }
 
@@ -157,7 +163,10 @@ impl Vgic {
                 continue;
             }
             if empty >> n & 1 == 0 {
-                return None;
+                if !here || !self.amend(v, n, intid, lrs) {
+                    return None;
+                }
+                continue;
             }
             bank.touched &= !m;
             bank.active &= !m;
@@ -173,6 +182,42 @@ impl Vgic {
         }
         self.vcpus[v].stirred = false;
         Some(kick)
+    }
+
+    /// A resident interrupt has changed while its list register holds it: corrects that register alone, if that is
+    /// all there is to it.
+    fn amend<L: ListRegs + ?Sized>(&mut self, v: usize, n: usize, intid: u16, lrs: &mut L) -> bool {
+        let groups = self.groups();
+        let (w, m) = split(intid);
+        let v2_sgi = self.config.version == Version::V2 && intid < 16;
+        let bank = self.bank(v, w);
+        let lr = lrs.read(n);
+        if v2_sgi || lr.is_invalid() || bank.hw & m != 0 || bank.forwarded(groups) & m == 0 {
+            return false;
+        }
+        // As a fold and a rebuild would do it: an edge (or ISPENDR) stays pending, a level follows its line.
+        let line = bank.level & !bank.edge & m != 0;
+        let kept = lr.is_pending() && (bank.soft | bank.edge) & m != 0;
+        let latched = kept || bank.latch & m != 0;
+        bank.touched &= !m;
+        bank.latch &= !m;
+        bank.soft = bank.soft & !m | if latched { m } else { 0 };
+        let mut new = lr.0 & !(ListReg::PENDING | ListReg::EOI);
+        if line {
+            new |= ListReg::EOI;
+        }
+        if latched || line && !lr.is_active() {
+            new |= ListReg::PENDING;
+        } else if !lr.is_active() {
+            // The line fell before the guest looked.
+            new = 0;
+            bank.resident &= !m;
+            self.vcpus[v].used &= !(1 << n);
+        }
+        if new != lr.0 {
+            lrs.write(n, ListReg(new));
+        }
+        true
     }
 
     /// Recycles list registers whose interrupt the guest has ended.
