@@ -130,7 +130,22 @@ impl Vgic {
     }
 
     /// Writes GICD at `offset` for vCPU `v`, which is loaded in `lrs`.
+    #[inline]
     pub fn dist_write<L: ListRegs + ?Sized>(
+        &mut self,
+        v: usize,
+        offset: u32,
+        size: Size,
+        value: u64,
+        lrs: &mut L,
+    ) -> Result<Kick, Refused> {
+        if offset == SGIR && size == Size::Word && self.config.version == Version::V2 {
+            return Ok(self.sgir(v, value as u32, lrs));
+        }
+        self.dist_write_other(v, offset, size, value, lrs)
+    }
+
+    fn dist_write_other<L: ListRegs + ?Sized>(
         &mut self,
         v: usize,
         offset: u32,
@@ -200,8 +215,7 @@ impl Vgic {
             CONFIG..GRPMOD => kick = self.write_config(v, v, n * 4, value, lrs),
             GRPMOD..0xd80 if v3 => {}
             NSACR..SGIR => {}
-            SGIR if v3 => {}
-            SGIR => kick = self.write_sgir(v, value),
+            SGIR => {}
             CPENDSGI..0xf30 if v3 => {}
             CPENDSGI..0xf30 => {
                 for (i, byte) in value.to_le_bytes().into_iter().enumerate() {
@@ -296,17 +310,6 @@ impl Vgic {
         }
         self.set_target(intid - 32, to);
         self.changed(0, w, m)
-    }
-
-    /// GICD_SGIR (GICv2). NSATT has no meaning with one Security state.
-    fn write_sgir(&mut self, v: usize, value: u32) -> Kick {
-        let targets = match value >> 24 & 3 {
-            0 => value >> 16 & 0xff,
-            1 => 0xff & !(1 << v),
-            2 => 1 << v,
-            _ => return Kick::NONE,
-        };
-        self.sgi_v2(v, u64::from(targets), (value & 15) as usize)
     }
 
     /// CPENDSGIR and SPENDSGIR (GICv2): who has SGI `n` pending for `v`.

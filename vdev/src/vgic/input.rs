@@ -225,13 +225,43 @@ impl Vgic {
         reg: SgiReg,
         lrs: &mut L,
     ) -> Kick {
-        let groups = self.groups();
         let m = 1u32 << n;
-        let vcpu = &mut self.vcpus[to];
-        let bank = &mut vcpu.bank;
+        let bank = &self.vcpus[to].bank;
         if (bank.group & m != 0) != (reg == SgiReg::Sgi1) || bank.latch & m != 0 {
             return Kick::NONE;
         }
+        self.raise_sgi(from, to, n, lrs)
+    }
+
+    /// GICv2: SGI `n` from vCPU `from` to `to`, one of each sender's can be pending.
+    #[inline(always)]
+    fn sgi_v2<L: ListRegs + ?Sized>(
+        &mut self,
+        from: usize,
+        to: usize,
+        n: usize,
+        lrs: &mut L,
+    ) -> Kick {
+        let sources = &mut self.vcpus[to].sgi_src[n & 15];
+        let sender = 1u8 << (from & 7);
+        if *sources & sender != 0 {
+            return Kick::NONE;
+        }
+        *sources |= sender;
+        self.raise_sgi(from, to, n, lrs)
+    }
+
+    #[inline(always)]
+    fn raise_sgi<L: ListRegs + ?Sized>(
+        &mut self,
+        from: usize,
+        to: usize,
+        n: usize,
+        lrs: &mut L,
+    ) -> Kick {
+        let groups = self.groups();
+        let m = 1u32 << n;
+        let vcpu = &self.vcpus[to];
         let only = !(vcpu.dirty | vcpu.todo | vcpu.stirred);
         if only && to == from && self.quick(to, n, lrs) {
             return Kick::NONE;
@@ -252,24 +282,24 @@ impl Vgic {
         }
     }
 
-    /// GICv2: SGI `m` (as a bit) from `from` to every vCPU of `targets`.
-    pub(super) fn sgi_v2(&mut self, from: usize, targets: u64, n: usize) -> Kick {
+    /// GICD_SGIR (GICv2, IHI0048B 4.3.15) written by vCPU `v`. NSATT has no meaning with one Security state.
+    #[inline]
+    pub(super) fn sgir<L: ListRegs + ?Sized>(&mut self, v: usize, value: u32, lrs: &mut L) -> Kick {
+        let mut targets = match value >> 24 & 3 {
+            0 => value >> 16 & 0xff,
+            1 => 0xff & !(1 << v),
+            2 => 1 << v,
+            _ => return Kick::NONE,
+        };
         let mut kick = Kick::NONE;
-        let n = n & 15;
-        for v in super::bits(targets as u32 & 0xff) {
-            let Some(vcpu) = self.vcpus.get_mut(v) else {
-                break;
-            };
-            let only = !(vcpu.dirty | vcpu.todo | vcpu.stirred);
-            vcpu.sgi_src[n] |= 1 << from;
-            vcpu.bank.latch |= 1 << n;
-            kick = kick.and(self.changed(v, 0, 1 << n));
-            let vcpu = &mut self.vcpus[v];
-            if only && (vcpu.todo | vcpu.stirred) {
-                vcpu.hint = n as u8 + 1;
+        while targets != 0 {
+            let to = targets.trailing_zeros() as usize;
+            targets &= targets - 1;
+            if to < self.vcpus.len() {
+                kick = kick.and(self.sgi_v2(v, to, value as usize & 15, lrs));
             }
         }
-        kick
+        kick.and(self.flush(v, lrs)).without(v)
     }
 
     /// Links PPI `intid` of every vCPU to physical interrupt `pintid`: the guest's end of interrupt ends both.
