@@ -125,22 +125,15 @@ fn distributor(
     l.vcpu().counters.add(Kind::Gic);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done =
-            l.domain
-                .vgic
-                .lock()
-                .dist_write(l.index, offset, a.size, value, &mut vgic::lrs());
+        let done = vgic::registers(l, |g, lrs| {
+            g.dist_write(l.index, offset, a.size, value, lrs)
+        });
         return wrote(done, a, frame, cpu, l);
     }
     if let Some(v) = l.domain.gic.constant_dist(offset, a.size) {
         return answer(a, v, frame);
     }
-    let read = l
-        .domain
-        .vgic
-        .lock()
-        .dist_read(l.index, offset, a.size, &vgic::lrs());
-    match read {
+    match vgic::registers(l, |g, lrs| g.dist_read(l.index, offset, a.size, lrs)) {
         Ok(v) => answer(a, v, frame),
         Err(r) => refused(r, a, frame, cpu, l),
     }
@@ -157,22 +150,15 @@ fn redistributor(
     l.vcpu().counters.add(Kind::Gic);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done =
-            l.domain
-                .vgic
-                .lock()
-                .redist_write(l.index, offset, a.size, value, &mut vgic::lrs());
+        let done = vgic::registers(l, |g, lrs| {
+            g.redist_write(l.index, offset, a.size, value, lrs)
+        });
         return wrote(done, a, frame, cpu, l);
     }
     if let Some(v) = l.domain.gic.constant_redist(offset, a.size) {
         return answer(a, v, frame);
     }
-    let read = l
-        .domain
-        .vgic
-        .lock()
-        .redist_read(l.index, offset, a.size, &vgic::lrs());
-    match read {
+    match vgic::registers(l, |g, lrs| g.redist_read(l.index, offset, a.size, lrs)) {
         Ok(v) => answer(a, v, frame),
         Err(r) => refused(r, a, frame, cpu, l),
     }

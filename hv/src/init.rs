@@ -16,6 +16,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use board::config::{Config, DomainConfig, Restart, Severity};
 use board::{Board, GicDesc, Region, Start};
+use core::fmt::Write;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
 use drivers::gic::RedistRegion;
@@ -70,15 +71,17 @@ fn device_tree(at: usize) -> Result<&'static [u8], board::BoardError> {
 #[unsafe(no_mangle)]
 extern "C" fn wrong_el(dtb: usize, el: u64) {
     heap::init();
-    logger::init(LevelFilter::Info);
-    let tree = device_tree(dtb).ok();
-    fatal(
-        tree,
-        format_args!(
-            "entered at EL{el}, but a hypervisor needs EL2: on QEMU add -machine virtualization=on, on a board let the \
-             firmware start it at EL2"
-        ),
-    )
+    let mut line = heapless::String::<160>::new();
+    let _ = write!(
+        line,
+        "Tarn: entered at EL{el}, but a hypervisor needs EL2; stopped. QEMU: -machine virtualization=on. Boards: the \
+         firmware must start it at EL2\n"
+    );
+    console::log_line(&line);
+    if let Some(uart) = device_tree(dtb).ok().and_then(early_uart) {
+        console::attach(uart);
+        console::flush();
+    }
 }
 
 #[unsafe(no_mangle)]

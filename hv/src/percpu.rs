@@ -149,6 +149,10 @@ pub fn cpu(id: CpuId) -> Option<&'static Cpu> {
 /// The block of the CPU this runs on; `None` only in the first moments of boot.
 #[inline]
 pub fn this() -> Option<&'static Cpu> {
+    // Entered at the wrong level, the register is not ours to read; that path ends in a message.
+    if sysreg::current_el() != 2 << 2 {
+        return None;
+    }
     let p = sysreg::tpidr_el2() as *const Cpu;
     // SAFETY: TPIDR_EL2 is zero until it is set to this CPU's published block.
     unsafe { p.as_ref() }

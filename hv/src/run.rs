@@ -281,10 +281,11 @@ fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: 
         Outcome::Resume => local.loaded.is_none() || local.dozing,
         Outcome::Reschedule => true,
         Outcome::Block => match &local.loaded {
-            Some(l) => match POOLS.block(l.vcpu().id, time::now(), || vgic::pending(l)) {
-                Block::Slept => true,
-                Block::Pending => false,
-            },
+            // dom0 waits for typed input, of which a wake-up is the only sign; all others for a virtual interrupt.
+            Some(l) => {
+                let woken = || l.domain.is_control() || vgic::pending(l);
+                !vgic::pending(l) && POOLS.block(l.vcpu().id, time::now(), woken) == Block::Slept
+            }
             None => true,
         },
     };

@@ -10,7 +10,7 @@ use crate::domain::{Crash, life};
 use crate::percpu::{Cpu, CpuLocal};
 use crate::run::{self, Outcome};
 use crate::vcpu::Loaded;
-use crate::{abort, hypercall, inject, irq, sysreg, vgic};
+use crate::{abort, hypercall, inject, irq, sysreg};
 
 #[unsafe(no_mangle)]
 extern "C" fn guest_sync(frame: &mut GuestFrame, cpu: &'static Cpu) {
@@ -104,9 +104,5 @@ fn wfx(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> Outcome {
         run::POOLS.yield_now(l.vcpu().id, crate::time::now());
         return Outcome::Reschedule;
     }
-    if vgic::pending(l) {
-        Outcome::Resume
-    } else {
-        Outcome::Block
-    }
+    Outcome::Block
 }

@@ -3,6 +3,7 @@
 //! The model (vdev) decides which interrupt goes where; here are only the lock around it, the hardware's list
 //! registers in its terms, and the kicks that follow. Lock rank 3: nothing else is taken under it.
 
+use crate::arch::sysreg;
 use crate::domain::{Domain, life};
 use crate::irq;
 use crate::percpu::Cpu;
@@ -13,7 +14,7 @@ use abi::Instant;
 use board::guest::layout;
 use drivers::VIface;
 use pools::{WakeReason, Woken};
-use vdev::vgic::{CpuIf, Irq, Kick, ListReg, ListRegs, LrSet, Maintenance};
+use vdev::vgic::{CpuIf, Irq, Kick, ListReg, ListRegs, LrSet, Maintenance, Vgic};
 
 /// The list registers of the CPU this runs on.
 pub struct Lrs(pub &'static VIface);
@@ -118,9 +119,25 @@ pub fn flush(l: &Loaded, here: &Cpu) {
     deliver(&l.domain, kick, life::INTERRUPT, here);
 }
 
+/// An access of the loaded vCPU to registers of the model that hold state. The virtual timer's line is in this CPU's
+/// hardware, not in the model: if it has fallen since the interrupt was taken, the interrupt is withdrawn first, and
+/// what the access releases may fire again at once.
+#[inline]
+pub fn registers<T>(l: &Loaded, access: impl FnOnce(&mut Vgic, &mut Lrs) -> T) -> T {
+    let mut vgic = l.domain.vgic.lock();
+    if vgic.is_hw_inflight(l.index, layout::VTIMER_INTID as u16) && sysreg::cntv_ctl_el0() & 7 != 5
+    {
+        // Only this vCPU's list registers are concerned, and the access below brings them up to date.
+        let _ = vgic.lower_hw(Irq::ppi(l.index, layout::VTIMER_INTID as u16));
+    }
+    let result = access(&mut vgic, &mut lrs());
+    release(&mut vgic, l.index);
+    result
+}
+
 /// Ends physical interrupts whose virtual ones ended without a list register.
 #[inline]
-fn release(vgic: &mut vdev::vgic::Vgic, index: usize) {
+fn release(vgic: &mut Vgic, index: usize) {
     while vgic.has_release(index) {
         match vgic.take_release(index) {
             Some(intid) => irq::gic().deactivate_intid(u32::from(intid)),

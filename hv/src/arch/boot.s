@@ -45,7 +45,11 @@ boot_entry:
 2:  stp     xzr, xzr, [x9], #16
     cmp     x9, x10
     b.lo    2b
-    mov     x23, #0x745                 // block: valid, AttrIdx 1, AP[1] RES1, inner shareable, AF
+    mov     x23, #0x705                 // block: valid, AttrIdx 1, inner shareable, AF
+    cmp     x21, #2
+    b.ne    3f
+    orr     x23, x23, #0x40             // AP[1] is RES1 at EL2; at EL1 it would forbid execution
+3:
     mov     x24, #0x3                   // table
     add     x12, x22, #4096
     adr     x9, _start

@@ -5,6 +5,7 @@
 
 use super::{Domain, State, life};
 use crate::arch::GuestFrame;
+use crate::arch::el1::El1State;
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
 use crate::{irq, run, time};
@@ -41,10 +42,9 @@ pub fn handle(call: PsciCall, frame: &mut GuestFrame, l: &mut Loaded) -> Outcome
             ..
         } => {
             if powerdown {
-                l.ctx.el1 = crate::arch::el1::El1State {
-                    ..crate::arch::el1::El1State::RESET
-                };
-                l.ctx.el1.restore();
+                // What a power-down loses: EL1 and the CPU interface. Timer and distributor keep their state.
+                El1State::RESET.restore();
+                irq::viface().load(&irq::reset_cpuif());
                 *frame = GuestFrame::ZERO;
                 frame.x[0] = context;
                 frame.elr = entry;
