@@ -469,8 +469,10 @@ impl Vgic {
         let groups = self.groups();
         let v2_sgi = self.config.version == Version::V2 && intid < 16;
         // Pending and active in one register only where it may be: not for a linked interrupt (which gives up its
-        // link until its end is seen), not for another source's SGI, not for what goes elsewhere next.
+        // link until its end is seen), not for another source's SGI, not for what goes elsewhere next, and not
+        // while others wait, which it might overtake.
         let stays = w == 0 || self.target[intid as usize - 32] as usize == v;
+        let stays = stays && self.vcpus[v].ready.is_empty();
         self.vcpus[v].act.remove(w, m);
         let bank = self.bank(v, w);
         let mut state = ListReg::ACTIVE;

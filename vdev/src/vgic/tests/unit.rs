@@ -548,3 +548,30 @@ fn an_active_interrupt_outside_the_list_registers_is_not_doubled() {
     }
     assert_eq!(cpu.ack(), Some((5, 0)));
 }
+
+#[test]
+fn an_edge_while_active_does_not_overtake_those_that_wait() {
+    let (mut vgic, mut cpus) = world(Version::V3, 1, 2);
+    let cpu = &mut cpus[0];
+    let prio = vgic.dist_write(0, 0x428, Size::Word, 0x4040_4080, cpu);
+    assert_eq!(prio, Ok(Kick::NONE));
+    assert_eq!(vgic.pulse(Irq::spi(40)), wake(0));
+    assert!(vgic.flush(0, cpu).is_none());
+    assert_eq!(cpu.ack(), Some((40, 0)));
+    // While its handler runs with interrupts masked: again, and two better ones.
+    for intid in [40, 41, 42] {
+        assert_eq!(vgic.pulse(Irq::spi(intid)).wake, 1);
+        assert!(vgic.flush(0, cpu).is_none());
+    }
+    cpu.end(40);
+    while cpu.wants_maintenance() {
+        assert!(vgic.maintenance(0, cpu).is_none());
+    }
+    for intid in [41, 42, 40] {
+        assert_eq!(cpu.ack(), Some((intid, 0)));
+        cpu.end(intid);
+        while cpu.wants_maintenance() {
+            assert!(vgic.maintenance(0, cpu).is_none());
+        }
+    }
+}
