@@ -3,7 +3,7 @@
 //! The only file that names the parser crate `fdt`. The crate opens the blob and reads /chosen (node and property
 //! iterators, fallible mode); the walk over the whole tree is our own, on evidence: through the crate's iterators
 //! discovery took 233,000 instructions on QEMU's virt tree (names searched, checked as UTF-8 and compared for each
-//! property, two passes), and the crate ends a walk without a word at 16 levels and at some malformed tokens. Own is
+//! property, two passes), through the own walk 54,000, and the crate ends a walk without a word at 16 levels and at some malformed tokens. Own is
 //! also what the crate lacks: a header check without wrapping sums, /memreserve/, what a node inherits along its
 //! path. Format: Devicetree Specification v0.4, chapter 5.
 

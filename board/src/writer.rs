@@ -2,7 +2,7 @@
 //!
 //! Format: Devicetree Specification v0.4, chapter 5 (version 17). Only for trees that Tarn itself composes: names are
 //! literals, nesting is that of the calls. Own, on evidence: one guest's tree costs 70,000 instructions with vm-fdt
-//! and 200,000 with dtoolkit's model (host counts; they allocate for each name), 14,000 here.
+//! and 200,000 with dtoolkit's model (host counts; they allocate for each name), 14,000 here, 12,300 at EL2.
 
 use crate::List;
 use alloc::vec::Vec;

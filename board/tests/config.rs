@@ -236,6 +236,21 @@ fn pools_by_the_rules() {
     // All in nodes: no further pool.
     let blob = with(&[pool("a", 0x50, &[3, 2]), pool("b", 0x51, &[1, 0])]);
     assert_eq!(pools(&read(&blob)), [pair("b", "0-1"), pair("a", "2-3")]);
+    // The implicit pool gives way to a node that has taken its name.
+    let blob = with(&[pool("Pool-0", 0x50, &[1]), pool("Pool-2", 0x51, &[2])]);
+    assert_eq!(
+        pools(&read(&blob)),
+        [
+            pair("Pool-1", "0,3"),
+            pair("Pool-0", "1"),
+            pair("Pool-2", "2")
+        ]
+    );
+    let blob = with(&[pool("Pool-1", 0x50, &[0, 1])]);
+    assert_eq!(
+        pools(&read(&blob)),
+        [pair("Pool-1", "0-1"), pair("Pool-2", "2-3")]
+    );
     // Two nodes of one base name keep their unit addresses apart.
     let blob = with(&[pool("p@1", 0x50, &[0]), pool("p@2", 0x51, &[1])]);
     assert_eq!(

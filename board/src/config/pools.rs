@@ -146,17 +146,24 @@ impl<'a, 'b> Pools<'a, 'b> {
     /// Puts the pools into `config`, Pool-0 first.
     pub fn finish(mut self, config: &mut Config<'a>) -> Handles {
         let rest = CpuSet::first(self.board.cpus.len()).difference(&self.taken);
-        let implicit = |index: usize| {
-            let name = format!("Pool-{index}");
-            PoolConfig {
-                name,
-                cpus: rest,
-                sched: DEFAULT_SCHED,
-                params: Vec::new(),
-            }
+        // A node may have taken that name.
+        let names = |name: &str| self.pools.iter().any(|(_, p)| p.name == name);
+        let first = if rest.contains(CpuId::BOOT) {
+            0
+        } else {
+            self.pools.len()
+        };
+        let name = (first..)
+            .map(|n| format!("Pool-{n}"))
+            .find(|name| !names(name));
+        let implicit = PoolConfig {
+            name: name.unwrap_or_default(),
+            cpus: rest,
+            sched: DEFAULT_SCHED,
+            params: Vec::new(),
         };
         if rest.contains(CpuId::BOOT) {
-            self.pools.insert(0, (0, implicit(0)));
+            self.pools.insert(0, (0, implicit));
         } else {
             if let Some(boot) = self
                 .pools
@@ -167,7 +174,7 @@ impl<'a, 'b> Pools<'a, 'b> {
                 self.pools.insert(0, pool);
             }
             if !rest.is_empty() {
-                self.pools.push((0, implicit(self.pools.len())));
+                self.pools.push((0, implicit));
             }
         }
         let handles = self
