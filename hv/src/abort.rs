@@ -187,6 +187,17 @@ const FR: u32 = 0x18;
 const TXFF: u64 = 1 << 5;
 const TXFE: u64 = 1 << 7;
 
+/// UARTFR as the guest would read it, if the domain has a UART: no side effect.
+#[inline]
+pub fn uart_flags(l: &Loaded) -> Option<u64> {
+    let flags = u64::from(l.domain.uart.as_ref()?.lock().model.flags());
+    Some(if console::has_room(l.domain.id.slot) {
+        flags
+    } else {
+        flags & !TXFE | TXFF
+    })
+}
+
 fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
     l.vcpu().counters.add(Kind::Uart);
     let d: &Domain = &l.domain;

@@ -7,7 +7,7 @@
 //! called out from under it but the UART. Never waits for the UART except in `flush` and `panic_write`.
 
 use crate::arch::Lock;
-use abi::{DomainId, MAX_DOMAINS};
+use abi::MAX_DOMAINS;
 use alloc::boxed::Box;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -73,6 +73,10 @@ impl<const N: usize> Ring<N> {
 
     fn is_empty(&self) -> bool {
         self.head == self.tail
+    }
+
+    fn last(&self) -> Option<u8> {
+        (!self.is_empty()).then(|| self.buf[((self.head - 1) % N as u64) as usize])
     }
 }
 
@@ -165,7 +169,7 @@ pub fn open(slot: u16, name: &str) {
 pub fn close(slot: u16) {
     let mut c = CONSOLE.lock();
     if let Some(out) = c.outs[slot as usize].as_mut() {
-        if !out.ring.is_empty() && out.ring.room() > 0 {
+        if !out.ring.is_empty() && out.ring.last() != Some(b'\n') && out.ring.room() > 0 {
             out.ring.push(b'\n');
         }
     }
@@ -617,11 +621,6 @@ impl<const N: usize> Ring<N> {
     fn peek(&self) -> Option<u8> {
         (self.tail != self.head).then(|| self.buf[(self.tail % N as u64) as usize])
     }
-}
-
-/// The id of the domain that has the focus, for listings.
-pub fn has_focus(d: DomainId) -> bool {
-    focus() == d.slot
 }
 
 /// How many bytes of this domain would be taken now.

@@ -28,7 +28,7 @@ use pools::Progress;
 /// Pages of a CPU's stack (the boot CPU's is in the image).
 pub const STACK_PAGES: usize = 8;
 /// Pages of the stack for faults of EL2 itself.
-const EMERGENCY_PAGES: usize = 2;
+pub const EMERGENCY_PAGES: usize = 2;
 /// How long the other CPUs may take to come up.
 const CPU_PATIENCE: Span = Span::ms(500);
 
@@ -139,7 +139,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
         Ok(c) => c,
         Err(e) => {
             log::error!("configuration: {e}; going on without it");
-            Config::default()
+            Config::bare(&board)
         }
     };
     for n in &config.notes {
@@ -169,6 +169,8 @@ fn options(args: &str) {
     for word in args.split_ascii_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let ok = match (key, value) {
+            // Linux's numbers: a command line shared with a kernel is common on boards.
+            ("loglevel" | "panic", v) if v.parse::<u32>().is_ok() => true,
             ("loglevel", v) => v.parse::<LevelFilter>().map(log::set_max_level).is_ok(),
             ("panic", "halt") => true,
             ("panic", "reset") => {
@@ -183,7 +185,7 @@ fn options(args: &str) {
         };
         if !ok {
             log::warn!(
-                "boot option {word:?}: unknown (loglevel=error|warn|info|debug, panic=halt|reset)"
+                "boot option {word:?}: unknown (loglevel=off|error|warn|info|debug|trace, panic=halt|reset)"
             );
         }
     }
@@ -416,8 +418,22 @@ fn make_pools(config: &Config, cpus: &[&'static Cpu]) -> Vec<PoolId> {
                 ),
             }
         }
-        if p.params.iter().any(|x| x.name == "tarn,wfi-native") {
+        if p.params
+            .iter()
+            .any(|x| x.name.trim_start_matches("tarn,") == "wfi-native")
+        {
             c.wfi = pools::Wfi::Native;
+        }
+        for x in p
+            .params
+            .iter()
+            .filter(|x| x.name.trim_start_matches("tarn,") != "wfi-native")
+        {
+            log::warn!(
+                "pool {}: tarn,{}: not supported yet; ignored",
+                p.name,
+                x.name
+            );
         }
         let made = if i == 0 {
             POOLS.init(present, &c, now).map(|()| PoolId::POOL0)
@@ -427,7 +443,10 @@ fn make_pools(config: &Config, cpus: &[&'static Cpu]) -> Vec<PoolId> {
         let id = match made {
             Ok(id) => id,
             Err(e) => {
-                log::error!("pool {}: {e}; its CPUs stay free", p.name);
+                log::error!(
+                    "pool {}: {e}; its CPUs stay free and its domains start in Pool-0",
+                    p.name
+                );
                 ids.push(PoolId::POOL0);
                 continue;
             }
@@ -504,10 +523,18 @@ fn make_domains(config: &Config, pools: &[PoolId]) {
         bootargs: Default::default(),
         affinity: Vec::new(),
         weight: None,
+        cap: None,
         restart: Restart::Always,
         paused: false,
     }];
     for d in &config.domains {
+        for x in &d.params {
+            log::warn!(
+                "domain {}: tarn,{}: not supported yet; ignored",
+                d.name,
+                x.name
+            );
+        }
         list.push(from_config(d, pools));
     }
     if config.domains.is_empty() {
@@ -553,6 +580,7 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
         bootargs: d.kernel.bootargs.to_string(),
         affinity: d.vcpus.iter().map(|v| (v.id, v.affinity)).collect(),
         weight: d.weight,
+        cap: d.cap,
         restart: d.restart,
         paused: d.paused,
     }

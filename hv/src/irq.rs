@@ -187,9 +187,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
     }
     gic().finish(ack);
     if intid == SGI_KICK {
-        if let Some(l) = &local.loaded {
-            vgic::flush(l, cpu);
-        }
+        look(cpu, local);
         Outcome::Resume
     } else if intid == HYP_TIMER.load(Ordering::Relaxed) {
         timer(cpu, local)
@@ -205,6 +203,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
         Outcome::Resume
     } else if intid == UART.load(Ordering::Relaxed) {
         typed(cpu);
+        look(cpu, local);
         Outcome::Resume
     } else if intid == SGI_STOP && STOPPING.load(Ordering::Acquire) {
         arch::halt()
@@ -217,10 +216,23 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
     }
 }
 
+/// Something may have become pending for the vCPU loaded here: into its list registers with it, and if the vCPU dozes
+/// in WFI, back to the runnable.
+fn look(cpu: &'static Cpu, local: &CpuLocal) {
+    let Some(l) = &local.loaded else { return };
+    vgic::flush(l, cpu);
+    if local.dozing && vgic::pending(l) {
+        if let Woken::Kick(k) = POOLS.wake(l.vcpu().id, crate::domain::life::INTERRUPT, time::now())
+        {
+            send(k);
+        }
+    }
+}
+
 /// The EL2 timer: the slice's end, or guests' timers that need software.
 fn timer(cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
     let now = time::now();
-    local.armed = u64::MAX;
+    local.armed = Instant::NEVER;
     drivers::HypTimer::disarm();
     // Bounded: at most one alarm per vCPU is there, and none is set again for the past.
     while let Some(v) = local.alarms.take_due(now) {
@@ -242,9 +254,7 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
     let mut next = vgic::ptimer_update(&d, index, cpu);
     let loaded_here = local.loaded.as_ref().is_some_and(|l| l.vcpu().id == id);
     if loaded_here {
-        if let Some(l) = &local.loaded {
-            vgic::flush(l, cpu);
-        }
+        look(cpu, local);
     } else {
         let due = v.vtimer_at.load(Ordering::Acquire);
         if due <= now.0 {

@@ -20,6 +20,8 @@ mod counters;
 #[cfg(target_os = "none")]
 mod domain;
 #[cfg(target_os = "none")]
+mod fast;
+#[cfg(target_os = "none")]
 mod hypercall;
 #[cfg(target_os = "none")]
 mod init;

@@ -51,8 +51,8 @@ pub struct CpuLocal {
     pub alarms: Alarms,
     /// End of the running vCPU's slice.
     pub slice: Instant,
-    /// What the hardware timer is set to, ticks; `u64::MAX` = off.
-    pub armed: u64,
+    /// What the hardware timer is set to; `NEVER` = off.
+    pub armed: Instant,
     /// The guest vtimer's physical interrupt is active in this CPU's GIC interface.
     pub vtimer_active: bool,
     /// Whose EL1 and FP registers this CPU still holds (`Context::tag`).
@@ -101,7 +101,7 @@ impl Cpu {
                 idle: None,
                 alarms: Alarms::new(),
                 slice: Instant::NEVER,
-                armed: u64::MAX,
+                armed: Instant::NEVER,
                 vtimer_active: false,
                 resident: 0,
                 hcr: 0,

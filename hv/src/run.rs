@@ -9,15 +9,15 @@ use crate::arch::{self, GuestFrame, Relax, sysreg};
 use crate::counters::Kind;
 use crate::domain::{life, table};
 use crate::percpu::{Cpu, CpuLocal};
-use crate::vcpu::Loaded;
+use crate::vcpu::{Loaded, NOWHERE};
 use crate::{irq, time, vgic};
 use aarch64_cpu::registers::HCR_EL2;
 use abi::{Instant, VcpuId};
 use board::guest::layout;
 use core::sync::atomic::Ordering;
 use drivers::HypTimer;
-use pools::{Block, Clock, GuestHint, Kick, Machine, PoolSet, Running, Wfi};
-use vdev::vgic::Irq;
+use pools::{Block, Clock, GuestHint, Kick, Machine, PoolSet, Running, Wfi, Woken};
+use vdev::vgic::{CpuIf, Irq};
 
 /// Pools, and through them every scheduling decision.
 pub static POOLS: PoolSet<Relax> = PoolSet::new();
@@ -115,10 +115,13 @@ impl Machine for CpuMachine<'_> {
         irq::viface().save(&mut ctx.cpuif);
         let d = &*l.domain;
         let vcpu = &d.vcpus[l.index];
-        let kick;
+        let (kick, late);
         let inflight = {
             let mut vgic = d.vgic.lock();
             kick = vgic.unload(l.index, &mut vgic::lrs());
+            vcpu.loaded_on.store(NOWHERE, Ordering::Release);
+            // An interrupt that came while it was loaded here went to this CPU only: a sleeper must be told.
+            late = vgic.needs_flush(l.index) && vgic.pending(l.index, &vgic::lrs(), CpuIf::ANY);
             vgic.is_hw_inflight(l.index, layout::VTIMER_INTID as u16)
         };
         vgic::deliver(d, kick.without(l.index), life::INTERRUPT, self.cpu);
@@ -136,7 +139,13 @@ impl Machine for CpuMachine<'_> {
         self.local.alarms.set(vcpu.id, at);
         let fast = self.cpu.fast_calls.swap(0, Ordering::Relaxed);
         vcpu.counters.add_n(Kind::FastCall, fast);
+        let id = vcpu.id;
         *vcpu.rest.lock() = Some(l.ctx);
+        if late {
+            if let Woken::Kick(k) = POOLS.wake(id, life::INTERRUPT, time::now()) {
+                irq::send(k);
+            }
+        }
     }
 
     fn load(&mut self, v: VcpuId) {
@@ -189,6 +198,7 @@ impl Machine for CpuMachine<'_> {
                 let _ = vgic.fire_hw(vtimer);
                 inflight = true;
             }
+            vcpu.loaded_on.store(self.cpu.id.0, Ordering::Release);
             kick = vgic.flush(index, &mut vgic::lrs());
             inflight
         };
@@ -245,19 +255,17 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
 #[inline]
 fn arm(local: &mut CpuLocal) {
     let next = local.slice.min(local.alarms.next());
-    let ticks = if next == Instant::NEVER {
-        u64::MAX
-    } else {
-        time::count(next)
-    };
-    if ticks == local.armed {
-        return;
+    if next != local.armed {
+        set_timer(local, next);
     }
-    local.armed = ticks;
-    if ticks == u64::MAX {
+}
+
+fn set_timer(local: &mut CpuLocal, next: Instant) {
+    local.armed = next;
+    if next == Instant::NEVER {
         HypTimer::disarm();
     } else {
-        HypTimer::arm(ticks);
+        HypTimer::arm(time::count(next));
     }
 }
 

@@ -3,7 +3,7 @@
 //! Which register it is and what class of answer it gets, vdev decides; here it meets this CPU and this vCPU. ID
 //! registers come from a table made at boot from the boot CPU's values, filtered to what is really virtualised.
 
-use crate::arch::{GuestFrame, sysreg};
+use crate::arch::{GuestFrame, esr, sysreg};
 use crate::counters::Kind;
 use crate::domain::life;
 use crate::percpu::{Cpu, CpuLocal};
@@ -12,7 +12,7 @@ use crate::vcpu::Loaded;
 use crate::{irq, time, trap, vgic};
 use vdev::idregs::{IdConfig, guest_value};
 use vdev::sysreg::{SysAccess, SysReg, Trapped, classify};
-use vdev::vgic::Version;
+use vdev::vgic::{SgiReg, Version};
 
 /// op0 3, op1 0, CRn 0, CRm 1-7, op2 0-7, as guests see them.
 static IDS: spin::Once<[u64; 64]> = spin::Once::new();
@@ -29,6 +29,12 @@ pub fn init() {
             guest_value(SysReg::new(3, 0, 0, crm, op2), hardware(crm, op2), &cfg)
         })
     });
+}
+
+/// What guests read in ID register `crm << 3 | op2`.
+#[inline(always)]
+pub fn id_value(index: usize) -> u64 {
+    IDS.get().map_or(0, |t| t[index & 63])
 }
 
 /// The hardware's value of an ID register; 0 for those that do not exist.
@@ -86,25 +92,16 @@ pub fn access(
     };
     let a = SysAccess::decode(syndrome as u32 & 0x1ff_ffff);
     let rt = usize::from(a.rt);
+    if syndrome & !SGI1R_RT == SGI1R_WRITE && l.domain.gic.version == Version::V3 {
+        return sgi(SgiReg::Sgi1, rt, frame, cpu, l);
+    }
     let what = classify(a, l.domain.gic.version == Version::V3);
     let value = match what {
         Trapped::Id => {
             l.vcpu().counters.add(Kind::IdReg);
-            let i = usize::from(a.reg.crm()) << 3 | usize::from(a.reg.op2());
-            IDS.get().map_or(0, |t| t[i & 63])
+            id_value(usize::from(a.reg.crm()) << 3 | usize::from(a.reg.op2()))
         }
-        Trapped::Sgi(which) => {
-            l.vcpu().counters.add(Kind::Sgi);
-            let value = frame.reg(rt);
-            frame.skip(true);
-            let kick = l
-                .domain
-                .vgic
-                .lock()
-                .sgi_v3(l.index, which, value, &mut vgic::lrs());
-            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
-            return Outcome::Resume;
-        }
+        Trapped::Sgi(which) => return sgi(which, rt, frame, cpu, l),
         _ => {
             l.vcpu().counters.add(Kind::Sysreg);
             match other(what, a, frame, cpu, l) {
@@ -124,6 +121,24 @@ pub fn access(
         frame.set_reg(rt, value);
     }
     frame.skip(true);
+    Outcome::Resume
+}
+
+/// `msr ICC_SGI1R_EL1, xN`, N left out: what nearly every trapped register access of a busy SMP guest is.
+const SGI1R_WRITE: u64 = esr::EC_SYS64 << 26 | 1 << 25 | 3 << 20 | 5 << 17 | 12 << 10 | 11 << 1;
+const SGI1R_RT: u64 = 0x1f << 5;
+
+#[inline]
+fn sgi(which: SgiReg, rt: usize, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+    l.vcpu().counters.add(Kind::Sgi);
+    let value = frame.reg(rt);
+    frame.skip(true);
+    let kick = l
+        .domain
+        .vgic
+        .lock()
+        .sgi_v3(l.index, which, value, &mut vgic::lrs());
+    vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
     Outcome::Resume
 }
 

@@ -10,13 +10,19 @@ use crate::domain::{Crash, life};
 use crate::percpu::{Cpu, CpuLocal};
 use crate::run::{self, Outcome};
 use crate::vcpu::Loaded;
-use crate::{abort, hypercall, inject, irq, sysreg};
+use crate::{abort, fast, hypercall, inject, irq, sysreg};
 
 #[unsafe(no_mangle)]
 extern "C" fn guest_sync(frame: &mut GuestFrame, cpu: &'static Cpu) {
     // SAFETY: one entry at a time per CPU (EL2 does not nest), and this is its only borrow.
     let local = unsafe { cpu.local() };
-    let outcome = sync(frame, cpu, local);
+    let syndrome = regs::esr_el2();
+    if let Some(l) = &local.loaded {
+        if fast::sync(syndrome, frame, l) {
+            return;
+        }
+    }
+    let outcome = sync(syndrome, frame, cpu, local);
     run::leave(outcome, cpu, local, frame);
 }
 
@@ -51,8 +57,7 @@ extern "C" fn guest_serror(frame: &mut GuestFrame, cpu: &'static Cpu) {
 }
 
 #[inline]
-fn sync(frame: &mut GuestFrame, cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
-    let syndrome = regs::esr_el2();
+fn sync(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
     // The vectors of a lower level are entered only while a guest is loaded.
     let Some(l) = local.loaded.as_mut() else {
         return Outcome::Reschedule;

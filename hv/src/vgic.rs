@@ -9,9 +9,10 @@ use crate::irq;
 use crate::percpu::Cpu;
 use crate::run::POOLS;
 use crate::time;
-use crate::vcpu::Loaded;
-use abi::Instant;
+use crate::vcpu::{Loaded, NOWHERE};
+use abi::{CpuId, Instant};
 use board::guest::layout;
+use core::sync::atomic::Ordering;
 use drivers::VIface;
 use pools::{WakeReason, Woken};
 use vdev::vgic::{CpuIf, Irq, Kick, ListReg, ListRegs, LrSet, Maintenance, Vgic};
@@ -86,6 +87,15 @@ fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
         let i = wake.trailing_zeros() as usize;
         wake &= wake - 1;
         let Some(v) = d.vcpus.get(i) else { continue };
+        // Loaded elsewhere: that CPU looks at its list registers, and wakes the vCPU if it dozes. Loaded here: whoever
+        // called flushes. The pool has to be asked only for a vCPU at rest.
+        let on = v.loaded_on.load(Ordering::Acquire);
+        if on != NOWHERE {
+            if on != here.id.0 {
+                irq::poke(CpuId(on));
+            }
+            continue;
+        }
         match POOLS.wake(v.id, why, time::now()) {
             Woken::Running(cpu) if cpu != here.id => irq::poke(cpu),
             Woken::Running(_) => {}
@@ -96,9 +106,10 @@ fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
     while resync != 0 {
         let i = resync.trailing_zeros() as usize;
         resync &= resync - 1;
-        if let Some(cpu) = d.vcpus.get(i).and_then(|v| POOLS.runs_on(v.id)) {
-            if cpu != here.id {
-                irq::poke(cpu);
+        if let Some(v) = d.vcpus.get(i) {
+            let on = v.loaded_on.load(Ordering::Acquire);
+            if on != NOWHERE && on != here.id.0 {
+                irq::poke(CpuId(on));
             }
         }
     }
@@ -167,14 +178,12 @@ pub fn set_level(d: &Domain, irq: Irq, high: bool, here: &Cpu) {
 /// guest ends the virtual one.
 #[inline]
 pub fn vtimer_fired(l: &Loaded, here: &Cpu) {
-    let kick = {
-        let mut vgic = l.domain.vgic.lock();
-        let fired = vgic.fire_hw(Irq::ppi(l.index, layout::VTIMER_INTID as u16));
-        fired.and(vgic.flush(l.index, &mut lrs())).without(l.index)
-    };
-    if !kick.is_none() {
-        deliver(&l.domain, kick, life::INTERRUPT, here);
-    }
+    let kick = l
+        .domain
+        .vgic
+        .lock()
+        .inject_hw(l.index, layout::VTIMER_INTID as u16, &mut lrs());
+    deliver(&l.domain, kick.without(l.index), life::INTERRUPT, here);
 }
 
 /// Whether the loaded vCPU has an interrupt that would end a WFI.

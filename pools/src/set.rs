@@ -341,9 +341,13 @@ impl<R: RelaxStrategy> PoolSet<R> {
             }
             Want::Sleep => {
                 r.want = Want::Ready;
-                let eligible = r.eligible();
+                p.park_if_spent(row, now);
+                let r = p.rows.at(row);
+                let (eligible, parked) = (r.eligible(), r.parked);
                 let kick = if eligible {
                     p.sched().wake(ent, why, now)
+                } else if parked {
+                    p.timekeeper()
                 } else {
                     Kick::NONE
                 };
@@ -419,8 +423,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if let Some((mut guard, row)) = self.lock_vcpu(v) {
             let p = &mut *guard;
             let now = p.tick(now);
-            let ent = p.rows.at(row).ent;
-            p.sched().yield_now(ent, now);
+            let r = p.rows.at(row);
+            let (ent, cpu) = (r.ent, r.cpu());
+            p.sched().yield_now(ent, cpu, now);
         }
     }
 
@@ -444,7 +449,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             .map_or(FREE, |c| c.member.load(Ordering::Relaxed));
         match self
             .wfi
-            .get(usize::from(member))
+            .get(usize::from(member).wrapping_sub(1))
             .map(|w| w.load(Ordering::Relaxed))
         {
             Some(1) => Wfi::Native,
@@ -460,8 +465,8 @@ fn leave(p: &mut Pool, row: u16, want: Want, now: Instant) {
     if let Place::Running(c) = r.place {
         r.place = Place::Loaded(c);
     }
-    let (ent, stopped) = (r.ent, r.stopped);
-    if !stopped {
+    let (ent, counts) = (r.ent, !r.stopped && !r.parked);
+    if counts {
         p.sched().sleep(ent, now);
     }
     p.book(row, now);

@@ -11,7 +11,7 @@ use crate::arch::Lock;
 use crate::counters::Counters;
 use crate::mem::stage2::Stage2;
 use crate::mem::{BLOCK_2M, PAGE, frames, heap};
-use crate::vcpu::{Context, Vcpu};
+use crate::vcpu::{Context, NOWHERE, Vcpu};
 use crate::{arch, console, irq, run, time};
 use abi::{CpuSet, DomainId, Errno, MAX_CPUS};
 use alloc::sync::Arc;
@@ -20,6 +20,7 @@ use board::config::Restart;
 use board::guest::{layout, vcpu_mpidr};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use pools::{DomainParams, VcpuParams, WakeReason};
+use vdev::mmio::Size;
 use vdev::pl011::Pl011;
 use vdev::ptimer::Ptimer;
 use vdev::vgic::{Vgic, VgicConfig};
@@ -109,6 +110,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
             rest: Lock::new(Some(ctx)),
             starting: AtomicBool::new(false),
             pending_on: AtomicBool::new(false),
+            loaded_on: AtomicU16::new(NOWHERE),
             vtimer_at: AtomicU64::new(u64::MAX),
             ptimer: Lock::new(Ptimer::new()),
             counters: Counters::new(),
@@ -138,6 +140,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
         s2: Lock::new(s2),
         vgic: Lock::new(vgic),
         gic,
+        gicd_typer: gic.constant_dist(4, Size::Word).unwrap_or(0) as u32,
         uart: r.vpl011.then(|| {
             Lock::new(Uart {
                 model: Pl011::new(),
@@ -154,7 +157,15 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
     });
     let now = time::now();
     run::POOLS
-        .add_domain(id, r.pool, &DomainParams::default(), &params, now)
+        .add_domain(
+            id,
+            r.pool,
+            &DomainParams {
+                cap: r.cap.unwrap_or(0),
+            },
+            &params,
+            now,
+        )
         .map_err(|e| {
             log::warn!("domain {}: {e}", r.name);
             e.errno()
@@ -309,8 +320,10 @@ fn forget(d: Arc<Domain>) {
         log::error!("domain {}: cannot be removed: {e}", d.name);
         return;
     }
-    table::remove(&d);
+    // The slot and its VMID may be taken again as soon as the table gives them up.
     console::close(d.id.slot);
+    d.s2.lock().forget_translations();
+    table::remove(&d);
 }
 
 /// Starts a stopped domain from the beginning, in the memory it has.
@@ -339,7 +352,11 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
         }
     }
     if let Some(u) = &d.uart {
-        u.lock().model = Pl011::new();
+        *u.lock() = Uart {
+            model: Pl011::new(),
+            ahead: heapless::Deque::new(),
+            lost: 0,
+        };
     }
     if let Some(ctx) = d.vcpus[0].rest.lock().as_mut() {
         ctx.work = Some(alloc::boxed::Box::new(builder));

@@ -64,6 +64,8 @@ pub struct Domain {
     pub vgic: Lock<Vgic>,
     /// What of the vGIC never changes.
     pub gic: VgicConfig,
+    /// GICD_TYPER, which guests read often.
+    pub gicd_typer: u32,
     /// Its UART.
     pub uart: Option<Lock<Uart>>,
     /// Its vCPUs.

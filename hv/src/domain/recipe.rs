@@ -60,6 +60,8 @@ pub struct Recipe {
     pub affinity: Vec<(u32, CpuSet)>,
     /// Weight among its pool's domains.
     pub weight: Option<u32>,
+    /// Most CPU time, percent of one CPU.
+    pub cap: Option<u32>,
     /// What happens when it ends.
     pub restart: Restart,
     /// Does not run until unpaused.

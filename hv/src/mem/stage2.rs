@@ -98,15 +98,23 @@ impl Stage2 {
     }
 }
 
-impl Drop for Stage2 {
-    fn drop(&mut self) {
+impl Stage2 {
+    /// Drops every TLB entry made from these tables, on every CPU. No CPU may enter this guest afterwards.
+    pub fn forget_translations(&self) {
         let before = sysreg::vttbr_el2();
-        // SAFETY: no guest runs while EL2 does; the tables are still whole, and the old value is put back.
+        // SAFETY: no guest runs on this CPU while EL2 does; the tables are still whole, and the old value is put back.
         unsafe { sysreg::set_vttbr_el2(self.vttbr()) };
         crate::arch::isb();
         sysreg::tlbi_current_vmid();
         // SAFETY: what was loaded before. If that was these very tables, the next `load` replaces it before any
         // guest runs, and EL2 itself never walks stage 2.
         unsafe { sysreg::set_vttbr_el2(if before == self.vttbr() { 0 } else { before }) };
+    }
+}
+
+impl Drop for Stage2 {
+    fn drop(&mut self) {
+        // Domains that never ran or were restarted leave nothing; for the others this is the second, cheap time.
+        self.forget_translations();
     }
 }

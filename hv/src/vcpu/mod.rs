@@ -14,8 +14,11 @@ use crate::domain::Domain;
 use abi::VcpuId;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
 use vdev::ptimer::Ptimer;
+
+/// `Vcpu::loaded_on` of a vCPU at rest.
+pub const NOWHERE: u16 = u16::MAX;
 
 /// One virtual CPU of a domain.
 pub struct Vcpu {
@@ -31,6 +34,9 @@ pub struct Vcpu {
     pub starting: AtomicBool,
     /// Started by CPU_ON, has not run yet.
     pub pending_on: AtomicBool,
+    /// The CPU its registers are in, `NOWHERE` if in none. Written under the domain's vGIC lock, so that who marked an
+    /// interrupt pending there before the vCPU left its CPU is seen by that CPU, and who comes later sees it gone.
+    pub loaded_on: AtomicU16,
     /// When its virtual timer is due while it is at rest, ns; `u64::MAX` = never.
     pub vtimer_at: AtomicU64,
     /// Its emulated physical timer.
