@@ -211,27 +211,34 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
         crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
         return Outcome::Reschedule;
     }
-    let mut out = None;
-    let (result, before, after) = {
+    let (result, kick) = {
         let mut u = lock.lock();
         let before = u.model.irq_level();
         let result = if a.write {
             let value = a.stored(frame.reg(a.rt as usize));
-            u.model.write(offset, a.size, value).map(|tx| {
-                out = tx;
-                0
-            })
+            match u.model.write(offset, a.size, value) {
+                // Under the UART's lock: bytes of two vCPUs keep their order, and room seen is room taken.
+                Ok(Some(byte)) if console::write(slot, &[byte.0]) == 0 => {
+                    l.vcpu().counters.add(Kind::ConsoleWait);
+                    crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
+                    return Outcome::Reschedule;
+                }
+                other => other.map(|_| 0),
+            }
         } else {
             u.model.read(offset, a.size)
         };
         Uart::refill(&mut u);
-        (result, before, u.model.irq_level())
+        let after = u.model.irq_level();
+        let kick = (before != after).then(|| {
+            d.vgic
+                .lock()
+                .set_level(Irq::spi(layout::PL011_INTID as u16), after)
+        });
+        (result, kick)
     };
-    if let Some(byte) = out {
-        console::write(slot, &[byte.0]);
-    }
-    if before != after {
-        vgic::set_level(d, Irq::spi(layout::PL011_INTID as u16), after, cpu);
+    if let Some(kick) = kick {
+        vgic::deliver(d, kick, life::INTERRUPT, cpu);
         vgic::flush(l, cpu);
     }
     match result {

@@ -15,18 +15,11 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// None.
+    /// None yet, with room for every vCPU there can be.
     pub fn new() -> Alarms {
         Alarms {
-            list: Vec::with_capacity(64),
+            list: Vec::with_capacity(MAX_VCPUS),
             next: Instant::NEVER,
-        }
-    }
-
-    /// Makes sure that setting an alarm never allocates while `vcpus` vCPUs exist.
-    pub fn reserve(&mut self) {
-        if self.list.capacity() < MAX_VCPUS && self.list.len() + 1 >= self.list.capacity() {
-            let _ = self.list.try_reserve_exact(MAX_VCPUS - self.list.len());
         }
     }
 
@@ -55,7 +48,6 @@ impl Alarms {
                 }
             }
             (None, _) => {
-                self.reserve();
                 self.list.push((at, v));
                 self.next = self.next.min(at);
                 return;

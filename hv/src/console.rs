@@ -104,6 +104,7 @@ struct Console {
     partial_shown: bool,
     last_cr: bool,
     turn: usize,
+    after_log: bool,
     escape: u8,
     waiting: bool,
 }
@@ -120,6 +121,7 @@ static CONSOLE: Lock<Console> = Lock::new(Console {
     partial_shown: false,
     last_cr: false,
     turn: 0,
+    after_log: false,
     escape: 0,
     waiting: false,
 });
@@ -200,10 +202,12 @@ pub fn write(slot: u16, bytes: &[u8]) -> usize {
     if c.focus == slot || full || bytes[..n].contains(&b'\n') {
         c.drain();
     }
-    if n < bytes.len() {
-        if let Some(out) = c.outs[slot as usize].as_mut() {
-            out.starved = true;
-        }
+    // Full now, whether or not this write went in whole: the next one has to look before it leaps.
+    if let Some(out) = c.outs[slot as usize]
+        .as_mut()
+        .filter(|o| o.ring.room() == 0)
+    {
+        out.starved = true;
         CONGESTED.store(true, Ordering::Relaxed);
     }
     n
@@ -509,10 +513,13 @@ impl Console {
 
     /// Chooses the next source in turn; false if nobody has anything.
     fn pick(&mut self) -> bool {
-        if self.log.lines > 0 {
+        // The log goes first, but not twice in a row while others wait: a guest can make Tarn log, too.
+        if self.log.lines > 0 && !(self.after_log && self.someone_else(Source::Tarn)) {
+            self.after_log = true;
             self.begin(Source::Tarn);
             return true;
         }
+        self.after_log = false;
         let n = self.top;
         let next = (1..=n)
             .map(|i| (self.turn + i) % n)
@@ -556,12 +563,12 @@ impl Console {
             };
             let Some(b) = next else {
                 // A focused source without more: its unfinished line stays on the screen, others may cut in. Another
-                // source's line that outgrew its ring keeps the screen until its end comes.
-                if focused || source == Source::Tarn {
-                    self.current = None;
-                    return self.someone_else(source);
+                // source's line that outgrew its ring is broken here and goes on under a new prefix.
+                if !focused && source != Source::Tarn {
+                    self.newline();
                 }
-                return false;
+                self.current = None;
+                return self.someone_else(source);
             };
             let carriage_return = b == b'\n' && !self.last_cr;
             if !self.put(if carriage_return { b'\r' } else { b }) {

@@ -39,10 +39,11 @@ static DEMO_GUEST: &[u8] = include_bytes!(env!("TARN_DEMO_GUEST"));
 fn fatal(dtb: Option<&[u8]>, why: core::fmt::Arguments) -> ! {
     log::error!("{why}");
     log::error!("Tarn cannot go on; machine stopped");
+    // Only before the final map is on, and only if the console has no UART yet.
     if let Some(uart) = dtb.and_then(early_uart) {
         console::attach(uart);
-        console::flush();
     }
+    console::flush();
     arch::halt()
 }
 
@@ -128,7 +129,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
         );
     }
     power_up(&board);
-    interrupts(&board, tree);
+    interrupts(&board);
     let here = cpus[0];
     cpu_init(here);
     console_irq(&board);
@@ -270,7 +271,13 @@ fn memory(board: &Board, tree: &'static [u8]) -> Vec<&'static Cpu> {
         .map(|r| r.base() as usize..r.end() as usize)
         .collect();
     // SAFETY: the tree's RAM; the image and the boot stack are mapped by activate itself.
-    if let Err(e) = unsafe { stage1::activate(&ram, &holes) } {
+    if let Err(e) = unsafe {
+        stage1::activate(
+            &ram,
+            &holes,
+            tree.as_ptr_range().start as usize..tree.as_ptr_range().end as usize,
+        )
+    } {
         fatal(
             Some(tree),
             format_args!("memory: EL2's own map cannot be made: {e:?}"),
@@ -303,9 +310,9 @@ fn power_up(board: &Board) {
 }
 
 /// The interrupt controller, physical and virtual; nothing works without it.
-fn interrupts(board: &Board, tree: &'static [u8]) {
+fn interrupts(board: &Board) {
     if let Err(e) = gic(board) {
-        fatal(Some(tree), format_args!("interrupt controller: {e}"));
+        fatal(None, format_args!("interrupt controller: {e}"));
     }
 }
 
@@ -472,6 +479,9 @@ fn start_cpus(board: &Board, cpus: &[&'static Cpu]) {
                 unsafe { Psci::new(conduit).cpu_on(desc.mpidr, entry, 0) }
                     .map_err(|e| e.to_string())
             }
+            Start::SpinTable { release } if !may_release(board, release) => {
+                Err("its cpu-release-addr is not in RAM that firmware keeps for it".to_string())
+            }
             Start::SpinTable { release } => {
                 // SAFETY: the tree says that a CPU polls this word of memory; it lies in RAM, mapped writable.
                 let done = unsafe { spin_table::start(release, entry) };
@@ -506,6 +516,22 @@ fn start_cpus(board: &Board, cpus: &[&'static Cpu]) {
         cpus.iter().filter(|c| !waiting(c)).count(),
         cpus.len()
     );
+}
+
+/// Whether a spin table's word may be written: RAM, and either reserved by the tree or below anything of ours. A word
+/// in memory we gave to the allocator, or in the image, would corrupt EL2.
+fn may_release(board: &Board, release: u64) -> bool {
+    let Some(word) = Region::new(release, 8) else {
+        return false;
+    };
+    let img = image::all();
+    let in_image =
+        Region::between(img.start as u64, img.end as u64).is_none_or(|i| i.overlaps(&word));
+    let reserved = board.reserved.iter().any(|r| {
+        r.region.covers(&word) && !matches!(r.why, board::ReservedBy::Node { no_map: true })
+    });
+    // The first page is never given out (frames::add starts above it): where the Pi's firmware keeps its table.
+    board.is_ram(&word) && !in_image && (reserved || word.end() <= PAGE as u64)
 }
 
 /// dom0, then the configured domains, or the demo guest if there are none.
@@ -564,7 +590,8 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
     };
     Recipe {
         name: d.name.clone(),
-        memory_kib: d.memory_kib,
+        // Whole pages.
+        memory_kib: d.memory_kib.next_multiple_of(4),
         vcpus: d.cpus,
         pool: pools.get(d.pool).copied().unwrap_or(PoolId::POOL0),
         vpl011: d.vpl011,

@@ -5,7 +5,7 @@
 //! reported once. Every interrupt is acknowledged, its priority dropped, and, unless a guest is to end it, deactivated
 //! here, in bounded work.
 
-use crate::arch::{self, GuestFrame};
+use crate::arch::{self, GuestFrame, sysreg};
 use crate::domain::{self, table};
 use crate::mem::stage2::Stage2;
 use crate::mem::table::MapError;
@@ -165,6 +165,11 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
     let intid = ack.intid();
     if intid == VIRT_TIMER.load(Ordering::Relaxed) {
         gic().end(ack);
+        if sysreg::cntv_ctl_el0() & 7 != 5 {
+            // Of a vCPU that has left, or withdrawn meanwhile: nobody's any more.
+            gic().deactivate(ack);
+            return Outcome::Resume;
+        }
         return match &local.loaded {
             // Stays active in the GIC: the guest's own end of the interrupt deactivates it.
             Some(l) => {
@@ -184,6 +189,10 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
                 Outcome::Resume
             }
         };
+    }
+    if intid == HYP_TIMER.load(Ordering::Relaxed) {
+        // Off first: the line is level, and would fire again at the deactivation.
+        drivers::HypTimer::disarm();
     }
     gic().finish(ack);
     if intid == SGI_KICK {
@@ -233,7 +242,6 @@ fn look(cpu: &'static Cpu, local: &CpuLocal) {
 fn timer(cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
     let now = time::now();
     local.armed = Instant::NEVER;
-    drivers::HypTimer::disarm();
     // Bounded: at most one alarm per vCPU is there, and none is set again for the past.
     while let Some(v) = local.alarms.take_due(now) {
         alarm(cpu, local, v, now);
@@ -295,7 +303,7 @@ fn typed(cpu: &'static Cpu) {
         return;
     }
     let Some(uart) = &d.uart else { return };
-    let level = {
+    let kick = {
         let mut u = uart.lock();
         for b in &t.bytes {
             if u.ahead.push_back(*b).is_err() {
@@ -303,9 +311,13 @@ fn typed(cpu: &'static Cpu) {
             }
         }
         domain::Uart::refill(&mut u);
-        u.model.irq_level()
+        // Under the UART's lock, so that the line ends as the model last said.
+        let level = u.model.irq_level();
+        d.vgic
+            .lock()
+            .set_level(Irq::spi(layout::PL011_INTID as u16), level)
     };
-    vgic::set_level(&d, Irq::spi(layout::PL011_INTID as u16), level, cpu);
+    vgic::deliver(&d, kick, crate::domain::life::INTERRUPT, cpu);
 }
 
 /// What dom0 has not read yet.

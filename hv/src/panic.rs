@@ -1,7 +1,7 @@
 //! The end: what EL2 prints when it meets a bug of its own, and how it stops.
 //!
 //! No guest, tree or shell line leads here; if one does, that is the bug. Prints registers, the syndrome in words and
-//! the chain of return addresses as offsets into the image (`cargo xtask symbolize` turns them into lines), stops the
+//! the chain of return addresses as offsets into the image (`llvm-symbolizer -e target/images/tarn.elf` turns them into lines), stops the
 //! other CPUs, then halts or resets as the boot option `panic=halt|reset` says. Takes no lock for ever, allocates
 //! nothing, and a fault while printing ends at once.
 
@@ -101,6 +101,7 @@ fn begin() {
         // Another CPU is printing, or printing itself failed.
         arch::halt();
     }
+    crate::irq::stop_others();
 }
 
 fn who() {
@@ -126,7 +127,7 @@ fn backtrace(fp: usize, pc: usize) {
     let text = image::text();
     let _ = writeln!(
         Out,
-        "  image at {base:#x}; call chain (cargo xtask symbolize OFFSET...):"
+        "  image at {base:#x}; call chain (llvm-symbolizer -e tarn.elf OFFSET...):"
     );
     if text.contains(&pc) {
         let _ = writeln!(Out, "    +{:#x}", pc - base);
@@ -153,7 +154,6 @@ fn backtrace(fp: usize, pc: usize) {
 }
 
 fn end() -> ! {
-    crate::irq::stop_others();
     if RESET.load(Ordering::Relaxed) {
         let _ = writeln!(Out, "  resetting the machine");
         power::reset();

@@ -49,11 +49,20 @@ pub fn hcr(wfi: Wfi) -> u64 {
         | 1 << 18 // TID3: ID registers
         | 1 << 19 // TSC: SMC
         | 1 << 20 // TIDCP: implementation-defined registers
-        | 1 << 21; // TACR: auxiliary control
+        | 1 << 21 // TACR: auxiliary control
+        | 1 << 22 // TSW: cache maintenance by set and way
+        | newer_traps();
     match wfi {
         Wfi::Trapped => always | 1 << 13 | 1 << 14,
         Wfi::Native => always,
     }
+}
+
+/// Traps that exist only with the feature they guard: RAS error records (TERR, TEA), limited ordering regions (TLOR).
+fn newer_traps() -> u64 {
+    let ras = (sysreg::id_aa64pfr0_el1() >> 28) & 0xf != 0;
+    let lor = (sysreg::id_aa64mmfr1_el1() >> 16) & 0xf != 0;
+    u64::from(ras) * (3 << 36) | u64::from(lor) << 35
 }
 
 /// Sets this CPU's traps for the first time.
@@ -65,10 +74,19 @@ pub fn init_cpu(local: &mut CpuLocal) {
         sysreg::set_hcr_el2(local.hcr);
     }
     sysreg::set_hstr_el2(0);
-    // Trace registers trap, FP does not; the rest is RES1.
-    sysreg::set_cptr_el2(0x33ff & !(1 << 10) | 1 << 20);
-    // Debug, OS lock, PMU and profiling registers trap; EL2 owns no counters.
-    sysreg::set_mdcr_el2(1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 17);
+    // Trace and activity monitor registers trap, FP does not; the rest is RES1.
+    sysreg::set_cptr_el2(0x33ff & !(1 << 10) | 1 << 20 | 1 << 30);
+    // Debug, OS lock, PMU, profiling and trace filter registers trap; EL2 owns no counters (HPMN = all).
+    let pmu = (sysreg::id_aa64dfr0_el1() >> 8) & 0xf;
+    let counters = if (1..15).contains(&pmu) {
+        (sysreg::pmcr_el0() >> 11) & 0x1f
+    } else {
+        0
+    };
+    let trace_filter = u64::from((sysreg::id_aa64dfr0_el1() >> 40) & 0xf != 0) << 19;
+    let traps = 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 17;
+    sysreg::set_mdcr_el2(traps | trace_filter | counters);
+    sysreg::clear_fine_traps();
     // The guest reads the physical counter; the physical timer traps.
     sysreg::set_cnthctl_el2(1);
     sysreg::set_cntp_ctl_el0(0);
@@ -121,6 +139,8 @@ impl Machine for CpuMachine<'_> {
             kick = vgic.unload(l.index, &mut vgic::lrs());
             vcpu.loaded_on.store(NOWHERE, Ordering::Release);
             // An interrupt that came while it was loaded here went to this CPU only: a sleeper must be told.
+            // What unloading ended without the guest has to be ended in the GIC by hand.
+            vgic::release(&mut vgic, l.index);
             late = vgic.needs_flush(l.index) && vgic.pending(l.index, &vgic::lrs(), CpuIf::ANY);
             vgic.is_hw_inflight(l.index, layout::VTIMER_INTID as u16)
         };
@@ -140,6 +160,8 @@ impl Machine for CpuMachine<'_> {
         let fast = self.cpu.fast_calls.swap(0, Ordering::Relaxed);
         vcpu.counters.add_n(Kind::FastCall, fast);
         let id = vcpu.id;
+        // TLB and cache maintenance the guest began here is finished before another CPU can run it.
+        arch::dsb_ish();
         *vcpu.rest.lock() = Some(l.ctx);
         if late {
             if let Woken::Kick(k) = POOLS.wake(id, life::INTERRUPT, time::now()) {
@@ -191,6 +213,7 @@ impl Machine for CpuMachine<'_> {
         let kick;
         let inflight = {
             let mut vgic = d.vgic.lock();
+            vgic::release(&mut vgic, index);
             let vtimer = Irq::ppi(index, layout::VTIMER_INTID as u16);
             let mut inflight = vgic.is_hw_inflight(index, layout::VTIMER_INTID as u16);
             if !inflight && ctl & 3 == 1 && time::ticks().wrapping_sub(voff) >= cval {
@@ -204,6 +227,7 @@ impl Machine for CpuMachine<'_> {
         };
         vgic::deliver(d, kick.without(index), life::INTERRUPT, self.cpu);
         if inflight != self.local.vtimer_active {
+            // Of this CPU's own interface: the release above was another CPU's business and is settled here.
             let _ = irq::gic().set_active(u32::from(irq::vtimer_intid()), self.cpu.id, inflight);
             self.local.vtimer_active = inflight;
         }

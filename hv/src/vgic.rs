@@ -148,7 +148,7 @@ pub fn registers<T>(l: &Loaded, access: impl FnOnce(&mut Vgic, &mut Lrs) -> T) -
 
 /// Ends physical interrupts whose virtual ones ended without a list register.
 #[inline]
-fn release(vgic: &mut Vgic, index: usize) {
+pub fn release(vgic: &mut Vgic, index: usize) {
     while vgic.has_release(index) {
         match vgic.take_release(index) {
             Some(intid) => irq::gic().deactivate_intid(u32::from(intid)),
@@ -194,11 +194,15 @@ pub fn pending(l: &Loaded) -> bool {
 /// When the emulated physical timer of a vCPU needs attention next, and its line set to what it is now.
 pub fn ptimer_update(d: &Domain, index: usize, here: &Cpu) -> Instant {
     let now = time::ticks();
-    let (level, deadline) = {
-        let t = d.vcpus[index].ptimer.lock();
-        (t.level(now), t.deadline())
-    };
-    set_level(d, Irq::ppi(index, layout::PTIMER_INTID as u16), level, here);
+    let timer = d.vcpus[index].ptimer.lock();
+    let (level, deadline) = (timer.level(now), timer.deadline());
+    // Under the timer's lock, so that the line ends as the timer last said.
+    let kick = d
+        .vgic
+        .lock()
+        .set_level(Irq::ppi(index, layout::PTIMER_INTID as u16), level);
+    drop(timer);
+    deliver(d, kick, life::INTERRUPT, here);
     match deadline {
         Some(at) if !level => time::at(at),
         _ => Instant::NEVER,

@@ -108,7 +108,8 @@ impl Pl011 {
 
     pub(super) fn irq_ack(&self) {
         // Not TXI: it goes by itself when the FIFO fills, and clearing it would lose the next "room" if none is sent.
-        put!(self.r, Layout, icr => ALL & !TXI);
+        // Not RXI and RTI: they end when the FIFO has been read, and clearing them hides bytes that were left in it.
+        put!(self.r, Layout, icr => ALL & !(TXI | RXI | RTI));
     }
 }
 

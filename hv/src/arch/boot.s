@@ -54,6 +54,9 @@ boot_entry:
     add     x12, x22, #4096
     adr     x9, _start
     bl      early_block
+    add     x12, x22, #4096
+    adrp    x9, __boot_emergency_top    // the image may reach into the next 1 GiB
+    bl      early_block
     cbz     x20, 3f
     lsr     x10, x20, #48
     cbnz    x10, 3f
@@ -74,6 +77,12 @@ boot_entry:
     b.lo    4b
     dsb     sy
 
+    cmp     x21, #2
+    b.ne    5f
+    mov     x9, #(1 << 31)              // HCR_EL2 is unknown at reset: RW, and not E2H, before TCR gets its layout
+    msr     hcr_el2, x9
+    isb
+5:
     mov     x9, #0xff04                 // MAIR: 0 = device nGnRE, 1 = normal write-back
     mrs     x10, id_aa64mmfr0_el1
     and     x10, x10, #0xf              // PARange
@@ -201,6 +210,9 @@ secondary_start:
     mrs     x9, CurrentEL
     cmp     x9, #8
     b.ne    park
+    mov     x9, #(1 << 31)              // RW, not E2H: see above
+    msr     hcr_el2, x9
+    isb
     adrp    x9, {SECONDARY_REGS}
     add     x9, x9, :lo12:{SECONDARY_REGS}
     ldp     x10, x11, [x9]              // TTBR0, TCR

@@ -80,8 +80,8 @@ read! {
     cntfrq_el0 = "cntfrq_el0";
     /// Result of the last address translation.
     par_el1 = "par_el1";
-    /// Trap control.
-    hcr_el2 = "hcr_el2";
+    /// PMU control: how many counters there are.
+    pmcr_el0 = "pmcr_el0";
     /// Features.
     id_aa64mmfr0_el1 = "id_aa64mmfr0_el1";
     /// Features.
@@ -280,4 +280,26 @@ pub fn tlbi_stage1_local() {
             options(nostack, preserves_flags)
         )
     };
+}
+
+/// Sets the fine-grained and extended trap registers, UNKNOWN at reset, to zero where this CPU has them.
+pub fn clear_fine_traps() {
+    if (id_aa64mmfr0_el1() >> 56) & 0xf != 0 {
+        // HFGRTR, HFGWTR, HFGITR, HDFGRTR, HDFGWTR.
+        // SAFETY: FEAT_FGT is there; zero traps nothing more than HCR_EL2 does.
+        unsafe {
+            asm!(
+                "msr s3_4_c1_c1_4, xzr",
+                "msr s3_4_c1_c1_5, xzr",
+                "msr s3_4_c1_c1_6, xzr",
+                "msr s3_4_c3_c1_4, xzr",
+                "msr s3_4_c3_c1_5, xzr",
+                options(nostack, preserves_flags)
+            )
+        };
+    }
+    if (id_aa64mmfr1_el1() >> 40) & 0xf != 0 {
+        // SAFETY: HCRX_EL2 is there (FEAT_HCX); zero enables none of its features for guests.
+        unsafe { asm!("msr s3_4_c1_c2_2, xzr", options(nostack, preserves_flags)) };
+    }
 }

@@ -13,7 +13,7 @@ use crate::mem::stage2::Stage2;
 use crate::mem::{BLOCK_2M, PAGE, frames, heap};
 use crate::vcpu::{Context, NOWHERE, Vcpu};
 use crate::{arch, console, irq, run, time};
-use abi::{CpuSet, DomainId, Errno, MAX_CPUS};
+use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use board::config::Restart;
@@ -26,7 +26,9 @@ use vdev::ptimer::Ptimer;
 use vdev::vgic::{Vgic, VgicConfig};
 
 /// Domains that have ended and wait for their last vCPU to stop.
-static ENDED: Lock<Vec<DomainId>> = Lock::new(Vec::new());
+static ENDED: Lock<heapless::Vec<DomainId, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
+/// Held while a domain's state and its being runnable change together: an end and a restart do not interleave.
+static LIFE: Lock<()> = Lock::new(());
 static ANY_ENDED: AtomicBool = AtomicBool::new(false);
 /// One creation at a time.
 static CREATING: Lock<()> = Lock::new(());
@@ -232,6 +234,7 @@ pub fn end(d: &Domain, how: State) {
         ],
         _ => &[State::Building, State::Alive],
     };
+    let _life = LIFE.lock();
     if !d.transit(from, how) {
         return;
     }
@@ -248,7 +251,8 @@ pub fn end(d: &Domain, how: State) {
     }
     let mut list = ENDED.lock();
     if !list.contains(&d.id) {
-        list.push(d.id);
+        // There is a place for every domain there can be.
+        let _ = list.push(d.id);
     }
     ANY_ENDED.store(true, Ordering::Release);
 }
@@ -335,7 +339,13 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
         let s2 = d.s2.lock();
         Builder::plan(r, &s2, d.gic.version, &seed()).map_err(|_| Errno::Invalid)?
     };
+    let _life = LIFE.lock();
+    if d.state() != from {
+        // Somebody decided otherwise meanwhile, and put it on the list again.
+        return Ok(());
+    }
     run::POOLS.reset(d.id, time::now()).map_err(|e| e.errno())?;
+    d.s2.lock().forget_translations();
     let cpuif = irq::reset_cpuif();
     {
         let mut vgic = d.vgic.lock();

@@ -12,6 +12,7 @@ use crate::{irq, run, time};
 use core::sync::atomic::Ordering;
 use pools::Power;
 use vdev::psci::{PsciCall, PsciError};
+use vdev::ptimer::Ptimer;
 
 const SUCCESS: u64 = 0;
 
@@ -131,6 +132,8 @@ fn start(d: &Domain, index: usize, entry: u64, context: u64) -> Result<(), PsciE
             return Err(PsciError::AlreadyOn);
         };
         ctx.start(entry, context, irq::reset_cpuif());
+        *v.ptimer.lock() = Ptimer::new();
+        v.vtimer_at.store(u64::MAX, Ordering::Release);
     }
     v.pending_on.store(true, Ordering::Release);
     match run::POOLS.online(v.id, time::now()) {

@@ -53,8 +53,7 @@ pub unsafe fn write_from_module(
     pieces(s2, ipa, len, |at, n| {
         // SAFETY: source by the caller's promise, destination as in `write`; boot modules are reserved and so never
         // part of a guest's RAM.
-        unsafe { core::ptr::copy_nonoverlapping((from + done) as *const u8, at as *mut u8, n) };
-        crate::arch::clean_to_memory(at, n);
+        unsafe { crate::arch::copy_to_memory(from + done, at, n) };
         done += n;
     })
 }
@@ -63,7 +62,6 @@ pub unsafe fn write_from_module(
 pub fn zero(s2: &Stage2, ipa: u64, len: usize) -> Result<(), NotRam> {
     pieces(s2, ipa, len, |at, n| {
         // SAFETY: RAM owned by this guest's Stage2; see `write`.
-        unsafe { crate::arch::zero(at, n) };
-        crate::arch::clean_to_memory(at, n);
+        unsafe { crate::arch::zero_to_memory(at, n) };
     })
 }

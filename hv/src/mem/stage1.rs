@@ -19,11 +19,16 @@ const DEVICE: u64 = AF | AP_RES1 | XN;
 
 static EL2: Lock<Option<Table>> = Lock::new(None);
 
-/// Builds the map of `ram` (sorted, disjoint, page aligned or not), cutting `holes` out of it, and switches to it.
+/// Builds the map of `ram` (sorted, disjoint, page aligned or not), cutting `holes` out of it, and of the device tree
+/// wherever it lies, and switches to it.
 ///
 /// # Safety
 /// `ram` is RAM; the image, its stack and everything borrowed from now on lie in it or in the image.
-pub unsafe fn activate(ram: &[Range<usize>], holes: &[Range<usize>]) -> Result<(), MapError> {
+pub unsafe fn activate(
+    ram: &[Range<usize>],
+    holes: &[Range<usize>],
+    tree: Range<usize>,
+) -> Result<(), MapError> {
     let mut t = Table::new(0)?;
     let img = image::all();
     t.map(
@@ -50,6 +55,12 @@ pub unsafe fn activate(ram: &[Range<usize>], holes: &[Range<usize>]) -> Result<(
             &img,
             holes,
         )?;
+    }
+    // The device tree stays borrowed for good; firmware may have left it outside RAM or in a reserved piece of it.
+    for page in (tree.start & !(PAGE - 1)..tree.end).step_by(PAGE) {
+        if t.lookup(page).is_none() {
+            t.map(page, page, PAGE, NORMAL | READ_ONLY | XN)?;
+        }
     }
     let root = t.root() as u64;
     *EL2.lock() = Some(t);
@@ -86,14 +97,6 @@ fn map_around(
         at = stop;
     }
     Ok(())
-}
-
-/// Maps more RAM: hole-free, not mapped yet.
-pub fn map_ram(start: usize, end: usize) -> Result<(), MapError> {
-    let mut el2 = EL2.lock();
-    el2.as_mut()
-        .ok_or(MapError::Range)?
-        .map(start, start, end - start, NORMAL | XN)
 }
 
 /// Maps a device's registers and hands out the only owner of them.

@@ -39,6 +39,14 @@ pub(super) struct Bank {
 }
 
 impl Bank {
+    /// Drops changes that were to be applied to what a list register held of interrupts `m`.
+    #[inline]
+    pub fn forget_changes(&mut self, m: u32) {
+        self.clr_pend &= !m;
+        self.clr_act &= !m;
+        self.set_act &= !m;
+    }
+
     /// Pending in the model: latched, or level-sensitive with its line asserted. Not what only list registers know.
     #[inline]
     pub const fn pending(&self) -> u32 {

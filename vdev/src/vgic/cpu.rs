@@ -171,6 +171,8 @@ impl Vgic {
             bank.touched &= !m;
             bank.active &= !m;
             bank.soft &= !m;
+            // Changes that waited for the register's content concern what the guest has ended meanwhile.
+            bank.forget_changes(m);
             if here && bank.pending() & bank.forwarded(groups) & m != 0 {
                 let lr = self.compose_pending(v, intid);
                 lrs.write(n, lr);
@@ -234,6 +236,7 @@ impl Vgic {
             bank.soft &= !m;
             bank.touched &= !m;
             bank.active &= !m;
+            bank.forget_changes(m);
             if bank.pending() & m != 0 {
                 kick = kick.and(self.refresh(v, w, m));
             }

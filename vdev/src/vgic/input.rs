@@ -353,6 +353,7 @@ impl Vgic {
         }
         if bank.resident & m != 0 {
             bank.clr_pend |= m;
+            self.vcpus[v].dirty = true;
         } else if bank.latch & !bank.active & m != 0 {
             bank.release |= m;
             self.vcpus[v].release = true;

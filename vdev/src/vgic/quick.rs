@@ -90,6 +90,7 @@ impl Vgic {
         bank.active &= !m;
         bank.touched &= !m;
         bank.soft |= m;
+        bank.forget_changes(m);
         let lr = bank.compose(m, i as u16, vcpu.prio[i], link, state, false);
         lrs.write(n, lr);
         true
