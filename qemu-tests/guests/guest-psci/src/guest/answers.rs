@@ -136,7 +136,14 @@ pub fn all() {
     let mut x = [0; 18];
     x[0] = 0xffff_ffff_0000_0000 | u64::from(id::VERSION);
     by_machine(&mut x);
-    expect_tarn("function-id-is-32-bits", Hex(x[0] & 0xffff_ffff), Hex(0x1_0001));
+    // QEMU's own PSCI looks at it, against SMCCC 1.1, 2.5.3.
+    if guest_rt::on_tarn() {
+        expect_tarn(
+            "function-id-is-32-bits",
+            Hex(x[0] & 0xffff_ffff),
+            Hex(0x1_0001),
+        );
+    }
 }
 
 fn by_machine(x: &mut [u64; 18]) {
