@@ -96,6 +96,14 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let now = p.tick(m.now());
         let prev = loaded.and_then(|v| self.row_of(v));
+        let unparked = if p.unpark_at.is_some_and(|t| t <= now) {
+            p.unpark(now)
+        } else {
+            Kick::NONE
+        };
+        if let Some(row) = prev {
+            p.park_if_spent(row, now);
+        }
         let must_idle = hint.must_idle || p.leaving.contains(cpu);
         let pick = p
             .sched()
@@ -129,11 +137,16 @@ impl<R: RelaxStrategy> PoolSet<R> {
         } else {
             me.goes_idle(now);
         }
+        let until = match next {
+            Some(row) => p.cap_until(row, pick.until, now),
+            None => pick.until.into_iter().chain(p.unpark_at).min(),
+        };
         drop(guard);
 
-        m.arm(pick.until);
-        if !pick.kick.is_none() {
-            m.kick(pick.kick);
+        m.arm(until);
+        let kick = pick.kick.and(unparked);
+        if !kick.is_none() {
+            m.kick(kick);
         }
         if next == prev || doze {
             return match (entered, loaded) {
@@ -150,7 +163,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 let r = p.rows.at(row);
                 r.place = Place::Memory;
                 let ent = r.ent;
-                let kick = p.sched().context_saved(ent, now);
+                let kick = p.sched().context_saved(ent, cpu, now);
                 drop(guard);
                 if !kick.is_none() {
                     m.kick(kick);
@@ -177,9 +190,13 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         if let Some(mut guard) = self.lock_slot(slot_of(member)) {
             let now = guard.tick(m.now());
-            let kick = guard.sched().free_pcpu(cpu, now);
+            let mut kick = guard.sched().free_pcpu(cpu, now);
             guard.cpus.remove(cpu);
             guard.leaving.remove(cpu);
+            if guard.timed() {
+                // Its timer may have been the one that mattered to all.
+                kick = kick.and(Kick(guard.cpus));
+            }
             me.member.store(FREE, Ordering::Release);
             drop(guard);
             m.kick(kick);

@@ -3,6 +3,7 @@
 //! Costs are proportional to the domain's vCPUs. Whatever can fail comes before the first visible change. Neighbours:
 //! `pool.rs` passes a domain's state on to its vCPUs, `reconf.rs` moves it to another pool.
 
+use crate::cap::Budget;
 use crate::error::PoolError;
 use crate::pool::{Dom, DomainParams, Pool, tag};
 use crate::row::{Row, Want};
@@ -11,7 +12,7 @@ use crate::set::{Home, PoolSet};
 use alloc::vec::Vec;
 use spin::RelaxStrategy;
 use tarn_abi::{DomainId, Instant, PoolId, VcpuId};
-use tarn_sched::{Kick, VcpuParams};
+use tarn_sched::{Kick, Leaf, NodeId, VcpuParams};
 
 impl<R: RelaxStrategy> PoolSet<R> {
     /// Puts a domain with all its vCPUs, which are off, into a pool. The ids are the caller's and must be unused.
@@ -71,6 +72,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 times,
                 paused: 0,
                 dead: false,
+                budget: Budget::new(params.cap, now),
                 moving: None,
                 vcpus: places.rows,
             },
@@ -80,8 +82,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         Ok(())
     }
 
-    /// Takes a domain out of its pool: one that has been killed and is quiescent. An unfinished move is taken back.
-    pub fn remove_domain(&self, d: DomainId, now: Instant) -> Result<(), PoolError> {
+    /// Takes a domain out of its pool: one that has been killed and is quiescent. An unfinished move is taken back. These
+    /// CPUs should come by: somebody may have got its place.
+    pub fn remove_domain(&self, d: DomainId, now: Instant) -> Result<Kick, PoolError> {
         let _config = self.config.lock();
         let (mut guard, dom, from) = self.lock_domain(d)?;
         if !guard.doms.at(dom).dead {
@@ -98,9 +101,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
         let rows = core::mem::take(&mut p.doms.at(dom).vcpus);
+        let mut kick = Kick::NONE;
         for row in &rows {
+            p.parked.retain(|r| r != row);
             if let Some(r) = p.rows.release(*row) {
-                p.sched().remove(r.ent, now);
+                kick = kick.and(p.sched().remove(r.ent, now));
                 p.sched().free_vcpu(r.ent);
                 self.set_vcpu_home(r.id, Home::NOWHERE);
             }
@@ -108,7 +113,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         p.doms.release(dom);
         p.domains -= 1;
         self.set_domain_home(d, Home::NOWHERE);
-        Ok(())
+        Ok(kick)
     }
 
     /// Stops a domain; counted. Its vCPUs stop when the CPUs of the kick have come by.
@@ -170,13 +175,26 @@ impl<R: RelaxStrategy> PoolSet<R> {
         Ok(())
     }
 
-    /// Changes a domain's parameters.
-    pub fn adjust_domain(&self, d: DomainId, params: &DomainParams) -> Result<(), PoolError> {
-        let (mut p, dom, _) = self.lock_domain(d)?;
+    /// Changes a domain's parameters. CPUs that run it should come by, to see how long they may.
+    pub fn adjust_domain(
+        &self,
+        d: DomainId,
+        params: &DomainParams,
+        now: Instant,
+    ) -> Result<Kick, PoolError> {
+        let (mut guard, dom, _) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
         let row = p.doms.at(dom);
         check_cap(params, row.vcpus.len())?;
+        row.budget.settle(row.params.cap, now);
+        if row.params.cap == 0 {
+            row.budget = Budget::new(params.cap, now);
+        }
+        row.budget.running = row.times.counts[0];
         row.params = *params;
-        Ok(())
+        let kick = p.unpark(now).and(p.timekeeper());
+        Ok(kick.and(Kick(p.holders(dom))))
     }
 
     /// Changes a vCPU's parameters, affinity included.
@@ -212,7 +230,7 @@ fn check_cap(params: &DomainParams, vcpus: usize) -> Result<(), PoolError> {
 pub(crate) struct Places {
     pub(crate) dom: u16,
     pub(crate) rows: Vec<u16>,
-    pub(crate) ents: Vec<tarn_sched::Ent>,
+    pub(crate) ents: Vec<Leaf>,
 }
 
 /// Gets everything that can fail to be got; gives it all back if something fails.
@@ -224,6 +242,9 @@ pub(crate) fn reserve(
     let (mut rows, mut ents) = (Vec::new(), Vec::new());
     rows.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)?;
     ents.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)?;
+    p.parked
+        .try_reserve(p.rows.len() + n)
+        .map_err(|_| PoolError::NoMemory)?;
     let mut places = Places {
         dom: p.doms.reserve()?,
         rows,
@@ -238,7 +259,7 @@ pub(crate) fn reserve(
             }
         };
         places.rows.push(row);
-        match p.sched().alloc_vcpu(tag(row), &q) {
+        match p.sched().alloc_vcpu(NodeId::ROOT, tag(row), &q) {
             Ok(ent) => places.ents.push(ent),
             Err(e) => {
                 give_back(p, places);

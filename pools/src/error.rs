@@ -23,6 +23,8 @@ pub enum PoolError {
     NameTaken,
     /// The name is empty, too long, or has characters other than letters, digits, `-`, `_` and `.`.
     BadName,
+    /// No group of that name or id.
+    NoSuchGroup,
     /// The domain or vCPU id is in use.
     IdTaken,
     /// The boot CPU stays in Pool-0.
@@ -75,7 +77,9 @@ impl PoolError {
     pub const fn errno(self) -> Errno {
         use PoolError as E;
         match self {
-            E::NoSuchCpu | E::NoSuchPool | E::NoSuchDomain | E::NoSuchVcpu => Errno::NoSuch,
+            E::NoSuchCpu | E::NoSuchPool | E::NoSuchDomain | E::NoSuchVcpu | E::NoSuchGroup => {
+                Errno::NoSuch
+            }
             E::Stale => Errno::Stale,
             E::NameTaken | E::IdTaken => Errno::Exists,
             E::BadName | E::CapTooBig => Errno::Invalid,
@@ -101,9 +105,10 @@ impl fmt::Display for PoolError {
             E::NoSuchPool => "no such pool",
             E::NoSuchDomain => "no such domain",
             E::NoSuchVcpu => "no such vCPU",
+            E::NoSuchGroup => "no such group",
             E::Stale => "it has been destroyed since",
-            E::NameTaken => "a pool of that name exists",
-            E::BadName => "a pool name is 1 to 31 letters, digits, '-', '_' or '.'",
+            E::NameTaken => "that name is taken",
+            E::BadName => "a name is 1 to 31 letters, digits, '-', '_' or '.'",
             E::IdTaken => "the id is in use",
             E::BootCpu => "the boot CPU stays in Pool-0",
             E::Dom0 => "domain 0 stays in Pool-0",

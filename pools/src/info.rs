@@ -3,6 +3,7 @@
 //! Must never hand out a guard or walk a table in a hot path. Neighbours: hv's hypercalls, the simulator's report.
 
 use crate::error::PoolError;
+use crate::groups::GroupId;
 use crate::name::Name;
 use crate::pool::{DomainParams, Pool, Wfi};
 use crate::runstate::{DomainTimes, VcpuTimes};
@@ -65,6 +66,8 @@ pub struct VcpuInfo {
     pub domain: DomainId,
     /// Its pool.
     pub pool: PoolId,
+    /// Its group in there.
+    pub group: Option<GroupId>,
     /// The CPU that holds its registers.
     pub cpu: Option<CpuId>,
     /// The CPU it ran on last.
@@ -170,11 +173,13 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let (ent, dom) = (r.ent, r.dom);
         let (cpu, last, params, times) = (r.cpu(), r.last, r.params, r.times.at(now));
         let domain = p.doms.at(dom).id;
+        let group = p.group_id(ent.node);
         let pool = self.id_of(self.vcpu_home(v).map_or(0, |h| h.pool()));
         let stats = p.sched().stats(ent);
         Ok(VcpuInfo {
             domain,
             pool,
+            group,
             cpu,
             last,
             params,

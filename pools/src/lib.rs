@@ -32,9 +32,11 @@
 
 extern crate alloc;
 
+mod cap;
 mod dispatch;
 mod domains;
 mod error;
+mod groups;
 mod info;
 mod name;
 mod pool;
@@ -45,6 +47,7 @@ mod set;
 
 pub use dispatch::{Clock, IdleCpu, Machine, Running};
 pub use error::PoolError;
+pub use groups::{GroupConfig, GroupId, GroupInfo};
 pub use info::{CpuInfo, DomainInfo, PoolInfo, VcpuInfo};
 pub use name::Name;
 pub use pool::{DomainParams, PoolConfig, Wfi};

@@ -2,6 +2,7 @@
 //!
 //! Must never be seen outside this crate. Neighbours: `set.rs` (hot operations), `domains.rs`, `reconf.rs`.
 
+use crate::cap::Budget;
 use crate::error::PoolError;
 use crate::name::Name;
 use crate::row::Row;
@@ -9,7 +10,7 @@ use crate::runstate::DomainTimes;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tarn_abi::{CpuSet, DomainId, Instant, SchedId};
-use tarn_sched::{Kick, SchedParams, Scheduler, Tag, registry};
+use tarn_sched::{Kick, Leaf, NodeId, SchedParams, Scheduler, Tag, Tree, registry};
 
 /// What happens when a guest executes WFI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +61,7 @@ pub(crate) struct Dom {
     /// How often paused.
     pub(crate) paused: u32,
     pub(crate) dead: bool,
+    pub(crate) budget: Budget,
     /// On its way to another pool: what has been reserved there.
     pub(crate) moving: Option<Move>,
     /// Rows of its vCPUs, in the order given.
@@ -71,13 +73,22 @@ pub(crate) struct Move {
     pub(crate) to: u8,
     pub(crate) dom: u16,
     pub(crate) rows: Vec<u16>,
-    pub(crate) ents: Vec<tarn_sched::Ent>,
+    pub(crate) ents: Vec<Leaf>,
+    /// For a move within the pool: into which of its schedulers.
+    pub(crate) node: NodeId,
 }
 
 impl Dom {
     pub(crate) fn stopped(&self) -> bool {
         self.paused != 0 || self.dead || self.moving.is_some()
     }
+}
+
+/// What is kept of a group besides its scheduler.
+pub(crate) struct GroupRow {
+    pub(crate) name: Name,
+    pub(crate) kind: SchedId,
+    pub(crate) generation: u16,
 }
 
 /// A table with reusable positions; `None` is a free one or one reserved for somebody moving here.
@@ -107,6 +118,11 @@ impl<T> Table<T> {
             .map_err(|_| PoolError::NoMemory)?;
         self.slots.push(None);
         Ok(i)
+    }
+
+    /// How many positions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     pub(crate) fn fill(&mut self, i: u16, value: T) {
@@ -143,7 +159,13 @@ pub(crate) fn vacant() -> ! {
 
 /// A pool.
 pub(crate) struct Pool {
-    pub(crate) sched: Box<dyn Scheduler>,
+    pub(crate) sched: Tree,
+    /// When the first parked vCPU may go on, and all of them.
+    pub(crate) unpark_at: Option<Instant>,
+    pub(crate) parked: Vec<u16>,
+    pub(crate) groups: Vec<Option<GroupRow>>,
+    /// The generation of the next group.
+    pub(crate) next_group: u16,
     pub(crate) kind: SchedId,
     pub(crate) params: SchedParams,
     pub(crate) wfi: Wfi,
@@ -171,7 +193,11 @@ impl Pool {
         now: Instant,
     ) -> Pool {
         Pool {
-            sched,
+            sched: Tree::new(sched),
+            unpark_at: None,
+            parked: Vec::new(),
+            groups: Vec::new(),
+            next_group: 0,
             kind: c.sched,
             params: c.params,
             wfi: c.wfi,
@@ -189,8 +215,8 @@ impl Pool {
 
     /// The scheduler.
     #[inline]
-    pub(crate) fn sched(&mut self) -> &mut dyn Scheduler {
-        &mut *self.sched
+    pub(crate) fn sched(&mut self) -> &mut Tree {
+        &mut self.sched
     }
 
     /// Time for an operation that brought `now`: never earlier than the one before it.
@@ -210,7 +236,12 @@ impl Pool {
         if old != new {
             r.times.enter(new, now);
             let dom = r.dom;
-            self.doms.at(dom).times.change(old, new, now);
+            let d = self.doms.at(dom);
+            d.times.change(old, new, now);
+            if d.params.cap != 0 {
+                d.budget.settle(d.params.cap, now);
+                d.budget.running = d.times.counts[0];
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{CpuId, DomainId, Instant, MAX_POOLS, PoolId};
-use tarn_sched::{Kick, Scheduler, registry};
+use tarn_sched::{Kick, NodeId, Scheduler, registry};
 
 /// How far a change has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -310,6 +310,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             dom: there,
             rows,
             ents,
+            node: NodeId::ROOT,
         });
         Ok(Some(source))
     }
@@ -328,7 +329,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let now = source.tick(now);
         let kick = source.restate(dom, now);
         drop(source);
-        debug_assert_ne!(m.to, from);
+        if m.to == from {
+            if let Some(mut p) = self.lock_slot(usize::from(from)) {
+                m.ents.into_iter().for_each(|e| p.sched().free_vcpu(e));
+            }
+            return kick;
+        }
         let Some(mut target) = self.lock_slot(usize::from(m.to)) else {
             return kick;
         };
@@ -378,13 +384,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let old = core::mem::replace(&mut row.vcpus, rows);
         target.doms.fill(there, row);
         for (i, old_row) in old.into_iter().enumerate() {
+            source.parked.retain(|r| *r != old_row);
             let Some(mut r) = source.rows.release(old_row) else {
                 continue;
             };
-            source.sched().remove(r.ent, now);
+            kick = kick.and(source.sched().remove(r.ent, now));
             source.sched().free_vcpu(r.ent);
             r.ent = ents[i];
             r.dom = there;
+            r.parked = false;
             let ent = r.ent;
             let new_row = target.doms.at(there).vcpus[i];
             self.set_vcpu_home(r.id, Home::new(to, new_row, r.id.generation));

@@ -4,7 +4,7 @@
 
 use crate::runstate::{VcpuState, VcpuTimes};
 use tarn_abi::{CpuId, Instant, VcpuId};
-use tarn_sched::{Ent, VcpuParams};
+use tarn_sched::{Leaf, VcpuParams};
 
 /// What the guest wants of its vCPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,10 +44,12 @@ pub(crate) struct Row {
     pub(crate) id: VcpuId,
     /// Index of its domain's row in the same pool.
     pub(crate) dom: u16,
-    pub(crate) ent: Ent,
+    pub(crate) ent: Leaf,
     pub(crate) want: Want,
     /// Paused, moving or killed, as the domain is.
     pub(crate) stopped: bool,
+    /// Waits for its domain's cap to let it go on.
+    pub(crate) parked: bool,
     /// A wake hit it while it was running.
     pub(crate) sticky: bool,
     pub(crate) place: Place,
@@ -57,13 +59,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new(id: VcpuId, dom: u16, ent: Ent, params: VcpuParams, now: Instant) -> Self {
+    pub(crate) fn new(id: VcpuId, dom: u16, ent: Leaf, params: VcpuParams, now: Instant) -> Self {
         Row {
             id,
             dom,
             ent,
             want: Want::Down,
             stopped: false,
+            parked: false,
             sticky: false,
             place: Place::Memory,
             last: None,
@@ -74,7 +77,7 @@ impl Row {
 
     /// Whether the scheduler should count it as runnable.
     pub(crate) fn eligible(&self) -> bool {
-        self.want == Want::Ready && !self.stopped
+        self.want == Want::Ready && !self.stopped && !self.parked
     }
 
     /// The state that follows from the rest.

@@ -236,7 +236,7 @@ fn off_is_off_only_when_saved_and_death_is_final_until_reset() {
     assert_eq!(run(&set, C0, None, &mut m[0], 9), Some(v(0)));
     let _ = set.kill(D1, Instant(10)).unwrap();
     assert_eq!(run(&set, C0, Some(v(0)), &mut m[0], 11), None);
-    set.remove_domain(D1, Instant(12)).unwrap();
+    assert_eq!(set.remove_domain(D1, Instant(12)), Ok(Kick::NONE));
     assert_eq!(
         set.vcpu_info(v(0), Instant(12)).unwrap_err(),
         PoolError::NoSuchVcpu
@@ -427,4 +427,90 @@ fn refusals_change_nothing() {
     assert_eq!(set.domain_info(D1, Instant(1)).unwrap().vcpus, 2);
     assert_eq!(set.vcpu_at(D1, 1), Some(v(1)));
     assert_eq!(set.vcpu_at(D1, 2), None);
+}
+
+#[test]
+fn groups_are_made_filled_emptied_and_removed() {
+    let (set, mut m) = pools(1);
+    add(&set, D1, 0..1);
+    let p0 = PoolId::POOL0;
+    let one = set
+        .create_group(p0, &GroupConfig::new("one"), Instant(0))
+        .unwrap();
+    assert_eq!(
+        set.create_group(p0, &GroupConfig::new("one"), Instant(0)),
+        Err(PoolError::NameTaken)
+    );
+    let deep = GroupConfig {
+        parent: Some(one),
+        vps: 2,
+        ..GroupConfig::new("two")
+    };
+    let two = set.create_group(p0, &deep, Instant(0)).unwrap();
+    let none = GroupConfig {
+        vps: 0,
+        ..GroupConfig::new("none")
+    };
+    assert!(set.create_group(p0, &none, Instant(0)).is_err());
+    let _ = set.online(v(0), Instant(1)).unwrap();
+    assert_eq!(run(&set, C0, None, &mut m[0], 2), Some(v(0)));
+    assert_eq!(
+        set.move_to_group(D1, Some(two), Instant(3)),
+        Progress::Again(Kick::one(C0))
+    );
+    assert_eq!(
+        set.move_domain(D1, p0, Instant(3)),
+        Progress::Done(Kick::one(C0)),
+        "taken back"
+    );
+    assert_eq!(
+        set.move_to_group(D1, Some(two), Instant(3)),
+        Progress::Again(Kick::one(C0))
+    );
+    assert_eq!(run(&set, C0, Some(v(0)), &mut m[0], 4), None);
+    assert_eq!(
+        set.move_to_group(D1, Some(two), Instant(5)),
+        Progress::Done(Kick::one(C0))
+    );
+    assert_eq!(set.vcpu_info(v(0), Instant(5)).unwrap().group, Some(two));
+    assert_eq!(run(&set, C0, None, &mut m[0], 6), Some(v(0)));
+    assert_eq!(set.block(v(0), Instant(7), || true), Block::Slept);
+    m[0].now = 8;
+    assert!(matches!(
+        set.reschedule(C0, Some(v(0)), HINT, &mut m[0]),
+        Running::Doze(_)
+    ));
+    assert_eq!(
+        set.wake(v(0), WakeReason::Timer, Instant(9)),
+        Woken::Kick(Kick::one(C0))
+    );
+    assert_eq!(run(&set, C0, Some(v(0)), &mut m[0], 10), Some(v(0)));
+    assert!(matches!(
+        set.destroy_group(p0, one, Instant(11)),
+        Progress::Refused(_)
+    ));
+    assert_eq!(
+        set.move_to_group(D1, None, Instant(12)),
+        Progress::Again(Kick::one(C0))
+    );
+    assert_eq!(run(&set, C0, Some(v(0)), &mut m[0], 13), None);
+    assert_eq!(
+        set.move_to_group(D1, None, Instant(14)),
+        Progress::Done(Kick::one(C0))
+    );
+    assert_eq!(set.group_info(p0, two).unwrap().members, 0);
+    assert!(matches!(
+        set.destroy_group(p0, two, Instant(15)),
+        Progress::Done(_)
+    ));
+    assert!(matches!(
+        set.destroy_group(p0, one, Instant(15)),
+        Progress::Done(_)
+    ));
+    assert_eq!(
+        set.destroy_group(p0, one, Instant(16)),
+        Progress::Refused(PoolError::Stale)
+    );
+    assert_eq!(run(&set, C0, None, &mut m[0], 17), Some(v(0)));
+    set.check().unwrap();
 }

@@ -174,7 +174,17 @@ fn finish(w: &World, mut step: impl FnMut() -> Progress) {
     }
 }
 
+/// `DOMS` domains on all CPUs; for null, which needs a CPU for each vCPU, one.
 fn storm(sched: &str, millis: u64, doze: bool) {
+    // A panic of one thread leaves the others waiting for ever: end them all at once.
+    let old = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        eprintln!("{info}");
+        old(info);
+        std::process::abort();
+    }));
+    let doms = if sched == "null" { 1 } else { DOMS };
+    let vcpus = doms * PER;
     let w = World {
         set: Set::new(),
         start: Wall::now(),
@@ -197,9 +207,17 @@ fn storm(sched: &str, millis: u64, doze: bool) {
     let other = w.set.create(&config("other"), w.now()).unwrap();
     let pools = [PoolId::POOL0, other];
     let domain = |i: usize| DomainId::new(1 + i as u16, 3);
-    for d in 0..DOMS {
+    for d in 0..doms {
+        let rt = RtParams {
+            budget: tarn_abi::Span::ms(1),
+            ..RtParams::DEFAULT
+        };
+        let own = VcpuParams {
+            rt,
+            ..VcpuParams::DEFAULT
+        };
         let list: Vec<_> = (0..PER)
-            .map(|i| (VcpuId::new((d * PER + i) as u16, 0), VcpuParams::DEFAULT))
+            .map(|i| (VcpuId::new((d * PER + i) as u16, 0), own))
             .collect();
         w.set
             .add_domain(
@@ -216,7 +234,7 @@ fn storm(sched: &str, millis: u64, doze: bool) {
             let w = &w;
             s.spawn(move || cpu_thread(w, CpuId(c as u16)));
         }
-        for v in 0..VCPUS {
+        for v in 0..vcpus {
             let k = w.set.online(VcpuId::new(v as u16, 0), w.now()).unwrap();
             w.send(k);
         }
@@ -226,7 +244,7 @@ fn storm(sched: &str, millis: u64, doze: bool) {
                 s.spawn(move || {
                     let mut rng = Rng(1000 + n);
                     while w.start.elapsed() < Duration::from_millis(millis) {
-                        let v = VcpuId::new(rng.below(VCPUS as u64) as u16, 0);
+                        let v = VcpuId::new(rng.below(vcpus as u64) as u16, 0);
                         w.posted[v.index()].fetch_add(1, Ordering::SeqCst);
                         match w.set.wake(v, WakeReason::Interrupt { line: 32 }, w.now()) {
                             Woken::Running(_) => {}
@@ -239,11 +257,31 @@ fn storm(sched: &str, millis: u64, doze: bool) {
                 })
             })
             .collect();
+        // A group in Pool-0 and one inside it.
+        let one = GroupConfig {
+            vps: 2,
+            sched: kind,
+            ..GroupConfig::new("one")
+        };
+        // (Not under null, where each virtual processor would take a CPU for itself.)
+        let one = if sched == "null" {
+            Err(PoolError::NoCpus)
+        } else {
+            w.set.create_group(PoolId::POOL0, &one, w.now())
+        };
+        let groups = one.map_or(vec![None], |one| {
+            let two = GroupConfig {
+                parent: Some(one),
+                ..GroupConfig::new("two")
+            };
+            let two = w.set.create_group(PoolId::POOL0, &two, w.now()).ok();
+            vec![None, Some(one), two]
+        });
         let mut rng = Rng(77);
         let mut moves = 0;
         while w.start.elapsed() < Duration::from_millis(millis) {
-            let d = domain(rng.below(DOMS as u64) as usize);
-            match rng.below(4) {
+            let d = domain(rng.below(doms as u64) as usize);
+            match rng.below(6) {
                 0 => {
                     w.send(w.set.pause(d, w.now()).unwrap());
                     for _ in 0..rng.below(50) {
@@ -256,8 +294,9 @@ fn storm(sched: &str, millis: u64, doze: bool) {
                     let cpu = CpuId(1 + rng.below(CPUS as u64 - 1) as u16);
                     finish(&w, || w.set.assign_cpu(cpu, to, w.now()));
                 }
+                2 if sched == "null" => {}
                 2 => {
-                    let v = VcpuId::new(rng.below(VCPUS as u64) as u16, 0);
+                    let v = VcpuId::new(rng.below(vcpus as u64) as u16, 0);
                     let mask = CpuSet::from_words([1 + rng.below((1 << CPUS) - 1), 0]);
                     let p = VcpuParams {
                         affinity: mask,
@@ -268,6 +307,18 @@ fn storm(sched: &str, millis: u64, doze: bool) {
                         w.send(k);
                     }
                 }
+                3 => {
+                    let g = groups[rng.below(groups.len() as u64) as usize];
+                    finish(&w, || w.set.move_to_group(d, g, w.now()));
+                }
+                4 if sched != "rtds" => {
+                    let cap = [0, 50, 120][rng.below(3) as usize];
+                    w.send(
+                        w.set
+                            .adjust_domain(d, &DomainParams { cap }, w.now())
+                            .unwrap(),
+                    );
+                }
                 _ => {
                     moves += 1;
                     let to = pools[rng.below(2) as usize];
@@ -275,11 +326,20 @@ fn storm(sched: &str, millis: u64, doze: bool) {
                 }
             }
         }
+        for c in 0..CPUS {
+            finish(&w, || {
+                w.set
+                    .assign_cpu(CpuId(c as u16), Some(PoolId::POOL0), w.now())
+            });
+        }
+        for d in 0..doms {
+            finish(&w, || w.set.move_domain(domain(d), PoolId::POOL0, w.now()));
+        }
         wakers.into_iter().for_each(|t| t.join().unwrap());
         let begun = Wall::now();
-        while (0..VCPUS).any(|v| w.pending(VcpuId::new(v as u16, 0))) {
+        while (0..vcpus).any(|v| w.pending(VcpuId::new(v as u16, 0))) {
             if begun.elapsed() > Duration::from_secs(20) {
-                for v in 0..VCPUS {
+                for v in 0..vcpus {
                     let id = VcpuId::new(v as u16, 0);
                     eprintln!(
                         "{v}: pending {} {:?}",
@@ -297,11 +357,11 @@ fn storm(sched: &str, millis: u64, doze: bool) {
             }
             std::thread::yield_now();
         }
-        for d in 0..DOMS {
+        for d in 0..doms {
             w.send(w.set.kill(domain(d), w.now()).unwrap());
         }
         let begun = Wall::now();
-        while (0..DOMS).any(|d| !w.set.quiescent(domain(d))) {
+        while (0..doms).any(|d| !w.set.quiescent(domain(d))) {
             assert!(
                 begun.elapsed() < Duration::from_secs(20),
                 "a dead domain keeps running"
@@ -312,12 +372,13 @@ fn storm(sched: &str, millis: u64, doze: bool) {
         assert!(moves > 0);
     });
     let end = w.now();
-    for d in 0..DOMS {
+    for d in 0..doms {
         let i = w.set.domain_info(domain(d), end).unwrap();
         assert_eq!(i.times.missed, 0);
         assert!(i.times.ns.iter().map(|s| s.0).sum::<u64>() <= end.0);
-        w.set.remove_domain(domain(d), end).unwrap();
+        let _ = w.set.remove_domain(domain(d), end).unwrap();
     }
+    w.set.check().unwrap();
     assert!(w.switches.load(Ordering::Relaxed) > 100);
 }
 

@@ -81,17 +81,15 @@ impl<T: Default> Cpus<T> {
         }
     }
 
-    /// Calls an idle CPU of `allowed`, `last` if possible; else one that runs without a timer, so that it arms one.
+    /// Calls an idle CPU of `allowed`, `last` if possible; else all that run without a timer, so that they arm one.
     pub(crate) fn summon(&mut self, allowed: &CpuSet, last: Option<CpuId>) -> Kick {
         let k = self.summon_idle(allowed, last);
         if !k.is_none() {
             return k;
         }
-        if let Some(c) = choose(&self.tickless, allowed, last) {
-            self.tickless.remove(c);
-            return Kick::one(c);
-        }
-        Kick::NONE
+        let timerless = self.tickless.intersection(allowed);
+        self.tickless = self.tickless.difference(&timerless);
+        Kick(timerless)
     }
 }
 

@@ -22,14 +22,20 @@ mod cpus;
 mod credit2;
 mod error;
 mod fifo;
+mod heap;
+mod null;
 pub mod params;
+mod queue;
 pub mod registry;
 mod rr;
+mod rtds;
 mod scheduler;
 mod slab;
+mod tree;
 
 pub use error::SchedError;
 pub use params::{BoostParams, RtParams, SchedParams, VcpuParams};
 pub use scheduler::{
     BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
 };
+pub use tree::{GroupShape, Leaf, NodeId, Tree};

@@ -5,8 +5,10 @@
 
 use crate::credit2::Credit2;
 use crate::error::SchedError;
+use crate::null::Null;
 use crate::params::SchedParams;
 use crate::rr::Rr;
+use crate::rtds::Rtds;
 use crate::scheduler::Scheduler;
 use alloc::boxed::Box;
 use tarn_abi::SchedId;
@@ -32,6 +34,16 @@ pub static ROWS: &[Row] = &[
         name: "credit2",
         about: "fair by weight, boosts for interrupts paid from the own share",
         build: |p| Box::new(Credit2::new(p)),
+    },
+    Row {
+        name: "null",
+        about: "one vCPU per CPU, nothing to decide",
+        build: |p| Box::new(Null::new(p)),
+    },
+    Row {
+        name: "rtds",
+        about: "earliest deadline first, budget per period, admission test",
+        build: |p| Box::new(Rtds::new(p)),
     },
 ];
 

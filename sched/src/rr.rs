@@ -152,11 +152,12 @@ impl Scheduler for Rr {
         }
     }
 
-    fn remove(&mut self, e: Ent, _now: Instant) {
+    fn remove(&mut self, e: Ent, _now: Instant) -> Kick {
         self.queue.remove(&mut self.rows, e);
         let r = &mut self.rows[e];
         r.inserted = false;
         r.runnable = false;
+        Kick::NONE
     }
 
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, _now: Instant) -> Result<Kick, SchedError> {
@@ -285,6 +286,10 @@ impl Scheduler for Rr {
         } else {
             Kick::NONE
         }
+    }
+
+    fn has_work(&self, _cpu: CpuId, _now: Instant) -> bool {
+        !self.queue.is_empty()
     }
 
     fn stats(&self, e: Ent) -> Stats {

@@ -183,8 +183,8 @@ pub trait Scheduler: Send {
     fn free_vcpu(&mut self, e: Ent);
     /// The entity joins, not on any CPU.
     fn insert(&mut self, e: Ent, runnable: bool, now: Instant) -> Kick;
-    /// The entity leaves; it is on no CPU.
-    fn remove(&mut self, e: Ent, now: Instant);
+    /// The entity leaves; it is on no CPU. Somebody else may get its place.
+    fn remove(&mut self, e: Ent, now: Instant) -> Kick;
     /// Changes the parameters of an entity, inserted or not.
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError>;
     /// Changes the parameters of the instance.
@@ -214,6 +214,13 @@ pub trait Scheduler: Send {
     fn deboost(&mut self, e: Ent, why: DeboostCause, now: Instant) -> Kick {
         let _ = (e, why, now);
         Kick::NONE
+    }
+    /// Whether `cpu` may find somebody waiting whom it could run.
+    fn has_work(&self, cpu: CpuId, now: Instant) -> bool;
+    /// Whether the entity is boosted at this moment.
+    fn is_boosted(&self, e: Ent) -> bool {
+        let _ = e;
+        false
     }
     /// Takes `cost` of hypervisor time off the entity's account.
     fn charge(&mut self, e: Ent, cost: Span, now: Instant) {

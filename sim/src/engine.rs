@@ -11,8 +11,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, VcpuId};
 use tarn_pools::{
-    Block, Clock, DeboostCause, DomainParams, GuestHint, IdleCpu, Kick, Machine, PoolConfig,
-    PoolSet, Progress, Running, Stats, Totals, WakeReason, Woken, sched_by_name,
+    Block, Clock, DeboostCause, DomainParams, GroupConfig, GroupId, GuestHint, IdleCpu, Kick,
+    Machine, PoolConfig, PoolSet, Progress, Running, Stats, Totals, VcpuParams, WakeReason, Woken,
+    sched_by_name,
 };
 
 type Set = PoolSet<spin::relax::Spin>;
@@ -238,6 +239,9 @@ struct Engine<'a> {
     stopped: Vec<bool>,
     domain_pool: Vec<usize>,
     conserving: bool,
+    groups: Vec<GroupId>,
+    in_group: Vec<bool>,
+    capped: Vec<bool>,
     holder_preemptions: u64,
     hash: u64,
     trace: Option<Vec<Mark>>,
@@ -311,6 +315,25 @@ impl<'a> Engine<'a> {
         for (c, speed) in speeds.iter().enumerate() {
             set.set_capacity(CpuId(c as u16), *speed as u16);
         }
+        let mut groups: Vec<GroupId> = Vec::new();
+        for g in &s.groups {
+            let fail = |e: String| format!("group {}: {e}", g.name);
+            let kind = sched_by_name(&g.sched).ok_or_else(|| fail("unknown scheduler".into()))?;
+            let c = GroupConfig {
+                parent: g.parent.map(|p| groups[p]),
+                sched: kind,
+                vps: g.vps,
+                processor: VcpuParams {
+                    weight: g.weight,
+                    ..VcpuParams::DEFAULT
+                },
+                ..GroupConfig::new(&g.name)
+            };
+            groups.push(
+                set.create_group(pools[g.pool], &c, now)
+                    .map_err(|e| fail(e.to_string()))?,
+            );
+        }
         let mut vcpus = Vec::new();
         for (d, dom) in s.domains.iter().enumerate() {
             let list: Vec<_> = (0..dom.vcpus.len())
@@ -319,6 +342,11 @@ impl<'a> Engine<'a> {
             let params = DomainParams { cap: dom.cap };
             set.add_domain(domain_id(d), pools[dom.pool], &params, &list, now)
                 .map_err(|e| format!("domain {}: {e}", dom.name))?;
+            if let Some(g) = dom.group
+                && let Progress::Refused(e) = set.move_to_group(domain_id(d), Some(groups[g]), now)
+            {
+                return Err(format!("domain {}: {e}", dom.name));
+            }
             for (i, m) in dom.vcpus.iter().enumerate() {
                 let index = vcpus.len() as u64;
                 vcpus.push(Vcpu {
@@ -363,6 +391,9 @@ impl<'a> Engine<'a> {
             stopped: vec![false; n],
             domain_pool: s.domains.iter().map(|d| d.pool).collect(),
             conserving,
+            groups,
+            capped: s.domains.iter().map(|d| d.cap != 0).collect(),
+            in_group: s.domains.iter().map(|d| d.group.is_some()).collect(),
             holder_preemptions: 0,
             hash: 0xcbf2_9ce4_8422_2325,
             trace: o.trace.then(Vec::new),
@@ -768,10 +799,14 @@ impl<'a> Engine<'a> {
                 }
                 self.w.send(k);
             }
-            What::Cap(d, cap) => self
-                .set
-                .adjust_domain(domain_id(d), &DomainParams { cap })
-                .map_err(fail)?,
+            What::Cap(d, cap) => {
+                let k = self
+                    .set
+                    .adjust_domain(domain_id(d), &DomainParams { cap }, now)
+                    .map_err(fail)?;
+                self.w.send(k);
+                self.capped[d] = cap != 0;
+            }
             What::Move(d, pool) => {
                 let p = self.set.move_domain(domain_id(d), self.pools[pool], now);
                 progress(&mut self.w, p)?;
@@ -786,7 +821,14 @@ impl<'a> Engine<'a> {
                     .assign_cpu(CpuId(cpu), pool.map(|p| self.pools[p]), now);
                 progress(&mut self.w, p)?;
             }
-            What::Regroup(..) => return Err(format!("action {i}: groups are not there")),
+            What::Regroup(d, g) => {
+                let p = self
+                    .set
+                    .move_to_group(domain_id(d), g.map(|g| self.groups[g]), now);
+                progress(&mut self.w, p)?;
+                self.stopped[d] = again;
+                self.in_group[d] = g.is_some();
+            }
         }
         if again {
             self.w.push(now.0 + 1_000, Event::Script(i));
@@ -823,12 +865,11 @@ impl<'a> Engine<'a> {
         }
         for v in 0..self.vcpus.len() {
             let x = &self.vcpus[v];
-            let dom = &self.s.domains[x.dom];
             if x.waiting.is_none()
                 || x.cpu.is_some()
                 || self.stopped[x.dom]
-                || dom.cap != 0
-                || dom.group.is_some()
+                || self.capped[x.dom]
+                || self.in_group[x.dom]
             {
                 continue;
             }

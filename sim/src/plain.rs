@@ -209,11 +209,12 @@ impl Scheduler for Plain {
         self.enqueue(e);
         self.tickle(e, now)
     }
-    fn remove(&mut self, e: Ent, _now: Instant) {
+    fn remove(&mut self, e: Ent, _now: Instant) -> Kick {
         self.dequeue(e);
         self.rows[e.index()].inserted = false;
         self.rows[e.index()].runnable = false;
         self.weigh();
+        Kick::NONE
     }
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError> {
         p.check()?;
@@ -347,6 +348,9 @@ impl Scheduler for Plain {
         }
         self.enqueue(e);
         self.tickle(e, now)
+    }
+    fn has_work(&self, _cpu: CpuId, _now: Instant) -> bool {
+        !self.queue.is_empty()
     }
     fn stats(&self, e: Ent) -> Stats {
         let r = &self.rows[e.index()];

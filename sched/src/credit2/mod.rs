@@ -9,15 +9,14 @@
 mod boost;
 mod credit;
 mod entity;
-mod heap;
+
 mod kick;
-mod queue;
 
 use self::entity::{Boost, Pcpu, Row};
-use self::queue::{Head, Queue};
 use crate::cpus::Cpus;
 use crate::error::SchedError;
 use crate::params::{SchedParams, VcpuParams};
+use crate::queue::{Head, Queue};
 use crate::scheduler::{
     BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
 };
@@ -274,7 +273,7 @@ impl Scheduler for Credit2 {
         }
     }
 
-    fn remove(&mut self, e: Ent, _now: Instant) {
+    fn remove(&mut self, e: Ent, _now: Instant) -> Kick {
         if self.queue.is_queued(e) {
             self.dequeue(e);
         }
@@ -288,6 +287,7 @@ impl Scheduler for Credit2 {
             let weight = r.weight;
             self.weigh_out(weight);
         }
+        Kick::NONE
     }
 
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError> {
@@ -589,6 +589,14 @@ impl Scheduler for Credit2 {
             Some(c) if over => Kick::one(c),
             _ => Kick::NONE,
         }
+    }
+
+    fn has_work(&self, cpu: CpuId, _now: Instant) -> bool {
+        self.contended(cpu)
+    }
+
+    fn is_boosted(&self, e: Ent) -> bool {
+        self.rows[e].is_boosted()
     }
 
     fn charge(&mut self, e: Ent, cost: Span, _now: Instant) {

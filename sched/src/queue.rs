@@ -3,8 +3,8 @@
 //! A class is a distinct hard-affinity mask; at most 16 are kept apart, further masks are narrowed to one CPU of theirs.
 //! So a pick looks at a few heads and never steps over anybody. Must never hold an entity that is on a CPU.
 
-use super::heap::{Heap, Places};
 use crate::error::SchedError;
+use crate::heap::{Heap, Places};
 use crate::scheduler::Ent;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet};
@@ -23,9 +23,9 @@ struct Class {
 
 /// All who wait.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     classes: Vec<Class>,
-    pub(super) places: Places,
+    pub(crate) places: Places,
     seq: u64,
     /// How many wait, and how many of them are boosted.
     len: usize,
@@ -34,26 +34,26 @@ pub(super) struct Queue {
 
 /// The best waiter of a CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Head {
-    pub(super) ent: Ent,
-    pub(super) boosted: bool,
+pub(crate) struct Head {
+    pub(crate) ent: Ent,
+    pub(crate) boosted: bool,
 }
 
 impl Queue {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn any_boosted(&self) -> bool {
+    pub(crate) fn any_boosted(&self) -> bool {
         self.boosted != 0
     }
 
     /// The class for `mask`, with room for one more. May allocate.
-    pub(super) fn join(&mut self, mask: &CpuSet, members: &CpuSet) -> Result<u16, SchedError> {
+    pub(crate) fn join(&mut self, mask: &CpuSet, members: &CpuSet) -> Result<u16, SchedError> {
         let mut mask = *mask;
         let mut found = self
             .classes
@@ -102,29 +102,29 @@ impl Queue {
     }
 
     /// One user less of a class.
-    pub(super) fn quit(&mut self, class: u16) {
+    pub(crate) fn quit(&mut self, class: u16) {
         self.classes[usize::from(class)].users -= 1;
     }
 
     /// Masks anew after the members changed.
-    pub(super) fn members_changed(&mut self, members: &CpuSet) {
+    pub(crate) fn members_changed(&mut self, members: &CpuSet) {
         for c in &mut self.classes {
             c.allowed = effective(&c.mask, members);
         }
     }
 
     #[inline]
-    pub(super) fn allowed(&self, class: u16) -> &CpuSet {
+    pub(crate) fn allowed(&self, class: u16) -> &CpuSet {
         &self.classes[usize::from(class)].allowed
     }
 
     #[inline]
-    pub(super) fn is_queued(&self, e: Ent) -> bool {
+    pub(crate) fn is_queued(&self, e: Ent) -> bool {
         self.places.is_queued(e)
     }
 
     /// Among the boosted, by boost credit.
-    pub(super) fn insert_boosted(&mut self, class: u16, e: Ent, credit: i64) {
+    pub(crate) fn insert_boosted(&mut self, class: u16, e: Ent, credit: i64) {
         self.seq += 1;
         self.len += 1;
         self.boosted += 1;
@@ -134,14 +134,14 @@ impl Queue {
     }
 
     /// Among the others, by consumption.
-    pub(super) fn insert_normal(&mut self, class: u16, e: Ent, consumed: i64) {
+    pub(crate) fn insert_normal(&mut self, class: u16, e: Ent, consumed: i64) {
         self.seq += 1;
         self.len += 1;
         let c = &mut self.classes[usize::from(class)];
         c.normal.insert(&mut self.places, e, consumed, self.seq);
     }
 
-    pub(super) fn remove(&mut self, class: u16, e: Ent, boosted: bool) {
+    pub(crate) fn remove(&mut self, class: u16, e: Ent, boosted: bool) {
         self.len -= 1;
         let c = &mut self.classes[usize::from(class)];
         if boosted {
@@ -152,14 +152,14 @@ impl Queue {
         }
     }
 
-    pub(super) fn rekey_normal(&mut self, class: u16, e: Ent, consumed: i64) {
+    pub(crate) fn rekey_normal(&mut self, class: u16, e: Ent, consumed: i64) {
         self.classes[usize::from(class)]
             .normal
             .rekey(&mut self.places, e, consumed);
     }
 
     /// The best that may run on `cpu`.
-    pub(super) fn best(&self, cpu: CpuId) -> Option<Head> {
+    pub(crate) fn best(&self, cpu: CpuId) -> Option<Head> {
         let pick = |heap: fn(&Class) -> &Heap| {
             let mut best: Option<(Ent, i64, u64)> = None;
             for c in &self.classes {
@@ -189,7 +189,7 @@ impl Queue {
     }
 
     /// The least consumption among the waiters that are not boosted, whatever CPU they may use.
-    pub(super) fn least_normal(&self) -> Option<i64> {
+    pub(crate) fn least_normal(&self) -> Option<i64> {
         let mut least: Option<i64> = None;
         for c in &self.classes {
             if let Some((_, key, _)) = c.normal.top()
@@ -202,7 +202,7 @@ impl Queue {
     }
 
     /// The head of each class that has waiters allowed on one of `cpus`.
-    pub(super) fn a_head_for(&self, cpus: &CpuSet) -> Option<Ent> {
+    pub(crate) fn a_head_for(&self, cpus: &CpuSet) -> Option<Ent> {
         self.classes
             .iter()
             .filter(|c| !(c.boosted.is_empty() && c.normal.is_empty()))
@@ -211,7 +211,7 @@ impl Queue {
             .map(|t| t.0)
     }
 
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         for c in &self.classes {
             c.boosted.check(&self.places)?;
             c.normal.check(&self.places)?;

@@ -24,13 +24,13 @@ impl Item {
 
 /// Where each entity stands in whichever heap it is in. One table for all heaps: an entity is in at most one.
 #[derive(Default)]
-pub(super) struct Places(Vec<u32>);
+pub(crate) struct Places(Vec<u32>);
 
 const NOWHERE: u32 = u32::MAX;
 
 impl Places {
     /// Makes room for `e`.
-    pub(super) fn reserve(&mut self, e: Ent) -> Result<(), SchedError> {
+    pub(crate) fn reserve(&mut self, e: Ent) -> Result<(), SchedError> {
         let missing = (e.index() + 1).saturating_sub(self.0.len());
         self.0
             .try_reserve(missing)
@@ -42,19 +42,19 @@ impl Places {
     }
 
     #[inline]
-    pub(super) fn is_queued(&self, e: Ent) -> bool {
+    pub(crate) fn is_queued(&self, e: Ent) -> bool {
         self.0[e.index()] != NOWHERE
     }
 }
 
 /// A heap.
 #[derive(Default)]
-pub(super) struct Heap {
+pub(crate) struct Heap {
     items: Vec<Item>,
 }
 
 impl Heap {
-    pub(super) fn reserve(&mut self, total: usize) -> Result<(), SchedError> {
+    pub(crate) fn reserve(&mut self, total: usize) -> Result<(), SchedError> {
         let more = total.saturating_sub(self.items.len());
         self.items
             .try_reserve(more)
@@ -62,24 +62,24 @@ impl Heap {
     }
 
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
     /// The best and its key.
     #[inline]
-    pub(super) fn top(&self) -> Option<(Ent, i64, u64)> {
+    pub(crate) fn top(&self) -> Option<(Ent, i64, u64)> {
         self.items.first().map(|i| (i.ent, i.key, i.seq))
     }
 
-    pub(super) fn insert(&mut self, at: &mut Places, ent: Ent, key: i64, seq: u64) {
+    pub(crate) fn insert(&mut self, at: &mut Places, ent: Ent, key: i64, seq: u64) {
         let i = self.items.len();
         self.items.push(Item { key, seq, ent });
         at.0[ent.index()] = i as u32;
         self.up(at, i);
     }
 
-    pub(super) fn remove(&mut self, at: &mut Places, ent: Ent) {
+    pub(crate) fn remove(&mut self, at: &mut Places, ent: Ent) {
         let i = at.0[ent.index()] as usize;
         at.0[ent.index()] = NOWHERE;
         self.items.swap_remove(i);
@@ -91,7 +91,7 @@ impl Heap {
     }
 
     /// Gives `ent`, which is in this heap, another key.
-    pub(super) fn rekey(&mut self, at: &mut Places, ent: Ent, key: i64) {
+    pub(crate) fn rekey(&mut self, at: &mut Places, ent: Ent, key: i64) {
         let i = at.0[ent.index()] as usize;
         self.items[i].key = key;
         self.down(at, i);
@@ -138,12 +138,12 @@ impl Heap {
     }
 
     /// Everybody in it, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Ent> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ent> {
         self.items.iter().map(|i| i.ent)
     }
 
     /// Whether order and places hold.
-    pub(super) fn check(&self, at: &Places) -> Result<(), &'static str> {
+    pub(crate) fn check(&self, at: &Places) -> Result<(), &'static str> {
         for (i, item) in self.items.iter().enumerate() {
             if at.0[item.ent.index()] != i as u32 {
                 return Err("an entity is not where it is said to be");

@@ -1,0 +1,180 @@
+//! Caps: a domain's CPU time as a token bucket, computed from time stamps.
+//!
+//! Tokens are ns of CPU; they grow by cap percent of the time up to cap percent of 10 ms and shrink by what the domain's
+//! vCPUs run. A vCPU that is found without tokens is parked: not runnable for its scheduler, whatever that is, until the
+//! tokens pay for 500 us. No periodic timer per domain: CPUs come by when tokens run out or suffice again. Over any window
+//! a domain gets at most cap x window plus one bucket. Must never touch a domain without a cap.
+
+use crate::pool::Pool;
+use tarn_abi::{CpuSet, Instant, Span};
+use tarn_sched::{Kick, WakeReason};
+
+/// How much time's worth of tokens a bucket holds.
+const PERIOD: u64 = 10_000_000;
+/// What must be there to go on, ns.
+const LEAST: i64 = 500_000;
+
+/// A domain's bucket.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    /// Hundredths of ns of CPU.
+    tokens: i64,
+    at: Instant,
+    /// How many of its vCPUs run since `at`.
+    pub(crate) running: u16,
+}
+
+impl Budget {
+    pub(crate) fn new(cap: u32, now: Instant) -> Self {
+        Budget {
+            tokens: full(cap),
+            at: now,
+            running: 0,
+        }
+    }
+
+    /// Up to now.
+    pub(crate) fn settle(&mut self, cap: u32, now: Instant) {
+        let dt = now.since(self.at).0.min(1 << 40) as i64;
+        self.at = now;
+        let net = i64::from(cap) - 100 * i64::from(self.running);
+        self.tokens = self
+            .tokens
+            .saturating_add(dt.saturating_mul(net))
+            .min(full(cap));
+    }
+
+    /// When the tokens are gone if nothing changes.
+    fn gone_at(&self, cap: u32) -> Option<Instant> {
+        let net = 100 * i64::from(self.running) - i64::from(cap);
+        (net > 0).then(|| self.at + Span((self.tokens.max(0) / net) as u64 + 1))
+    }
+
+    /// When they pay for a stretch at the earliest: if none of them runs meanwhile.
+    fn enough_at(&self, cap: u32) -> Instant {
+        let lack = (100 * LEAST - self.tokens).max(0);
+        let net = i64::from(cap).max(1);
+        self.at + Span((lack / net) as u64 + 1)
+    }
+}
+
+fn full(cap: u32) -> i64 {
+    (u64::from(cap) * PERIOD).max(100 * LEAST as u64) as i64
+}
+
+impl Pool {
+    /// Parks the vCPU if it could run but its domain's tokens are gone.
+    #[inline]
+    pub(crate) fn park_if_spent(&mut self, row: u16, now: Instant) {
+        let r = self.rows.at(row);
+        let dom = r.dom;
+        if self.doms.at(dom).params.cap != 0 {
+            self.park(row, dom, now);
+        }
+    }
+
+    fn park(&mut self, row: u16, dom: u16, now: Instant) {
+        let r = self.rows.at(row);
+        let (waits, runs, ent) = (r.eligible(), r.cpu().is_some(), r.ent);
+        let d = self.doms.at(dom);
+        d.budget.settle(d.params.cap, now);
+        if !waits || d.budget.tokens > 0 {
+            return;
+        }
+        let at = d.budget.enough_at(d.params.cap);
+        if runs {
+            self.sched().sleep(ent, now);
+        }
+        self.rows.at(row).parked = true;
+        // Room was made when the domain came; a vCPU is in the list at most once.
+        self.parked.push(row);
+        self.unpark_at = Some(self.unpark_at.map_or(at, |t| t.min(at)));
+    }
+
+    /// Lets those go on whose domain has tokens again, and notes when the next may.
+    pub(crate) fn unpark(&mut self, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        self.unpark_at = None;
+        let mut i = 0;
+        while i < self.parked.len() {
+            let row = self.parked[i];
+            let dom = self.rows.at(row).dom;
+            let d = self.doms.at(dom);
+            d.budget.settle(d.params.cap, now);
+            let at = d.budget.enough_at(d.params.cap);
+            if d.params.cap != 0 && d.budget.tokens < 100 * LEAST {
+                self.unpark_at = Some(self.unpark_at.map_or(at, |t| t.min(at)));
+                i += 1;
+                continue;
+            }
+            self.parked.swap_remove(i);
+            let r = self.rows.at(row);
+            r.parked = false;
+            let (ent, goes) = (r.ent, r.eligible());
+            if goes {
+                kick = kick.and(self.sched().wake(ent, WakeReason::Unpause, now));
+            }
+        }
+        kick
+    }
+
+    /// When a CPU that runs `row` must come by, given what the scheduler says.
+    #[inline]
+    pub(crate) fn cap_until(
+        &mut self,
+        row: u16,
+        until: Option<Instant>,
+        _now: Instant,
+    ) -> Option<Instant> {
+        let dom = self.rows.at(row).dom;
+        let d = self.doms.at(dom);
+        let gone = if d.params.cap == 0 {
+            None
+        } else {
+            d.budget.gone_at(d.params.cap)
+        };
+        if gone.is_none() && self.unpark_at.is_none() {
+            return until;
+        }
+        until.into_iter().chain(gone).chain(self.unpark_at).min()
+    }
+
+    /// Whether some CPU must have a timer for what is the whole pool's: parked vCPUs, groups that are due.
+    pub(crate) fn timed(&self) -> bool {
+        self.unpark_at.is_some() || self.sched.due().is_some()
+    }
+
+    /// Somebody who can arm the timer for a vCPU that was parked while it was asleep.
+    pub(crate) fn timekeeper(&self) -> Kick {
+        self.cpus.lowest().map_or(Kick::NONE, Kick::one)
+    }
+
+    /// The CPUs that hold registers of a domain.
+    pub(crate) fn holders(&mut self, dom: u16) -> CpuSet {
+        let Pool { doms, rows, .. } = self;
+        doms.at(dom)
+            .vcpus
+            .iter()
+            .filter_map(|&r| rows.get(r).and_then(|r| r.cpu()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_flow() {
+        let mut b = Budget::new(50, Instant(0));
+        b.running = 1;
+        // 5 ms worth, drained at half speed net.
+        assert_eq!(b.gone_at(50), Some(Instant(10_000_001)));
+        b.settle(50, Instant(10_000_001));
+        assert!(b.tokens <= 0);
+        b.running = 0;
+        assert_eq!(b.enough_at(50), Instant(10_000_001 + 1_000_002));
+        b.settle(50, Instant(1 << 50));
+        assert_eq!(b.tokens, full(50));
+    }
+}

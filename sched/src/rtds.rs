@@ -1,0 +1,536 @@
+//! rtds: earliest deadline first, a budget per period and vCPU (deferrable server). For pools with guarantees.
+//!
+//! A vCPU may run for its budget in each period, whenever it wants within it; among those with budget left the one whose
+//! period ends first runs. Who asks for more than the CPUs can guarantee is refused at the door, by the bound of Goossens,
+//! Funk and Baruah: the sum of budget/period may be at most m - (m - 1) x the largest of them. Every hot operation is
+//! O(log n) plus a look at each CPU when somebody is queued. Not work conserving: a spent budget stays spent.
+
+use crate::cpus::Cpus;
+use crate::error::SchedError;
+use crate::heap::{Heap, Places};
+use crate::params::{RtParams, SchedParams, VcpuParams};
+use crate::queue::Queue;
+use crate::scheduler::{Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason};
+use crate::slab::Slab;
+use tarn_abi::{CpuId, CpuSet, Instant, Span};
+
+struct Row {
+    tag: Tag,
+    class: u16,
+    rt: RtParams,
+    inserted: bool,
+    runnable: bool,
+    on: Option<CpuId>,
+    last: Option<CpuId>,
+    deadline: Instant,
+    /// ns left until the deadline; may be a little below zero.
+    budget: i64,
+    runtime: Span,
+}
+
+impl Row {
+    fn load(&self) -> u64 {
+        (self.rt.budget.0 * 1000).div_ceil(self.rt.period.0.max(1))
+    }
+
+    /// The period is over: a new one, aligned with the old.
+    fn replenish(&mut self, now: Instant) {
+        let period = self.rt.period.0.max(1);
+        let missed = now.since(self.deadline).0 / period + 1;
+        self.deadline = self.deadline + Span(period.saturating_mul(missed));
+        self.budget = self.rt.budget.0 as i64;
+    }
+}
+
+#[derive(Default)]
+struct Pcpu {
+    curr: Option<Ent>,
+    running: bool,
+    counted: Instant,
+    promised: bool,
+}
+
+/// An instance.
+pub(crate) struct Rtds {
+    rows: Slab<Row>,
+    cpus: Cpus<Pcpu>,
+    /// CPUs that are or will be ours: what admission counts on.
+    planned: CpuSet,
+    /// Waiting with budget, by deadline.
+    queue: Queue,
+    /// Everybody runnable, by the end of the period.
+    ends: Heap,
+    ends_at: Places,
+    in_ends: u64,
+    totals: Totals,
+}
+
+impl Rtds {
+    pub(crate) fn new(_: &SchedParams) -> Self {
+        Rtds {
+            rows: Slab::new(),
+            cpus: Cpus::new(),
+            planned: CpuSet::EMPTY,
+            queue: Queue::default(),
+            ends: Heap::default(),
+            ends_at: Places::default(),
+            in_ends: 0,
+            totals: Totals::default(),
+        }
+    }
+
+    /// Whether the vCPUs there are, `e` (if given) replaced by or joined by one of `rt`, can all be served.
+    fn admit(&self, e: Option<Ent>, rt: &RtParams) -> Result<(), SchedError> {
+        let own = (rt.budget.0 * 1000).div_ceil(rt.period.0.max(1));
+        let others = self
+            .rows
+            .iter()
+            .filter(|(o, _)| Some(*o) != e)
+            .map(|(_, r)| r.load());
+        let (asked, largest) = others.fold((own, own), |(sum, max), l| (sum + l, max.max(l)));
+        let m = self.planned.len() as u64;
+        let available = (m * 1000).saturating_sub(m.saturating_sub(1) * largest);
+        if asked > available {
+            Err(SchedError::Inadmissible { asked, available })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn account(&mut self, cpu: CpuId, now: Instant) {
+        let p = &mut self.cpus[cpu];
+        let dt = now.since(core::mem::replace(&mut p.counted, now));
+        if let (Some(e), true) = (p.curr, p.running) {
+            let r = &mut self.rows[e];
+            r.runtime += dt;
+            r.budget = r.budget.saturating_sub_unsigned(dt.0);
+        }
+    }
+
+    /// Puts a runnable vCPU that is on no CPU where it belongs and finds it a CPU.
+    fn enqueue(&mut self, e: Ent) -> Kick {
+        let r = &self.rows[e];
+        if r.budget <= 0 {
+            return Kick::NONE;
+        }
+        self.queue.insert_normal(r.class, e, r.deadline.0 as i64);
+        self.place(e)
+    }
+
+    fn place(&mut self, e: Ent) -> Kick {
+        let r = &self.rows[e];
+        let (allowed, last, deadline) = (*self.queue.allowed(r.class), r.last, r.deadline);
+        let idle = self.cpus.summon_idle(&allowed, last);
+        if let Some(c) = idle.0.lowest() {
+            self.cpus[c].promised = true;
+            return idle;
+        }
+        let mut worst: Option<(Instant, CpuId)> = None;
+        for c in self.cpus.members().intersection(&allowed).iter() {
+            let p = &self.cpus[c];
+            let Some(cur) = p.curr.filter(|_| p.running && !p.promised) else {
+                continue;
+            };
+            let d = self.rows[cur].deadline;
+            if d > deadline && worst.is_none_or(|w| d > w.0) {
+                worst = Some((d, c));
+            }
+        }
+        match worst {
+            Some((_, c)) => {
+                self.cpus[c].promised = true;
+                Kick::one(c)
+            }
+            None => Kick::NONE,
+        }
+    }
+
+    fn join_ends(&mut self, e: Ent) {
+        if !self.ends_at.is_queued(e) {
+            self.in_ends += 1;
+            self.ends.insert(
+                &mut self.ends_at,
+                e,
+                self.rows[e].deadline.0 as i64,
+                self.in_ends,
+            );
+        }
+    }
+
+    fn quit_ends(&mut self, e: Ent) {
+        if self.ends_at.is_queued(e) {
+            self.ends.remove(&mut self.ends_at, e);
+        }
+    }
+
+    /// New periods for all whose old one is over.
+    fn replenish(&mut self, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        while let Some((e, key, _)) = self.ends.top() {
+            if key as u64 > now.0 {
+                break;
+            }
+            if let Some(c) = self.rows[e].on {
+                self.account(c, now);
+            }
+            let queued = self.queue.is_queued(e);
+            if queued {
+                self.queue.remove(self.rows[e].class, e, false);
+            }
+            self.rows[e].replenish(now);
+            self.ends
+                .rekey(&mut self.ends_at, e, self.rows[e].deadline.0 as i64);
+            match self.rows[e].on {
+                None => kick = kick.and(self.enqueue(e)),
+                // It had spent its budget and is still loaded where it was.
+                Some(c) if !self.cpus[c].running => kick = kick.and(Kick::one(c)),
+                Some(_) => {}
+            }
+        }
+        kick
+    }
+
+    fn members_changed(&mut self) -> Kick {
+        let members = self.cpus.members();
+        self.queue.members_changed(&members);
+        Kick(members)
+    }
+}
+
+impl Scheduler for Rtds {
+    fn alloc_pcpu(&mut self, cpu: CpuId) -> Result<(), SchedError> {
+        self.cpus.alloc(cpu)?;
+        self.planned.insert(cpu);
+        Ok(())
+    }
+
+    fn switch_sched(&mut self, cpu: CpuId, _now: Instant) -> Kick {
+        self.cpus.join(cpu);
+        self.members_changed()
+    }
+
+    fn free_pcpu(&mut self, cpu: CpuId, _now: Instant) -> Kick {
+        self.planned.remove(cpu);
+        self.cpus.leave(cpu);
+        self.members_changed()
+    }
+
+    fn alloc_vcpu(&mut self, tag: Tag, p: &VcpuParams) -> Result<Ent, SchedError> {
+        p.check()?;
+        self.admit(None, &p.rt)?;
+        self.ends.reserve(self.rows.len() + 1)?;
+        let class = self.queue.join(&p.affinity, &self.cpus.members())?;
+        let row = Row {
+            tag,
+            class,
+            rt: p.rt,
+            inserted: false,
+            runnable: false,
+            on: None,
+            last: None,
+            deadline: Instant(0),
+            budget: 0,
+            runtime: Span::ZERO,
+        };
+        let e = self
+            .rows
+            .alloc(row)
+            .inspect_err(|_| self.queue.quit(class))?;
+        if let Err(err) = self
+            .queue
+            .places
+            .reserve(e)
+            .and_then(|()| self.ends_at.reserve(e))
+        {
+            self.rows.free(e);
+            self.queue.quit(class);
+            return Err(err);
+        }
+        Ok(e)
+    }
+
+    fn free_vcpu(&mut self, e: Ent) {
+        self.queue.quit(self.rows[e].class);
+        self.rows.free(e);
+    }
+
+    fn insert(&mut self, e: Ent, runnable: bool, now: Instant) -> Kick {
+        let r = &mut self.rows[e];
+        r.inserted = true;
+        r.deadline = now + r.rt.period;
+        r.budget = r.rt.budget.0 as i64;
+        r.runnable = runnable;
+        if !runnable {
+            return Kick::NONE;
+        }
+        self.join_ends(e);
+        self.enqueue(e)
+    }
+
+    fn remove(&mut self, e: Ent, _now: Instant) -> Kick {
+        if self.queue.is_queued(e) {
+            self.queue.remove(self.rows[e].class, e, false);
+        }
+        self.quit_ends(e);
+        let r = &mut self.rows[e];
+        r.inserted = false;
+        r.runnable = false;
+        Kick::NONE
+    }
+
+    fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError> {
+        p.check()?;
+        self.admit(Some(e), &p.rt)?;
+        let new = self.queue.join(&p.affinity, &self.cpus.members())?;
+        if let Some(c) = self.rows[e].on {
+            self.account(c, now);
+        }
+        let queued = self.queue.is_queued(e);
+        if queued {
+            self.queue.remove(self.rows[e].class, e, false);
+        }
+        self.queue.quit(self.rows[e].class);
+        let r = &mut self.rows[e];
+        r.class = new;
+        r.rt = p.rt;
+        r.budget = r.budget.min(p.rt.budget.0 as i64);
+        if queued {
+            return Ok(self.enqueue(e));
+        }
+        Ok(self.rows[e].on.map_or(Kick::NONE, Kick::one))
+    }
+
+    fn adjust(&mut self, p: &SchedParams, _now: Instant) -> Result<(), SchedError> {
+        p.check()
+    }
+
+    fn sleep(&mut self, e: Ent, now: Instant) {
+        if self.queue.is_queued(e) {
+            self.queue.remove(self.rows[e].class, e, false);
+        } else if let Some(c) = self.rows[e].on
+            && self.cpus[c].curr == Some(e)
+        {
+            self.account(c, now);
+        }
+        self.quit_ends(e);
+        self.rows[e].runnable = false;
+    }
+
+    fn wake(&mut self, e: Ent, _why: WakeReason, now: Instant) -> Kick {
+        let r = &mut self.rows[e];
+        if r.runnable || !r.inserted {
+            return Kick::NONE;
+        }
+        r.runnable = true;
+        if now >= r.deadline {
+            r.deadline = now + r.rt.period;
+            r.budget = r.rt.budget.0 as i64;
+        }
+        let (on, spent) = (r.on, r.budget <= 0);
+        self.join_ends(e);
+        match on {
+            None if spent => {
+                // Nobody may be awake to begin its next period: an idle CPU arms a timer for it.
+                let r = &self.rows[e];
+                let allowed = *self.queue.allowed(r.class);
+                self.cpus.summon_idle(&allowed, r.last)
+            }
+            None => self.enqueue(e),
+            Some(c) if self.cpus[c].curr == Some(e) => {
+                self.cpus.idle.remove(c);
+                Kick::one(c)
+            }
+            Some(_) => Kick::NONE,
+        }
+    }
+
+    fn yield_now(&mut self, e: Ent, now: Instant) {
+        // What is left of the budget is given up.
+        if let Some(c) = self.rows[e].on {
+            self.account(c, now);
+            self.rows[e].budget = self.rows[e].budget.min(0);
+        }
+    }
+
+    fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
+        self.cpus.idle.remove(cpu);
+        self.cpus[cpu].promised = false;
+        self.account(cpu, now);
+        let mut kick = self.replenish(now);
+        let curr = self.cpus[cpu].curr;
+        let ran = core::mem::replace(&mut self.cpus[cpu].running, false);
+        let stay = curr.filter(|&c| {
+            let r = &self.rows[c];
+            r.runnable
+                && r.budget > 0
+                && !hint.must_idle
+                && self.queue.allowed(r.class).contains(cpu)
+        });
+        let top = if hint.must_idle {
+            None
+        } else {
+            self.queue.best(cpu).map(|h| h.ent)
+        };
+        let next = match (stay, top) {
+            (Some(c), Some(t)) if self.rows[t].deadline < self.rows[c].deadline => Some(t),
+            (Some(c), _) => Some(c),
+            (None, t) => t,
+        };
+        let Some(n) = next else {
+            if !hint.must_idle {
+                self.cpus.idle.insert(cpu);
+            }
+            let until = self
+                .ends
+                .top()
+                .map(|(_, key, _)| Instant(key as u64))
+                .filter(|_| !hint.must_idle);
+            return Pick {
+                next: None,
+                until,
+                kick,
+            };
+        };
+        if self.queue.is_queued(n) {
+            self.queue.remove(self.rows[n].class, n, false);
+        }
+        self.totals.switches += u64::from(curr != next || !ran);
+        let r = &mut self.rows[n];
+        r.on = Some(cpu);
+        r.last = Some(cpu);
+        let (tag, spent) = (r.tag, now + Span(r.budget.max(1) as u64));
+        let p = &mut self.cpus[cpu];
+        p.curr = next;
+        p.running = true;
+        p.counted = now;
+        let until = self
+            .ends
+            .top()
+            .map_or(spent, |(_, key, _)| spent.min(Instant(key as u64)));
+        if !self.queue.is_empty()
+            && let Some(e) = self.queue.a_head_for(&self.cpus.idle)
+        {
+            kick = kick.and(self.place(e));
+        }
+        Pick {
+            next: Some(tag),
+            until: Some(until),
+            kick,
+        }
+    }
+
+    fn context_saved(&mut self, e: Ent, _now: Instant) -> Kick {
+        if let Some(c) = self.rows[e].on.take()
+            && self.cpus[c].curr == Some(e)
+        {
+            self.cpus[c].curr = None;
+        }
+        if self.rows[e].runnable {
+            self.enqueue(e)
+        } else {
+            Kick::NONE
+        }
+    }
+
+    fn has_work(&self, cpu: CpuId, now: Instant) -> bool {
+        // A period that is over brings work.
+        self.queue.best(cpu).is_some()
+            || self
+                .ends
+                .top()
+                .is_some_and(|(_, key, _)| key as u64 <= now.0)
+    }
+
+    fn stats(&self, e: Ent) -> Stats {
+        let r = &self.rows[e];
+        Stats {
+            runtime: r.runtime,
+            credit: r.budget,
+            ..Stats::default()
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        self.queue.check()?;
+        self.ends.check(&self.ends_at)?;
+        for (e, r) in self.rows.iter() {
+            if r.runnable != self.ends_at.is_queued(e) {
+                return Err("a runnable vCPU's period has no end");
+            }
+            let waits = r.runnable && r.on.is_none() && r.budget > 0;
+            if waits != self.queue.is_queued(e) {
+                return Err("a vCPU with budget does not wait, or one without does");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admission_gives_its_reason() {
+        let mut s = Rtds::new(&SchedParams::DEFAULT);
+        for c in 0..2 {
+            s.alloc_pcpu(CpuId(c)).unwrap();
+        }
+        let ask = |budget| VcpuParams {
+            rt: RtParams {
+                period: Span::ms(10),
+                budget: Span::ms(budget),
+            },
+            ..VcpuParams::DEFAULT
+        };
+        let a = s.alloc_vcpu(Tag(0), &ask(6)).unwrap();
+        s.alloc_vcpu(Tag(1), &ask(6)).unwrap();
+        let e = s.alloc_vcpu(Tag(2), &ask(6)).unwrap_err();
+        assert_eq!(
+            e,
+            SchedError::Inadmissible {
+                asked: 1800,
+                available: 1400
+            }
+        );
+        s.alloc_vcpu(Tag(2), &ask(2)).unwrap();
+        assert!(s.adjust_vcpu(a, &ask(9), Instant(0)).is_err());
+        s.check().unwrap();
+    }
+
+    #[test]
+    fn a_budget_is_a_budget() {
+        let mut s = Rtds::new(&SchedParams::DEFAULT);
+        s.alloc_pcpu(CpuId(0)).unwrap();
+        let _ = s.switch_sched(CpuId(0), Instant(0));
+        let rt = RtParams {
+            period: Span::ms(10),
+            budget: Span::ms(3),
+        };
+        let e = s
+            .alloc_vcpu(
+                Tag(9),
+                &VcpuParams {
+                    rt,
+                    ..VcpuParams::DEFAULT
+                },
+            )
+            .unwrap();
+        let _ = s.insert(e, true, Instant(0));
+        let hint = GuestHint::default();
+        let p = s.pick_next(CpuId(0), hint, Instant(0));
+        assert_eq!((p.next, p.until), (Some(Tag(9)), Some(Instant(3_000_000))));
+        let p = s.pick_next(CpuId(0), hint, Instant(3_000_000));
+        assert_eq!((p.next, p.until), (None, Some(Instant(10_000_000))));
+        let _ = s.context_saved(e, Instant(3_000_000));
+        assert_eq!(
+            s.pick_next(CpuId(0), hint, Instant(10_000_000)).next,
+            Some(Tag(9))
+        );
+        assert_eq!(s.stats(e).runtime, Span::ms(3));
+    }
+}
