@@ -133,7 +133,6 @@ pub fn all() {
     preserved("preserved/affinity-info", id::AFFINITY_INFO, [me, 0, 0]);
     preserved("preserved/cpu-on", id::CPU_ON, [NOBODY, 0, 0]);
 }
-}
 
 fn by_machine(x: &mut [u64; 18]) {
     match machine().psci {
@@ -230,7 +229,11 @@ pub fn tarn_only() {
     let mut x = [0; 18];
     x[0] = 0xffff_ffff_0000_0000 | u64::from(id::VERSION);
     by_machine(&mut x);
-    expect_tarn("smccc/function-id-is-32-bits", Hex(x[0] & 0xffff_ffff), Hex(0x1_0001));
+    expect_tarn(
+        "smccc/function-id-is-32-bits",
+        Hex(x[0] & 0xffff_ffff),
+        Hex(0x1_0001),
+    );
     // The same by SMC: the answer, and the program goes on behind the instruction.
     let smc = |function, args| call_by(Conduit::Smc, function, args);
     expect_tarn("smc/version", smc(id::VERSION, [0; 3]), 0x1_0001);
