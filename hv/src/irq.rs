@@ -12,7 +12,7 @@ use crate::mem::table::MapError;
 use crate::percpu::{self, Cpu, CpuLocal};
 use crate::run::{Outcome, POOLS};
 use crate::{console, time, vgic};
-use abi::{CpuId, Instant, VcpuId};
+use abi::{CpuId, Instant, Span, VcpuId};
 use board::guest::layout;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use drivers::{CpuIfState, Gic, VIface};
@@ -32,6 +32,10 @@ static HYP_TIMER: AtomicU32 = AtomicU32::new(u32::MAX);
 static VIRT_TIMER: AtomicU32 = AtomicU32::new(u32::MAX);
 static MAINTENANCE: AtomicU32 = AtomicU32::new(u32::MAX);
 static UART: AtomicU32 = AtomicU32::new(u32::MAX);
+/// The GIC has to be nudged while a virtual timer interrupt is in flight (`Gic::forgets_to_resignal`).
+static NUDGE: AtomicBool = AtomicBool::new(false);
+/// How long a lost signal may stay lost.
+const NUDGE_AFTER: Span = Span::us(50);
 /// SGIs sent to other CPUs.
 pub static IPIS: AtomicU64 = AtomicU64::new(0);
 /// Interrupts nobody expected.
@@ -54,6 +58,7 @@ pub fn viface() -> &'static VIface {
 
 /// Sets the controller, once.
 pub fn init(gic: Gic, viface: VIface, hyp_timer: u32, virt_timer: u32, maintenance: u32) {
+    NUDGE.store(gic.forgets_to_resignal(), Ordering::Relaxed);
     GIC.call_once(|| gic);
     VIFACE.call_once(|| viface);
     HYP_TIMER.store(hyp_timer, Ordering::Relaxed);
@@ -175,6 +180,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
             Some(l) => {
                 l.vcpu().counters.add(crate::counters::Kind::Vtimer);
                 vgic::vtimer_fired(l, cpu);
+                local.nudge = next_nudge();
                 // A vCPU that dozes in WFI has to be picked again; a running one just goes on.
                 if local.dozing {
                     if let Woken::Kick(k) = POOLS.wake(l.vcpu().id, WakeReason::Timer, time::now())
@@ -225,6 +231,15 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
     }
 }
 
+/// When to nudge the GIC after a virtual timer interrupt went in flight; `NEVER` on hardware that needs none.
+pub fn next_nudge() -> Instant {
+    if NUDGE.load(Ordering::Relaxed) {
+        time::now() + NUDGE_AFTER
+    } else {
+        Instant::NEVER
+    }
+}
+
 /// Something may have become pending for the vCPU loaded here: into its list registers with it, and if the vCPU dozes
 /// in WFI, back to the runnable.
 fn look(cpu: &'static Cpu, local: &CpuLocal) {
@@ -245,6 +260,13 @@ fn timer(cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
     // Bounded: at most one alarm per vCPU is there, and none is set again for the past.
     while let Some(v) = local.alarms.take_due(now) {
         alarm(cpu, local, v, now);
+    }
+    if local.nudge <= now {
+        // This very interrupt made the GIC look again; once more if the guest has not ended the timer's yet.
+        local.nudge = match gic().is_active(u32::from(vtimer_intid()), cpu.id) {
+            Ok(true) if local.loaded.is_some() => now + NUDGE_AFTER,
+            _ => Instant::NEVER,
+        };
     }
     if local.slice <= now {
         local.slice = Instant::NEVER;

@@ -51,6 +51,8 @@ pub struct CpuLocal {
     pub alarms: Alarms,
     /// End of the running vCPU's slice.
     pub slice: Instant,
+    /// When to make a forgetful GIC look at the virtual timer's line again.
+    pub nudge: Instant,
     /// What the hardware timer is set to; `NEVER` = off.
     pub armed: Instant,
     /// The guest vtimer's physical interrupt is active in this CPU's GIC interface.
@@ -101,6 +103,7 @@ impl Cpu {
                 idle: None,
                 alarms: Alarms::new(),
                 slice: Instant::NEVER,
+                nudge: Instant::NEVER,
                 armed: Instant::NEVER,
                 vtimer_active: false,
                 resident: 0,

@@ -226,6 +226,11 @@ impl Machine for CpuMachine<'_> {
             inflight
         };
         vgic::deliver(d, kick.without(index), life::INTERRUPT, self.cpu);
+        self.local.nudge = if inflight {
+            irq::next_nudge()
+        } else {
+            Instant::NEVER
+        };
         if inflight != self.local.vtimer_active {
             // Of this CPU's own interface: the release above was another CPU's business and is settled here.
             let _ = irq::gic().set_active(u32::from(irq::vtimer_intid()), self.cpu.id, inflight);
@@ -278,7 +283,7 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
 /// Sets the hardware timer to the earliest thing that needs it.
 #[inline]
 fn arm(local: &mut CpuLocal) {
-    let next = local.slice.min(local.alarms.next());
+    let next = local.slice.min(local.alarms.next()).min(local.nudge);
     if next != local.armed {
         set_timer(local, next);
     }

@@ -166,6 +166,13 @@ impl Gic {
     }
 
     /// How many INTIDs below 1020 there are: a multiple of 32, SGIs and PPIs included, at most 1020.
+    pub fn forgets_to_resignal(&self) -> bool {
+        match self {
+            Gic::V2(g) => g.forgets_to_resignal(),
+            Gic::V3(_) => false,
+        }
+    }
+
     pub fn lines(&self) -> u32 {
         both!(self, g => g.lines())
     }

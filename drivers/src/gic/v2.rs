@@ -49,6 +49,11 @@ impl GicV2 {
         })
     }
 
+    /// See [`super::Gic::forgets_to_resignal`]: QEMU's model names itself product 0 in GICC_IIDR (a GIC-400 is 2).
+    pub(super) fn forgets_to_resignal(&self) -> bool {
+        get!(self.c, Gicc, iidr) >> 20 == 0
+    }
+
     pub(super) fn lines(&self) -> u32 {
         (((get!(self.d, Gicd, typer) & 0x1f) + 1) * 32).min(1020)
     }

@@ -198,13 +198,22 @@ pub unsafe fn zero_to_memory(start: usize, len: usize) {
     let (ctr, dczid) = (sysreg::ctr_el0(), sysreg::dczid_el0());
     // The usual case: blocks to zero and lines to clean are both 64 bytes.
     let same = dczid & 0x1f == 4 && ctr >> 16 & 0xf == 4;
-    if !same || start % 512 != 0 || len % 512 != 0 {
-        // SAFETY: the caller's promise.
-        unsafe { zero(start, len) };
-        clean_to_memory(start, len);
-        return;
-    }
-    let (mut p, end) = (start, start + len);
+    let slow = |from: usize, to: usize| {
+        if from < to {
+            // SAFETY: a part of the caller's range.
+            unsafe { zero(from, to - from) };
+            clean_to_memory(from, to - from);
+        }
+    };
+    let all = start + len;
+    let mut p = if same {
+        start.next_multiple_of(512).min(all)
+    } else {
+        all
+    };
+    let end = p.max(all & !511);
+    slow(start, p);
+    slow(end, all);
     while p < end {
         // SAFETY: eight whole lines inside the range the caller vouches for.
         unsafe {

@@ -388,6 +388,8 @@ pub fn destroy(id: DomainId) -> Result<(), Errno> {
     }
     let d = match table::domain(id) {
         Ok(d) => d,
+        // Asked again after `Again`, and meanwhile done.
+        Err(Errno::Stale) => return Ok(()),
         Err(e) => return Err(e),
     };
     if d.state() != State::Dying {
