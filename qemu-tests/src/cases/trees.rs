@@ -56,7 +56,7 @@ fn drop_child(tree: &mut Tree, parent: &str, prefix: &str) {
     });
 }
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 15] = [
     // QEMU puts /memory and /psci into whatever tree it is given, so those two are judged on the host (board/tests).
     Case {
         name: "no-cpus-node",
