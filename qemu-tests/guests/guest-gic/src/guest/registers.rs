@@ -89,13 +89,13 @@ fn redistributors(g: &v3::V3) {
         if n == 0 {
             expect(
                 "reset/gicr-typer-low-half",
-                hex(g.redist.read32(at + v3::GICR_TYPER)),
-                hex(typer as u32),
+                g.redist.read32(at + v3::GICR_TYPER) == typer as u32,
+                true,
             );
             expect(
                 "reset/gicr-typer-high-half",
-                hex(g.redist.read32(at + 12)),
-                hex(affinity as u32),
+                u64::from(g.redist.read32(at + 12)) == affinity,
+                true,
             );
             expect(
                 "reset/gicr-arch-revision",
