@@ -133,8 +133,8 @@ area! {
         /// From 0 on.
         index: u32,
     } -> ConfigRow;
-    /// Builds and starts a domain of the configuration, in steps (`Again`). `NoSuch`: no such name there; `Exists`: it
-    /// is alive already; `NoMemory`: it does not fit.
+    /// Makes a domain of the configuration, which then builds itself in its own share of the CPUs and starts. `NoSuch`:
+    /// no such name there; `Exists`: it is alive already; `NoMemory`: it does not fit; `Again`: another one is being made.
     Create = 0x04, Dom0 {
         /// Its name in the configuration.
         name: Text,
@@ -144,8 +144,8 @@ area! {
         /// Which.
         id: DomainId,
     } -> ();
-    /// Keeps a domain from running until `Unpause`; returns when none of its vCPUs runs (`Again` before). `Fixed`: it
-    /// is dom0; `Busy`: it is paused already or not alive.
+    /// Keeps a domain from running until `Unpause`. CPUs that run it are interrupted; they leave it at once, which may be
+    /// just after the answer. `Fixed`: it is dom0; `Busy`: it is paused already or not alive.
     Pause = 0x06, Dom0 {
         /// Which.
         id: DomainId,
