@@ -23,6 +23,7 @@ mod credit2;
 mod error;
 mod fifo;
 mod heap;
+pub mod mutant;
 mod null;
 pub mod params;
 mod queue;

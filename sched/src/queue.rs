@@ -5,6 +5,7 @@
 
 use crate::error::SchedError;
 use crate::heap::{Heap, Places};
+use crate::mutant::{Mutant, broken};
 use crate::scheduler::Ent;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet};
@@ -164,7 +165,7 @@ impl Queue {
             let mut best: Option<(Ent, i64, u64)> = None;
             for c in &self.classes {
                 let Some(t) = heap(c).top() else { continue };
-                if !c.allowed.contains(cpu) {
+                if !c.allowed.contains(cpu) && !broken(Mutant::AffinityIgnored) {
                     continue;
                 }
                 let better = best.is_none_or(|b| {

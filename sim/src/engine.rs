@@ -156,6 +156,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Keep the schedule.
     pub trace: bool,
+    /// A refused action of the script is skipped instead of ending the run.
+    pub lenient: bool,
     /// Check the schedulers' own books every so many moments; 0 = 1024.
     pub check_every: u64,
 }
@@ -236,9 +238,11 @@ struct Engine<'a> {
     w: World,
     vcpus: Vec<Vcpu>,
     locks: Locks,
-    stopped: Vec<bool>,
+    paused: Vec<u32>,
+    moving: Vec<bool>,
     domain_pool: Vec<usize>,
     conserving: bool,
+    lenient: bool,
     groups: Vec<GroupId>,
     in_group: Vec<bool>,
     capped: Vec<bool>,
@@ -388,9 +392,11 @@ impl<'a> Engine<'a> {
             w,
             vcpus,
             locks: vec![None; s.locks],
-            stopped: vec![false; n],
+            paused: vec![0; n],
+            moving: vec![false; n],
             domain_pool: s.domains.iter().map(|d| d.pool).collect(),
             conserving,
+            lenient: o.lenient,
             groups,
             capped: s.domains.iter().map(|d| d.cap != 0).collect(),
             in_group: s.domains.iter().map(|d| d.group.is_some()).collect(),
@@ -439,6 +445,7 @@ impl<'a> Engine<'a> {
             o.check_every
         };
         let mut moments = 0u64;
+        let mut steps = 0u64;
         while let Some(Reverse((at, _, _, event))) = self.w.heap.pop() {
             if at >= self.s.duration {
                 break;
@@ -450,7 +457,13 @@ impl<'a> Engine<'a> {
                     self.set
                         .check()
                         .map_err(|e| format!("at {} ns: {e}", self.w.now))?;
+                    self.right_places()?;
                 }
+                steps = 0;
+            }
+            steps += 1;
+            if steps > 1_000_000 {
+                return Err(format!("at {at} ns: no end of events at one moment"));
             }
             self.w.now = at;
             self.step(event)?;
@@ -467,6 +480,10 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(moments)
+    }
+
+    fn stopped(&self, d: usize) -> bool {
+        self.paused[d] != 0 || self.moving[d]
     }
 
     /// Which vCPU of its domain `v` is.
@@ -519,7 +536,14 @@ impl<'a> Engine<'a> {
                 self.vcpus[v].guest.timer(self.w.now);
                 self.wake(v, WakeReason::Timer);
             }
-            Event::Script(i) => self.act(i)?,
+            Event::Script(i) => {
+                let result = self.act(i);
+                if !self.lenient {
+                    result?;
+                } else if let (Err(_), Some(every)) = (result, self.s.script[i].every) {
+                    self.w.push(self.w.now + every, Event::Script(i));
+                }
+            }
         }
         Ok(())
     }
@@ -784,12 +808,12 @@ impl<'a> Engine<'a> {
             }
             What::Pause(d) => {
                 let k = self.set.pause(domain_id(d), now).map_err(fail)?;
-                self.stopped[d] = true;
+                self.paused[d] += 1;
                 self.w.send(k);
             }
             What::Unpause(d) => {
                 let k = self.set.unpause(domain_id(d), now).map_err(fail)?;
-                self.stopped[d] = false;
+                self.paused[d] -= 1;
                 for v in self
                     .vcpus
                     .iter_mut()
@@ -810,7 +834,7 @@ impl<'a> Engine<'a> {
             What::Move(d, pool) => {
                 let p = self.set.move_domain(domain_id(d), self.pools[pool], now);
                 progress(&mut self.w, p)?;
-                self.stopped[d] = again;
+                self.moving[d] = again;
                 if !again {
                     self.domain_pool[d] = pool;
                 }
@@ -826,7 +850,7 @@ impl<'a> Engine<'a> {
                     .set
                     .move_to_group(domain_id(d), g.map(|g| self.groups[g]), now);
                 progress(&mut self.w, p)?;
-                self.stopped[d] = again;
+                self.moving[d] = again;
                 self.in_group[d] = g.is_some();
             }
         }
@@ -834,6 +858,28 @@ impl<'a> Engine<'a> {
             self.w.push(now.0 + 1_000, Event::Script(i));
         } else if let Some(every) = a.every {
             self.w.push(now.0 + every, Event::Script(i));
+        }
+        Ok(())
+    }
+
+    /// Nobody runs outside its pool or affinity (unless its CPU has been called and is on its way).
+    fn right_places(&self) -> Result<(), String> {
+        for (c, cpu) in self.w.cpus.iter().enumerate() {
+            let Some(v) = cpu.running.filter(|_| !cpu.visit) else {
+                continue;
+            };
+            let info = self.set.vcpu_info(self.vcpus[v].id, self.now());
+            let info = info.map_err(|e| e.to_string())?;
+            let pool = self.set.pool_info(info.pool).map_err(|e| e.to_string())?;
+            let me = CpuId(c as u16);
+            let mask = info.params.affinity.intersection(&pool.cpus);
+            let outside = !mask.is_empty() && !mask.contains(me) && info.group.is_none();
+            if !pool.cpus.contains(me) || outside {
+                let at = self.w.now;
+                return Err(format!(
+                    "at {at} ns: vCPU {v} runs on cpu{c}, where it may not"
+                ));
+            }
         }
         Ok(())
     }
@@ -867,7 +913,7 @@ impl<'a> Engine<'a> {
             let x = &self.vcpus[v];
             if x.waiting.is_none()
                 || x.cpu.is_some()
-                || self.stopped[x.dom]
+                || self.stopped(x.dom)
                 || self.capped[x.dom]
                 || self.in_group[x.dom]
             {
@@ -930,7 +976,7 @@ impl<'a> Engine<'a> {
                 waited: info.times.ns[1].0,
                 longest_wait: x
                     .longest_wait
-                    .max(if self.stopped[x.dom] { 0 } else { wait }),
+                    .max(if self.stopped(x.dom) { 0 } else { wait }),
                 figures: x.guest.figures.clone(),
                 stats: info.stats,
             });

@@ -7,6 +7,7 @@
 //! `guest.rs` the guests, `report.rs` and `picture.rs` the results.
 #![forbid(unsafe_code)]
 
+pub mod costs;
 pub mod engine;
 pub mod fluid;
 pub mod guest;

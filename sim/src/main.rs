@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use tarn_sim::engine::{Options, Outcome, run};
 use tarn_sim::report::{Report, Verdict};
-use tarn_sim::{Scenario, picture};
+use tarn_sim::{Scenario, costs, picture};
 
 const HELP: &str = "\
 tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
@@ -11,6 +11,8 @@ tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
   tarn-sim run FILE [options]         one scenario: table, bars, pictures on request
   tarn-sim compare FILE SCHED SCHED   the same scenario under two (or more) schedulers
   tarn-sim sweep FILE [--seeds N]     the scenario with N seeds (default 20): worst bar of all
+
+  tarn-sim costs                      what a decision costs with 2 to 16384 runnable vCPUs, against sorted-list credit2
 
 options
   --sched NAME      another scheduler: credit2, rr, null, rtds, plain (credit2 as it is), noboost
@@ -203,6 +205,10 @@ fn main() -> ExitCode {
         "run" => command_run(&a),
         "compare" => command_compare(&a),
         "sweep" => command_sweep(&a),
+        "costs" => costs::table(&a.svg).map(|t| {
+            print!("{t}");
+            true
+        }),
         other => Err(format!("unknown command `{other}`; try tarn-sim --help")),
     });
     match result {

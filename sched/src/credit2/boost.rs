@@ -5,6 +5,7 @@
 
 use super::Credit2;
 use super::entity::Boost;
+use crate::mutant::{Mutant, broken};
 use crate::scheduler::{DeboostCause, Ent, GuestHint, WakeReason};
 use tarn_abi::{CpuId, Instant};
 
@@ -122,7 +123,7 @@ impl Credit2 {
             self.end_boost(e, 0);
         } else if r.boost == Boost::UntilUnmask && !hint.irqs_masked && !hint.dont_desched {
             self.end_boost(e, 3);
-        } else if r.left <= 0 && !hint.dont_desched {
+        } else if r.left <= 0 && !hint.dont_desched && !broken(Mutant::IntervalEndless) {
             self.end_boost(e, 1);
         }
     }

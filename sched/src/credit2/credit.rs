@@ -8,6 +8,7 @@
 
 use super::Credit2;
 use super::entity::{Boost, Row, W0};
+use crate::mutant::{Mutant, broken};
 use crate::params::{BoostParams, SchedParams};
 use crate::scheduler::{Ent, Kick};
 use tarn_abi::{CpuId, Instant, Span};
@@ -79,8 +80,14 @@ impl Credit2 {
         let missed = epoch - r.seen;
         if missed != 0 {
             r.seen = epoch;
-            let paid = r.consumed.wrapping_add(r.cap - r.b);
-            let clipped = missed > AGE || paid.wrapping_sub(floor) < 0;
+            let price = if broken(Mutant::RefillUnpaid) {
+                0
+            } else {
+                r.cap - r.b
+            };
+            let paid = r.consumed.wrapping_add(price);
+            let below = paid.wrapping_sub(floor) < 0 && !broken(Mutant::CarryUnlimited);
+            let clipped = missed > AGE || below;
             r.consumed = if clipped { floor } else { paid };
             r.b = r.cap;
         }
@@ -110,7 +117,12 @@ impl Credit2 {
         r.stats.runtime += dt;
         r.burn(dt.0, work);
         // Debt is kept, but the axis must not wrap: after two thousand years of it, it no longer grows.
-        let deepest = self.granted.wrapping_add(1 << 61);
+        let most = if broken(Mutant::DebtForgiven) {
+            self.grant
+        } else {
+            1 << 61
+        };
+        let deepest = self.granted.wrapping_add(most);
         if r.consumed.wrapping_sub(deepest) > 0 {
             r.consumed = deepest;
         }
@@ -118,7 +130,7 @@ impl Credit2 {
 
     /// How many resets lift `credit` above zero.
     pub(super) fn resets_for(&self, credit: i64) -> u64 {
-        if credit > 0 {
+        if credit > 0 || broken(Mutant::ResetSkipped) {
             0
         } else {
             credit.unsigned_abs() / self.grant as u64 + 1

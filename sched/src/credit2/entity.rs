@@ -2,6 +2,7 @@
 //!
 //! Data and the arithmetic of one entity only; who runs is decided in `mod.rs`.
 
+use crate::mutant::{Mutant, broken};
 use crate::params::{BoostParams, VcpuParams};
 use crate::scheduler::{Ent, Stats, Tag};
 use tarn_abi::{CpuId, Instant, Span};
@@ -125,7 +126,12 @@ impl Row {
     /// The one division.
     pub(super) fn set_weight(&mut self, weight: u32) {
         self.weight = weight.max(1);
-        self.inv = (W0 << 32) / u64::from(self.weight);
+        let weight = if broken(Mutant::WeightIgnored) {
+            W0
+        } else {
+            u64::from(self.weight)
+        };
+        self.inv = (W0 << 32) / weight;
     }
 
     #[inline]
@@ -147,7 +153,9 @@ impl Row {
         let (a, frac) = self.price(work);
         self.frac = frac;
         if self.is_boosted() {
-            self.b = self.b.saturating_sub(a);
+            if !broken(Mutant::BoostFree) {
+                self.b = self.b.saturating_sub(a);
+            }
             self.left = self.left.saturating_sub_unsigned(dt);
         } else {
             self.consumed = self.consumed.wrapping_add(a);
@@ -193,7 +201,7 @@ impl Row {
         } else {
             l.tat = l.tat.max(now).saturating_add(STORM_PERIOD);
         }
-        if now < l.hold {
+        if now < l.hold && !broken(Mutant::StormBoosted) {
             self.stats.storm_held += 1;
             return None;
         }

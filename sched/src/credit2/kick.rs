@@ -4,6 +4,7 @@
 //! timer, since from now on somebody waits. Looks at each CPU of the pool at most once.
 
 use super::Credit2;
+use crate::mutant::{Mutant, broken};
 use crate::scheduler::{Ent, Kick};
 use tarn_abi::{CpuId, Instant, Span};
 
@@ -46,6 +47,12 @@ impl Credit2 {
                 kick = self.nudge(c, score, now);
             }
         }
+        if broken(Mutant::KickLost) {
+            kick = Kick::NONE;
+        }
+        if broken(Mutant::TicklessForgotten) {
+            return kick;
+        }
         let timerless = self.cpus.tickless.intersection(&allowed);
         self.cpus.tickless = self.cpus.tickless.difference(&timerless);
         kick.and(Kick(timerless))
@@ -87,6 +94,9 @@ impl Credit2 {
     fn nudge(&mut self, c: CpuId, lead: i64, now: Instant) -> Kick {
         let p = &self.cpus[c];
         let limited = p.limited(self.params.ratelimit, now);
+        if limited && broken(Mutant::LimitSwallows) {
+            return Kick::NONE;
+        }
         if lead > 0 && !limited {
             self.cpus[c].promised = true;
             return Kick::one(c);

@@ -15,6 +15,7 @@ mod kick;
 use self::entity::{Boost, Pcpu, Row};
 use crate::cpus::Cpus;
 use crate::error::SchedError;
+use crate::mutant::{Mutant, broken};
 use crate::params::{SchedParams, VcpuParams};
 use crate::queue::{Head, Queue};
 use crate::scheduler::{
@@ -80,7 +81,7 @@ impl Credit2 {
             r.burned = true;
             self.burned.push(e);
         }
-        if r.is_boosted() {
+        if r.is_boosted() && !broken(Mutant::BoostIgnored) {
             self.queue.insert_boosted(r.class, e, r.b);
         } else {
             self.queue.insert_normal(r.class, e, r.consumed);
@@ -89,7 +90,8 @@ impl Credit2 {
 
     fn dequeue(&mut self, e: Ent) {
         let r = &self.rows[e];
-        self.queue.remove(r.class, e, r.is_boosted());
+        let boosted = r.is_boosted() && !broken(Mutant::BoostIgnored);
+        self.queue.remove(r.class, e, boosted);
     }
 
     fn enqueue_and_place(&mut self, e: Ent, now: Instant) -> Kick {
@@ -182,6 +184,9 @@ impl Credit2 {
 
     /// When `cpu`, which runs `e` from now on, must come by; `put_back` is who had to leave for it.
     fn slice(&self, e: Ent, put_back: Option<Ent>, cpu: CpuId, now: Instant) -> Option<Instant> {
+        if broken(Mutant::TimerForgotten) {
+            return None;
+        }
         let r = &self.rows[e];
         let waiter = self.queue.best(cpu);
         if waiter.is_none() && put_back.is_none() {
@@ -363,6 +368,7 @@ impl Scheduler for Credit2 {
         self.interrupted(e, worth, idle);
         match (on, here) {
             (None, _) => self.enqueue_and_place(e, now),
+            (_, Some(_)) if broken(Mutant::WakeLost) => Kick::NONE,
             (_, Some(c)) => {
                 self.cpus.idle.remove(c);
                 Kick::one(c)
