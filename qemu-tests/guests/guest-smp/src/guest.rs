@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use guest_rt::gic::{self, Gic, Target};
 use guest_rt::testing::{self, expect};
-use guest_rt::timer::{Timer, frequency};
+use guest_rt::timer::{self, Timer, frequency};
 use guest_rt::{MAX_CPUS, cpu, machine, mmu, println, smp, trap};
 
 mod sync;
@@ -33,6 +33,7 @@ fn handler() {
         PING => _ = PINGS[me].fetch_add(1, Ordering::SeqCst),
         SHOUT => _ = SHOUTS[me].fetch_add(1, Ordering::SeqCst),
         1020.. => return,
+        intid if intid == Timer::Physical.intid() => Timer::Physical.stop(),
         _ => {
             Timer::Virtual.stop();
             TICKS[me].fetch_add(1, Ordering::SeqCst);
@@ -46,22 +47,26 @@ fn rounds() -> u32 {
     ROUNDS.load(Ordering::Relaxed)
 }
 
-/// Sleeps until `done`; its interrupt may come at any point without being lost. A safety timer bounds the wait.
+/// Sleeps until `done`; its interrupt may come at any point without being lost. The physical timer bounds the wait, so
+/// that a wake-up that was lost is a failed case and not a hang.
 fn sleep_until(mut done: impl FnMut() -> bool) -> bool {
-    let limit = cpu_time() + 10 * frequency();
-    loop {
+    let limit = Timer::Physical.count() + 2 * frequency();
+    Timer::Physical.set_cval(limit);
+    Timer::Physical.set_ctl(timer::ENABLE);
+    let seen = loop {
         let daif = trap::mask_irqs();
-        if done() {
-            trap::restore_irqs(daif);
-            return true;
+        let late = Timer::Physical.count() >= limit;
+        let seen = !late && done();
+        if !late && !seen {
+            cpu::wfi();
         }
-        if cpu_time() > limit {
-            trap::restore_irqs(daif);
-            return false;
-        }
-        cpu::wfi();
         trap::restore_irqs(daif);
-    }
+        if late || seen {
+            break seen;
+        }
+    };
+    Timer::Physical.stop();
+    seen
 }
 
 fn cpu_time() -> u64 {
@@ -78,6 +83,7 @@ fn main() {
     testing::case("cpus", cpus);
     gic.init_distributor();
     gic.init_cpu();
+    gic.enable(Timer::Physical.intid());
     trap::set_irq_handler(handler);
     trap::unmask_irqs();
     for index in 1..cpus {
@@ -126,6 +132,7 @@ fn wait_done(count: usize) -> bool {
 fn worker(index: usize) {
     let Some(gic) = gic::find() else { return };
     gic.init_cpu();
+    gic.enable(Timer::Physical.intid());
     trap::unmask_irqs();
     DONE.fetch_add(1, Ordering::SeqCst);
     let mut last = 0;
