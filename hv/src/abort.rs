@@ -22,12 +22,12 @@ const S1PTW: u64 = 1 << 7;
 #[inline]
 pub fn data(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outcome {
     let far = sysreg::far_el2();
-    if is_translation(syndrome) && syndrome & S1PTW == 0 {
-        if let Ok(a) = Access::decode(syndrome as u32 & 0x1ff_ffff, far, sysreg::hpfar_el2()) {
-            if let Some(o) = device(&a, frame, cpu, l) {
-                return o;
-            }
-        }
+    if is_translation(syndrome)
+        && syndrome & S1PTW == 0
+        && let Ok(a) = Access::decode(syndrome as u32 & 0x1ff_ffff, far, sysreg::hpfar_el2())
+        && let Some(o) = device(&a, frame, cpu, l)
+    {
+        return o;
     }
     l.vcpu().counters.add(Kind::BadAccess);
     inject::external_data_abort(frame, far, syndrome & WNR != 0, walk(syndrome));

@@ -170,10 +170,12 @@ pub fn open(slot: u16, name: &str) {
 /// Takes the output of `slot` away after printing what it still holds; focus falls back to dom0.
 pub fn close(slot: u16) {
     let mut c = CONSOLE.lock();
-    if let Some(out) = c.outs[slot as usize].as_mut() {
-        if !out.ring.is_empty() && out.ring.last() != Some(b'\n') && out.ring.room() > 0 {
-            out.ring.push(b'\n');
-        }
+    if let Some(out) = c.outs[slot as usize].as_mut()
+        && !out.ring.is_empty()
+        && out.ring.last() != Some(b'\n')
+        && out.ring.room() > 0
+    {
+        out.ring.push(b'\n');
     }
     c.drain();
     if c.current == Some(Source::Domain(slot)) {

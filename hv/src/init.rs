@@ -73,10 +73,10 @@ fn device_tree(at: usize) -> Result<&'static [u8], board::BoardError> {
 extern "C" fn wrong_el(dtb: usize, el: u64) {
     heap::init();
     let mut line = heapless::String::<160>::new();
-    let _ = write!(
+    let _ = writeln!(
         line,
         "Tarn: entered at EL{el}, but a hypervisor needs EL2; stopped. QEMU: -machine virtualization=on. Boards: the \
-         firmware must start it at EL2\n"
+         firmware must start it at EL2"
     );
     console::log_line(&line);
     if let Some(uart) = device_tree(dtb).ok().and_then(early_uart) {

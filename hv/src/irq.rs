@@ -182,11 +182,10 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
                 vgic::vtimer_fired(l, cpu);
                 local.nudge = next_nudge();
                 // A vCPU that dozes in WFI has to be picked again; a running one just goes on.
-                if local.dozing {
-                    if let Woken::Kick(k) = POOLS.wake(l.vcpu().id, WakeReason::Timer, time::now())
-                    {
-                        send(k);
-                    }
+                if local.dozing
+                    && let Woken::Kick(k) = POOLS.wake(l.vcpu().id, WakeReason::Timer, time::now())
+                {
+                    send(k);
                 }
                 Outcome::Resume
             }
@@ -245,11 +244,11 @@ pub fn next_nudge() -> Instant {
 fn look(cpu: &'static Cpu, local: &CpuLocal) {
     let Some(l) = &local.loaded else { return };
     vgic::flush(l, cpu);
-    if local.dozing && vgic::pending(l) {
-        if let Woken::Kick(k) = POOLS.wake(l.vcpu().id, crate::domain::life::INTERRUPT, time::now())
-        {
-            send(k);
-        }
+    if local.dozing
+        && vgic::pending(l)
+        && let Woken::Kick(k) = POOLS.wake(l.vcpu().id, crate::domain::life::INTERRUPT, time::now())
+    {
+        send(k);
     }
 }
 

@@ -62,7 +62,7 @@ pub fn hcr(wfi: Wfi) -> u64 {
 fn newer_traps() -> u64 {
     let ras = (sysreg::id_aa64pfr0_el1() >> 28) & 0xf != 0;
     let lor = (sysreg::id_aa64mmfr1_el1() >> 16) & 0xf != 0;
-    u64::from(ras) * (3 << 36) | u64::from(lor) << 35
+    (u64::from(ras) * (3 << 36)) | (u64::from(lor) << 35)
 }
 
 /// Sets this CPU's traps for the first time.
@@ -163,10 +163,8 @@ impl Machine for CpuMachine<'_> {
         // TLB and cache maintenance the guest began here is finished before another CPU can run it.
         arch::dsb_ish();
         *vcpu.rest.lock() = Some(l.ctx);
-        if late {
-            if let Woken::Kick(k) = POOLS.wake(id, life::INTERRUPT, time::now()) {
-                irq::send(k);
-            }
+        if late && let Woken::Kick(k) = POOLS.wake(id, life::INTERRUPT, time::now()) {
+            irq::send(k);
         }
     }
 
@@ -301,13 +299,14 @@ fn set_timer(local: &mut CpuLocal, next: Instant) {
 /// From a handler's decision to a guest that can be entered: returns with `frame` being that guest's.
 #[inline]
 pub fn leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
-    if outcome == Outcome::Resume && !cpu.resched.load(Ordering::Acquire) && !local.dozing {
-        if let Some(l) = &local.loaded {
-            if l.ctx.work.is_none() {
-                arm(local);
-                return;
-            }
-        }
+    if outcome == Outcome::Resume
+        && !cpu.resched.load(Ordering::Acquire)
+        && !local.dozing
+        && let Some(l) = &local.loaded
+        && l.ctx.work.is_none()
+    {
+        arm(local);
+        return;
     }
     slow_leave(outcome, cpu, local, frame);
 }

@@ -17,10 +17,10 @@ extern "C" fn guest_sync(frame: &mut GuestFrame, cpu: &'static Cpu) {
     // SAFETY: one entry at a time per CPU (EL2 does not nest), and this is its only borrow.
     let local = unsafe { cpu.local() };
     let syndrome = regs::esr_el2();
-    if let Some(l) = &local.loaded {
-        if fast::sync(syndrome, frame, l) {
-            return;
-        }
+    if let Some(l) = &local.loaded
+        && fast::sync(syndrome, frame, l)
+    {
+        return;
     }
     let outcome = sync(syndrome, frame, cpu, local);
     run::leave(outcome, cpu, local, frame);

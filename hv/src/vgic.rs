@@ -168,12 +168,6 @@ pub fn maintenance(l: &Loaded, here: &Cpu) {
     deliver(&l.domain, kick, life::INTERRUPT, here);
 }
 
-/// Sets a line of the domain and tells who has to know.
-pub fn set_level(d: &Domain, irq: Irq, high: bool, here: &Cpu) {
-    let kick = d.vgic.lock().set_level(irq, high);
-    deliver(d, kick, life::INTERRUPT, here);
-}
-
 /// The loaded vCPU's virtual timer fired: its physical interrupt was acknowledged here and stays active until the
 /// guest ends the virtual one.
 #[inline]

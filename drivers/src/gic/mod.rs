@@ -165,7 +165,8 @@ impl Gic {
         }
     }
 
-    /// How many INTIDs below 1020 there are: a multiple of 32, SGIs and PPIs included, at most 1020.
+    /// Whether a level line that stays high is not signalled again after a virtual deactivation, so that somebody has to
+    /// look again (QEMU's GICv2).
     pub fn forgets_to_resignal(&self) -> bool {
         match self {
             Gic::V2(g) => g.forgets_to_resignal(),
@@ -173,6 +174,7 @@ impl Gic {
         }
     }
 
+    /// How many INTIDs below 1020 there are: a multiple of 32, SGIs and PPIs included, at most 1020.
     pub fn lines(&self) -> u32 {
         both!(self, g => g.lines())
     }

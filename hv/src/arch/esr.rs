@@ -2,8 +2,6 @@
 
 /// WFI or WFE.
 pub const EC_WFX: u64 = 0x01;
-/// FP/SIMD access trapped.
-pub const EC_FP: u64 = 0x07;
 /// HVC from AArch64.
 pub const EC_HVC64: u64 = 0x16;
 /// SMC from AArch64.

@@ -74,14 +74,14 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn start_cpu(cpu: &'static Cpu) -> !;
+    fn start_cpu(cpu: *const u8) -> !;
     fn secondary_start();
 }
 
 /// Leaves the boot path of this CPU for good: its stack starts anew and it goes idle, then runs what its pool says.
 pub fn enter_idle(cpu: &'static Cpu) -> ! {
     // SAFETY: TPIDR_EL2 names `cpu` and its stack is mapped; nothing of the abandoned call chain is used again.
-    unsafe { start_cpu(cpu) }
+    unsafe { start_cpu(core::ptr::from_ref(cpu).cast()) }
 }
 
 /// The address other CPUs are started at.
@@ -239,7 +239,7 @@ pub unsafe fn zero_to_memory(start: usize, len: usize) {
 /// `from` is readable, `to` writable normal memory, they do not overlap, and nobody else writes either meanwhile.
 pub unsafe fn copy_to_memory(from: usize, to: usize, len: usize) {
     let (mut s, mut d, end) = (from, to, to + len);
-    if from % 16 == 0 && to % 64 == 0 {
+    if from.is_multiple_of(16) && to.is_multiple_of(64) {
         let whole = to + (len & !63);
         while d < whole {
             // SAFETY: 64 bytes inside both ranges.

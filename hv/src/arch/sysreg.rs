@@ -52,8 +52,6 @@ read! {
     hpfar_el2 = "hpfar_el2";
     /// This CPU's block.
     tpidr_el2 = "tpidr_el2";
-    /// Stage-1 control of EL2.
-    sctlr_el2 = "sctlr_el2";
     /// Translation control of EL2.
     tcr_el2 = "tcr_el2";
     /// Memory attributes of EL2.
@@ -64,22 +62,12 @@ read! {
     sctlr_el1 = "sctlr_el1";
     /// Guest vectors.
     vbar_el1 = "vbar_el1";
-    /// Guest stack of EL1.
-    sp_el1 = "sp_el1";
-    /// Guest return address.
-    elr_el1 = "elr_el1";
-    /// Guest saved PSTATE.
-    spsr_el1 = "spsr_el1";
     /// Guest virtual timer control.
     cntv_ctl_el0 = "cntv_ctl_el0";
     /// Guest virtual timer compare value.
     cntv_cval_el0 = "cntv_cval_el0";
     /// Physical counter.
     cntpct_el0 = "cntpct_el0";
-    /// Counter frequency in Hz, as firmware set it.
-    cntfrq_el0 = "cntfrq_el0";
-    /// Result of the last address translation.
-    par_el1 = "par_el1";
     /// PMU control: how many counters there are.
     pmcr_el0 = "pmcr_el0";
     /// Features.
@@ -217,13 +205,6 @@ pub unsafe fn set_vtcr_el2(v: u64) {
 pub unsafe fn set_tpidr_el2(v: u64) {
     // SAFETY: the caller's promise.
     unsafe { asm!("msr tpidr_el2, {}", in(reg) v, options(nostack, preserves_flags)) };
-}
-
-/// Translates a guest virtual address for reading by stages 1 and 2; PAR_EL1 format. The guest's PAR_EL1 is lost.
-pub fn translate_guest_read(va: u64) -> u64 {
-    // SAFETY: an address translation reads tables only.
-    unsafe { asm!("at s12e1r, {}", "isb", in(reg) va, options(nostack, preserves_flags)) };
-    par_el1()
 }
 
 /// Drops all stage-1 and stage-2 TLB entries of the VMID that VTTBR_EL2 names, on every CPU.

@@ -10,7 +10,6 @@ use super::{Domain, State};
 use crate::mem::guest;
 use crate::mem::stage2::Stage2;
 use crate::vcpu::Context;
-use alloc::string::String;
 use alloc::vec::Vec;
 use board::Region;
 use board::guest::{GuestGic, GuestSpec, guest_dtb, layout};
@@ -265,6 +264,6 @@ pub fn short_name(name: &str) -> heapless::String<48> {
 }
 
 /// For messages: a recipe's command line, or a dash.
-pub fn bootargs_or_dash(s: &String) -> &str {
+pub fn bootargs_or_dash(s: &str) -> &str {
     if s.is_empty() { "-" } else { s }
 }

@@ -103,11 +103,10 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
     let mut list = Vec::new();
     let mut params = Vec::new();
     for (i, v) in ids.vcpus.iter().enumerate() {
-        let mut ctx = Context::new(cpuif.clone());
-        ctx.start(0, 0, cpuif.clone());
+        let mut ctx = Context::new(cpuif);
+        ctx.start(0, 0, cpuif);
         list.push(Vcpu {
             id: *v,
-            index: i,
             mpidr: 1 << 31 | vcpu_mpidr(i as u32),
             rest: Lock::new(Some(ctx)),
             starting: AtomicBool::new(false),
@@ -202,7 +201,7 @@ fn give_ram(s2: &mut Stage2, ipa: u64, bytes: u64) -> Result<(), Errno> {
     let (mut ipa, mut left) = (ipa, usize::try_from(bytes).map_err(|_| Errno::NoMemory)?);
     const GIB: usize = 1 << 30;
     while left > 0 {
-        let big = if left >= GIB && ipa as usize % GIB == 0 {
+        let big = if left >= GIB && (ipa as usize).is_multiple_of(GIB) {
             frames::alloc(left & !(GIB - 1), GIB)
         } else {
             None
@@ -357,7 +356,7 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
         *v.ptimer.lock() = Ptimer::new();
         v.pending_on.store(false, Ordering::Relaxed);
         if let Some(ctx) = v.rest.lock().as_mut() {
-            ctx.start(0, 0, cpuif.clone());
+            ctx.start(0, 0, cpuif);
             ctx.work = None;
         }
     }

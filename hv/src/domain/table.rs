@@ -26,7 +26,10 @@ impl<T> Slot<T> {
 }
 
 static DOMAINS: [Lock<Slot<Arc<Domain>>>; MAX_DOMAINS] = [const { Slot::empty() }; MAX_DOMAINS];
-static VCPUS: [Lock<Slot<(Arc<Domain>, usize)>>; MAX_VCPUS] = [const { Slot::empty() }; MAX_VCPUS];
+/// A vCPU: its domain and its index there.
+type VcpuSlot = Lock<Slot<(Arc<Domain>, usize)>>;
+
+static VCPUS: [VcpuSlot; MAX_VCPUS] = [const { Slot::empty() }; MAX_VCPUS];
 
 /// Ids set aside for a domain in the making; given back when dropped unless `install`ed.
 pub struct Reservation {

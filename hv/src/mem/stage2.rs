@@ -91,11 +91,6 @@ impl Stage2 {
             (off < b.frames.len()).then(|| (b.frames.start() + off, b.frames.len() - off))
         })
     }
-
-    /// Pages the tables take.
-    pub fn table_pages(&self) -> usize {
-        self.table.pages()
-    }
 }
 
 impl Stage2 {

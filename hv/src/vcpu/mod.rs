@@ -24,8 +24,6 @@ pub const NOWHERE: u16 = u16::MAX;
 pub struct Vcpu {
     /// Its name to the scheduler.
     pub id: VcpuId,
-    /// Which of its domain's vCPUs it is.
-    pub index: usize,
     /// What it reads as MPIDR_EL1.
     pub mpidr: u64,
     /// Its registers while it is in no CPU.
