@@ -2,10 +2,9 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use guest_rt::cpu;
 use guest_rt::testing::expect;
 
-use super::{order, rounds, wait_done};
+use super::{Patience, order, rounds, wait_done};
 
 const ADD: usize = 1;
 const LOCK: usize = 2;
@@ -66,14 +65,14 @@ pub fn part(n: usize, index: usize) {
 }
 
 fn lock() {
+    let mut patience = Patience(0);
     while HELD.swap(true, Ordering::Acquire) {
-        cpu::wfe();
+        patience.wait();
     }
 }
 
 fn unlock() {
     HELD.store(false, Ordering::Release);
-    cpu::sev();
 }
 
 fn add_under_lock() {
@@ -93,10 +92,10 @@ fn barrier(round: u32) {
     if ARRIVED.fetch_add(1, Ordering::SeqCst) + 1 == CPUS.load(Ordering::SeqCst) {
         ARRIVED.store(0, Ordering::SeqCst);
         SENSE.store(round, Ordering::SeqCst);
-        cpu::sev();
     } else {
+        let mut patience = Patience(0);
         while SENSE.load(Ordering::SeqCst) < round {
-            cpu::wfe();
+            patience.wait();
         }
     }
 }
@@ -127,8 +126,9 @@ fn pass_messages(index: usize) {
         } else {
             (2 * round + 1, 2 * round + 2)
         };
+        let mut patience = Patience(0);
         while FLAG.load(Ordering::Acquire) != mine {
-            cpu::wfe();
+            patience.wait();
         }
         if index == 0 {
             MAIL.iter()
@@ -140,6 +140,5 @@ fn pass_messages(index: usize) {
             TORN.fetch_add(1, Ordering::SeqCst);
         }
         FLAG.store(next, Ordering::Release);
-        cpu::sev();
     }
 }
