@@ -92,6 +92,19 @@ impl Null {
         Kick::one(c)
     }
 
+    /// The members have changed: whose CPU is no longer the right one gets another.
+    fn rehome(&mut self) -> Kick {
+        let mut kick = Kick::NONE;
+        for e in (0..self.rows.len() as u32).map(Ent) {
+            let Some(r) = self.rows.get(e) else { continue };
+            let allowed = self.cpus.effective(&r.mask);
+            if r.home.is_some_and(|c| !allowed.contains(c)) {
+                kick = kick.and(self.unsettle(e)).and(self.settle(e));
+            }
+        }
+        kick.and(self.fill())
+    }
+
     /// Vacant CPUs go to the first in line that may have them.
     fn fill(&mut self) -> Kick {
         let mut kick = Kick::NONE;
@@ -116,7 +129,7 @@ impl Scheduler for Null {
     fn switch_sched(&mut self, cpu: CpuId, _now: Instant) -> Kick {
         self.cpus.join(cpu);
         self.vacant.insert(cpu);
-        self.fill().and(Kick::one(cpu))
+        self.rehome().and(Kick::one(cpu))
     }
 
     fn free_pcpu(&mut self, cpu: CpuId, _now: Instant) -> Kick {
@@ -126,9 +139,9 @@ impl Scheduler for Null {
         match owner {
             Some(e) => {
                 self.rows[e].home = None;
-                self.settle(e).and(self.fill())
+                self.settle(e).and(self.rehome())
             }
-            None => Kick::NONE,
+            None => self.rehome(),
         }
     }
 

@@ -96,11 +96,8 @@ impl Rr {
         for r in self.rows.iter_mut() {
             r.allowed = self.cpus.effective(&r.mask);
         }
-        if self.queue.is_empty() {
-            Kick::NONE
-        } else {
-            Kick(self.cpus.members())
-        }
+        // Those that run where they may no longer, and those that wait, find their place.
+        Kick(self.cpus.members())
     }
 }
 

@@ -44,6 +44,11 @@ impl<T> Slab<T> {
         }
     }
 
+    /// The row of `e`, if it is in use.
+    pub(crate) fn get(&self, e: Ent) -> Option<&T> {
+        self.rows.get(e.index()).and_then(Option::as_ref)
+    }
+
     /// How many rows there are, in use or not.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()

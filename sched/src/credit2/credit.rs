@@ -112,7 +112,7 @@ impl Credit2 {
         let Some(e) = p.curr else { return };
         let dt = now.since(p.counted);
         p.counted = now;
-        let work = p.work(dt);
+        let work = p.done(dt);
         let r = &mut self.rows[e];
         r.stats.runtime += dt;
         r.burn(dt.0, work);

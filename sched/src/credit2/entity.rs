@@ -220,6 +220,8 @@ impl Row {
 pub(super) struct Pcpu {
     /// Its speed, 1024 being the fastest.
     pub(super) capacity: u16,
+    /// Work not accounted yet, in 1/1024 ns: what division left over.
+    rest: u16,
     /// Who is on it: running, or asleep but not saved yet.
     pub(super) curr: Option<Ent>,
     /// Whether `curr` runs.
@@ -238,6 +240,7 @@ impl Default for Pcpu {
     fn default() -> Self {
         Pcpu {
             capacity: 1024,
+            rest: 0,
             curr: None,
             running: false,
             counted: Instant(0),
@@ -257,6 +260,17 @@ impl Pcpu {
         } else {
             dt.0.saturating_mul(u64::from(self.capacity)) >> 10
         }
+    }
+
+    /// The same for the account: what division leaves over counts next time, however short the stretches are.
+    #[inline]
+    pub(super) fn done(&mut self, dt: Span) -> u64 {
+        if self.capacity == 1024 {
+            return dt.0;
+        }
+        let total = u128::from(dt.0) * u128::from(self.capacity) + u128::from(self.rest);
+        self.rest = (total & 1023) as u16;
+        (total >> 10).min(u128::from(u64::MAX)) as u64
     }
 
     /// How long that much work takes here.

@@ -25,6 +25,9 @@ use crate::slab::Slab;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet, Instant, Span};
 
+/// No timer is set for less: the last of a boost may be overrun by so much.
+const SHORTEST: Span = Span::us(1);
+
 /// An instance.
 pub(crate) struct Credit2 {
     params: SchedParams,
@@ -110,11 +113,8 @@ impl Credit2 {
     fn members_changed(&mut self) -> Kick {
         let members = self.cpus.members();
         self.queue.members_changed(&members);
-        if self.queue.is_empty() {
-            Kick::NONE
-        } else {
-            Kick(members)
-        }
+        // Those that run where they may no longer, and those that wait, find their place.
+        Kick(members)
     }
 
     /// Whether the vCPU `c` that runs on `cpu` gives way to the waiter `t`. May boost `c` to let it stay.
@@ -146,7 +146,9 @@ impl Credit2 {
         } else {
             self.resistance
         };
-        lead >= need && !self.rescue(c, hint)
+        // Equals take turns, but not before the one there has had a turn: else they could change places for ever at once.
+        let turn = now >= self.cpus[cpu].began + self.params.min_slice;
+        (lead > need || (lead == need && turn)) && !self.rescue(c, hint)
     }
 
     /// Whether `a` ranks before `b`, neither running.
@@ -195,7 +197,7 @@ impl Credit2 {
         let p = &self.cpus[cpu];
         if r.is_boosted() {
             let t = p.takes(r.lasts(r.b)).min(r.left.max(0) as u64);
-            return Some(now + Span(t + 1));
+            return Some(now + Span(t + 1).max(SHORTEST));
         }
         let until_meets = |w: Ent| {
             let w = &self.rows[w];

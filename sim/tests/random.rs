@@ -1,0 +1,233 @@
+//! Random scenarios: any machine, any guests, any reconfiguration; the invariants hold. A failing one is shrunk before it
+//! is shown. `TARN_SIM_CASES` sets how many (60 by default), `TARN_SIM_FIRST` where to begin.
+
+use tarn_sim::Scenario;
+use tarn_sim::engine::{Options, run};
+use tarn_sim::rng::Rng;
+
+/// A scenario as pieces of TOML, so that pieces can be left out.
+#[derive(Clone)]
+struct Pieces {
+    head: String,
+    pools: Vec<String>,
+    groups: Vec<String>,
+    domains: Vec<String>,
+    actions: Vec<String>,
+}
+
+impl Pieces {
+    fn text(&self) -> String {
+        let mut t = self.head.clone();
+        for list in [&self.pools, &self.groups, &self.domains, &self.actions] {
+            list.iter().for_each(|p| t.push_str(p));
+        }
+        t
+    }
+}
+
+fn one<'a>(r: &mut Rng, of: &[&'a str]) -> &'a str {
+    of[r.below(of.len() as u64) as usize]
+}
+
+fn generate(case: u64) -> Pieces {
+    let mut r = Rng::stream(case, 7, 7);
+    let sched = one(&mut r, &["credit2", "credit2", "credit2", "rr", "null"]);
+    let n_pools = 1 + r.below(2);
+    let mut cpus = 0;
+    let mut pools = Vec::new();
+    for p in 0..n_pools {
+        let n = 1 + r.below(4);
+        cpus += n;
+        let speeds: Vec<String> = (0..n)
+            .map(|_| one(&mut r, &["1024", "1024", "512", "333"]).to_string())
+            .collect();
+        let ratelimit = one(&mut r, &["0ns", "100us", "1ms", "5ms"]);
+        let boost = one(&mut r, &["true", "true", "false"]);
+        pools.push(format!(
+            "[[pool]]\nname = \"p{p}\"\ncpus = {n}\nsched = \"{sched}\"\nspeeds = [{}]\nratelimit = \"{ratelimit}\"\nboost = {boost}\n",
+            speeds.join(", ")
+        ));
+    }
+    let n_groups = if sched == "null" { 0 } else { r.below(4) };
+    let groups: Vec<String> = (0..n_groups)
+        .map(|g| {
+            let parent = if g > 0 && r.below(2) == 0 {
+                format!("parent = \"g{}\"\n", r.below(g))
+            } else {
+                String::new()
+            };
+            let kind = one(&mut r, &["credit2", "rr"]);
+            format!(
+                "[[group]]\nname = \"g{g}\"\n{parent}vps = {}\nweight = {}\nsched = \"{kind}\"\n",
+                1 + r.below(3),
+                1 + r.below(2000)
+            )
+        })
+        .collect();
+    let n_domains = 1 + r.below(7);
+    let mut domains = Vec::new();
+    for d in 0..n_domains {
+        let mut t = format!(
+            "[[domain]]\nname = \"d{d}\"\nweight = {}\n",
+            1 + r.below(60_000) / (1 + r.below(1000))
+        );
+        if n_groups > 0 && r.below(3) == 0 {
+            t += &format!("group = \"g{}\"\n", r.below(n_groups));
+        } else {
+            t += &format!("pool = \"p{}\"\n", r.below(n_pools));
+        }
+        if r.below(3) == 0 {
+            t += &format!("affinity = \"{}\"\n", r.below(cpus));
+        }
+        if r.below(5) == 0 {
+            t += &format!("cap = {}\n", 1 + r.below(100));
+        }
+        t += &format!("boost_ratio = {}\n", one(&mut r, &["250", "0", "500"]));
+        for _ in 0..1 + r.below(3) {
+            t += "[[domain.vcpu]]\n";
+            match r.below(5) {
+                0 => t += "hog = true\n",
+                1 => t += &format!("hog = true\nyield_every = \"{}us\"\n", 20 + r.below(3000)),
+                2 => {
+                    t += &format!(
+                        "runsleep = {{ run = \"exp({}us)\", sleep = \"exp({}us)\" }}\n",
+                        1 + r.below(5000),
+                        1 + r.below(5000)
+                    )
+                }
+                3 => t += "lock = { compute = \"exp(100us)\", hold = \"40us\", spin = \"10us\" }\n",
+                _ => {}
+            }
+            t += &format!(
+                "page = \"{}\"\n",
+                one(&mut r, &["absent", "absent", "rt", "always"])
+            );
+            for _ in 0..r.below(3) {
+                let kind = one(&mut r, &["period", "poisson"]);
+                t += &format!(
+                    "[[domain.vcpu.irq]]\n{kind} = \"{}us\"\nphase = \"{}us\"\nhandler = \"{}us\"\npriority = {}\nwork = \"exp({}us)\"\nacc = {}\n",
+                    100 + r.below(8000),
+                    r.below(1000),
+                    1 + r.below(60),
+                    1 + r.below(2),
+                    1 + r.below(900),
+                    one(&mut r, &["true", "false"])
+                );
+            }
+        }
+        domains.push(t);
+    }
+    let mut actions = Vec::new();
+    for _ in 0..r.below(8) {
+        let d = r.below(n_domains);
+        let (at, every) = (r.below(20_000), 500 + r.below(9000));
+        let again = format!("time = \"{at}us\"\nevery = \"{every}us\"\n");
+        actions.push(match r.below(6) {
+            0 => format!("[[at]]\n{again}do = \"weight\"\ndomain = \"d{d}\"\nweight = {}\n", 1 + r.below(5000)),
+            1 => format!("[[at]]\n{again}do = \"affinity\"\ndomain = \"d{d}\"\ncpus = \"{}\"\n", r.below(cpus)),
+            2 => format!(
+                "[[at]]\n{again}do = \"pause\"\ndomain = \"d{d}\"\n[[at]]\ntime = \"{}us\"\nevery = \"{every}us\"\ndo = \"unpause\"\ndomain = \"d{d}\"\n",
+                at + r.below(2000)
+            ),
+            3 => format!("[[at]]\n{again}do = \"cap\"\ndomain = \"d{d}\"\ncap = {}\n", r.below(101)),
+            4 if n_pools > 1 => format!(
+                "[[at]]\n{again}do = \"cpu\"\ncpus = \"{}\"\npool = \"p{}\"\n",
+                1 + r.below(cpus.max(2) - 1),
+                r.below(2)
+            ),
+            5 if n_groups > 0 => {
+                format!("[[at]]\n{again}do = \"group\"\ndomain = \"d{d}\"\ngroup = \"g{}\"\n", r.below(n_groups))
+            }
+            _ => format!("[[at]]\n{again}do = \"move\"\ndomain = \"d{d}\"\npool = \"p{}\"\n", r.below(n_pools)),
+        });
+    }
+    let head = format!(
+        "name = \"case{case}\"\nseed = {case}\nduration = \"{}ms\"\n",
+        10 + r.below(20)
+    );
+    Pieces {
+        head,
+        pools,
+        groups,
+        domains,
+        actions,
+    }
+}
+
+/// The broken invariant, if there is one. What the machine refuses to do is no failure.
+fn broken(p: &Pieces) -> Option<String> {
+    let s = Scenario::parse(&p.text()).ok()?;
+    match std::panic::catch_unwind(|| {
+        run(
+            &s,
+            &Options {
+                check_every: 1,
+                lenient: true,
+                ..Options::default()
+            },
+        )
+    }) {
+        Ok(Ok(_)) => None,
+        Ok(Err(e))
+            if e.starts_with("domain ") || e.starts_with("pool ") || e.starts_with("group ") =>
+        {
+            None
+        }
+        Ok(Err(e)) => Some(e),
+        Err(_) => Some("panic".into()),
+    }
+}
+
+fn shrink(mut p: Pieces) -> Pieces {
+    loop {
+        let mut smaller = Vec::new();
+        for i in 0..p.actions.len() {
+            let mut q = p.clone();
+            q.actions.remove(i);
+            smaller.push(q);
+        }
+        for i in 0..p.domains.len() {
+            let mut q = p.clone();
+            q.domains.remove(i);
+            smaller.push(q);
+        }
+        for i in 0..p.groups.len() {
+            let mut q = p.clone();
+            q.groups.remove(i);
+            smaller.push(q);
+        }
+        match smaller.into_iter().find(|q| broken(q).is_some()) {
+            Some(q) => p = q,
+            None => return p,
+        }
+    }
+}
+
+#[test]
+fn random_scenarios_keep_the_invariants() {
+    let number = |name: &str, default| {
+        std::env::var(name)
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(default)
+    };
+    let (first, cases): (u64, u64) = (number("TARN_SIM_FIRST", 0), number("TARN_SIM_CASES", 60));
+    let mut ran = 0;
+    for case in first..first + cases {
+        let p = generate(case);
+        ran += u64::from(Scenario::parse(&p.text()).is_ok());
+        if let Some(e) = broken(&p) {
+            eprintln!("case {case}: {e}; shrinking");
+            let small = shrink(p);
+            panic!(
+                "case {case}: {}\n{}",
+                broken(&small).unwrap_or_default(),
+                small.text()
+            );
+        }
+    }
+    assert!(
+        ran * 10 > cases * 7,
+        "only {ran} of {cases} are scenarios at all"
+    );
+}
