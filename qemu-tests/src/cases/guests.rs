@@ -205,7 +205,7 @@ fn as_domain(bench: &mut Bench, program: &Program, gic: u8) -> Result<String, St
     );
     let mut machine = Machine::tarn(gic, program.cpus).with_config(config);
     machine.clock = program.clock;
-    let mut console = bench.start("the guest as a domain", &machine, 240)?;
+    let mut console = bench.start("the guest as a domain", &machine, 150)?;
     to_the_end(&mut console)?;
     console.expect("powered off")?;
     console.send("\r")?;
