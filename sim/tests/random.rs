@@ -217,7 +217,7 @@ fn random_scenarios_keep_the_invariants() {
         let p = generate(case);
         ran += u64::from(Scenario::parse(&p.text()).is_ok());
         if let Some(e) = broken(&p) {
-            eprintln!("case {case}: {e}; shrinking");
+            eprintln!("case {case}: {e}; shrinking\n{}", p.text());
             let small = shrink(p);
             panic!(
                 "case {case}: {}\n{}",
