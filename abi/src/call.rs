@@ -13,7 +13,11 @@
 
 pub mod console;
 pub mod domain;
+pub mod group;
+pub mod param;
+pub mod plan;
 pub mod pool;
+pub mod report;
 pub mod system;
 pub mod text;
 pub mod vcpu;
@@ -21,13 +25,16 @@ pub mod wire;
 
 pub use console::ConsoleCall;
 pub use domain::DomainCall;
+pub use group::GroupCall;
+pub use plan::PlanCall;
 pub use pool::PoolCall;
 pub use system::{SystemCall, Version};
 pub use vcpu::VcpuCall;
 
 use crate::errno::Errno;
-use crate::id::DomainId;
+use crate::id::{DomainId, GroupId, PoolId};
 use crate::regs::Regs;
+use crate::set::CpuSet;
 use text::{Bytes, Text};
 use wire::{Field, In, Out, Wire};
 
@@ -44,7 +51,7 @@ pub struct AbiVersion {
 }
 
 /// The version this crate describes.
-pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 0 };
+pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 1 };
 
 impl AbiVersion {
     /// Whether a caller built for `self` may use a hypervisor that offers `offered`.
@@ -75,6 +82,8 @@ pub enum Caller {
     Anyone,
     /// The control domain; others are answered `Denied`.
     Dom0,
+    /// The control domain, and any domain for what has been delegated to it: the handler looks.
+    Owner,
 }
 
 /// One call in the reference.
@@ -183,6 +192,11 @@ macro_rules! single {
 
 single! {
     DomainId, "id";
+    PoolId, "id";
+    GroupId, "id";
+    CpuSet, "cpus";
+    u32, "step";
+    u64, "value";
     Text, "text";
     Bytes, "bytes";
 }
@@ -212,6 +226,10 @@ pub enum Call {
     Vcpu(VcpuCall),
     /// CPU pools.
     Pool(PoolCall),
+    /// Scheduling groups.
+    Group(GroupCall),
+    /// Transactions.
+    Plan(PlanCall),
 }
 
 impl Call {
@@ -231,6 +249,8 @@ impl Call {
             2 => DomainCall::decode(regs).map(Call::Domain),
             3 => VcpuCall::decode(regs).map(Call::Vcpu),
             4 => PoolCall::decode(regs).map(Call::Pool),
+            5 => GroupCall::decode(regs).map(Call::Group),
+            7 => PlanCall::decode(regs).map(Call::Plan),
             _ => Err(Errno::NotSupported),
         }
     }
@@ -244,6 +264,8 @@ impl Call {
             Call::Domain(c) => c.encode(),
             Call::Vcpu(c) => c.encode(),
             Call::Pool(c) => c.encode(),
+            Call::Group(c) => c.encode(),
+            Call::Plan(c) => c.encode(),
         }
     }
 
@@ -256,12 +278,15 @@ impl Call {
             Call::Domain(c) => c.row(),
             Call::Vcpu(c) => c.row(),
             Call::Pool(c) => c.row(),
+            Call::Group(c) => c.row(),
+            Call::Plan(c) => c.row(),
         }
     }
 
-    /// `Denied` unless a caller that is (or is not) dom0 may make this call. To be asked before anything is done.
+    /// `Denied` unless a caller that is (or is not) dom0 may make this call. To be asked before anything is done. Of an
+    /// `Owner` call the handler has to look at what it is about.
     pub fn permit(&self, dom0: bool) -> Result<(), Errno> {
-        if dom0 || self.row().caller == Caller::Anyone {
+        if dom0 || self.row().caller != Caller::Dom0 {
             Ok(())
         } else {
             Err(Errno::Denied)
@@ -277,6 +302,8 @@ pub fn table() -> impl Iterator<Item = Row> {
         .chain(DomainCall::ROWS.iter().copied())
         .chain(VcpuCall::ROWS.iter().copied())
         .chain(PoolCall::ROWS.iter().copied())
+        .chain(GroupCall::ROWS.iter().copied())
+        .chain(PlanCall::ROWS.iter().copied())
 }
 
 #[cfg(test)]

@@ -61,6 +61,14 @@ errnos! {
     End = -11, "end of list";
     /// A reply that this side cannot read: the two sides differ in their ABI version.
     Garbled = -12, "the answer is not of this ABI version";
+    /// The pool has domains and would lose its last CPU.
+    LastCpu = -13, "it is the last CPU of a pool with domains";
+    /// It still has members: domains in a pool, vCPUs or groups in a group.
+    NotEmpty = -14, "it is not empty";
+    /// The pool has no CPU, so nothing could run there.
+    NoCpus = -15, "the pool has no CPU";
+    /// The scheduler there cannot promise what is asked for (rtds: more time than the CPUs have).
+    NotAdmitted = -16, "more CPU time than there is";
 }
 
 impl Errno {

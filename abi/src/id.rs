@@ -107,6 +107,59 @@ impl PoolId {
     pub const POOL0: PoolId = PoolId::new(0, 0);
 }
 
+/// A scheduling group of a pool, or the pool itself: position 0 of every pool's groups stands for the pool, so that
+/// "out of all groups" and "directly in the pool" are places like any other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId {
+    /// The pool.
+    pub pool: PoolId,
+    /// Position among the pool's groups, from 1; 0 = the pool itself.
+    pub slot: u16,
+    /// How often that position has been given out before; 0 for the pool itself.
+    pub generation: u16,
+}
+
+impl GroupId {
+    /// The place outside all groups of `pool`.
+    pub const fn root(pool: PoolId) -> Self {
+        Self {
+            pool,
+            slot: 0,
+            generation: 0,
+        }
+    }
+
+    /// Whether it stands for the pool itself.
+    pub const fn is_root(self) -> bool {
+        self.slot == 0
+    }
+
+    /// As it crosses the call boundary: pool generation in bits 48-63, pool slot in 32-47, group generation in 16-31,
+    /// group slot in 0-15.
+    pub const fn to_wire(self) -> u64 {
+        self.pool.to_wire() << 32 | (self.generation as u64) << 16 | self.slot as u64
+    }
+
+    /// Back from the wire; `None` if position 0 has a generation.
+    pub const fn from_wire(word: u64) -> Option<Self> {
+        let (slot, generation) = (word as u16, (word >> 16) as u16);
+        match PoolId::from_wire(word >> 32) {
+            Some(pool) if slot != 0 || generation == 0 => Some(Self {
+                pool,
+                slot,
+                generation,
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}g{}.{}", self.pool, self.slot, self.generation)
+    }
+}
+
 /// A kind of scheduler: a row number of the scheduler registry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SchedId(pub u8);
@@ -120,5 +173,15 @@ mod tests {
         let id = DomainId::new(7, 0xfffe);
         assert_eq!(DomainId::from_wire(id.to_wire()), Some(id));
         assert_eq!(DomainId::from_wire(1 << 32), None);
+        let group = GroupId {
+            pool: PoolId::new(63, 0xffff),
+            slot: 256,
+            generation: 9,
+        };
+        assert_eq!(GroupId::from_wire(group.to_wire()), Some(group));
+        let root = GroupId::root(PoolId::new(3, 2));
+        assert_eq!(GroupId::from_wire(root.to_wire()), Some(root));
+        assert!(root.is_root() && !group.is_root());
+        assert_eq!(GroupId::from_wire(1 << 16), None);
     }
 }

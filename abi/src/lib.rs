@@ -17,7 +17,7 @@ pub use call::text::{Bytes, Label, Text};
 pub use call::{Call, Reply, Request};
 pub use errno::Errno;
 pub use id::{
-    CpuId, DomainId, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, SchedId, VcpuId,
+    CpuId, DomainId, GroupId, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, SchedId, VcpuId,
 };
 pub use regs::Regs;
 pub use set::CpuSet;

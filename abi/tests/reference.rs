@@ -74,6 +74,7 @@ fn call(out: &mut String, row: &Row) {
     let who = match row.caller {
         Caller::Anyone => "any domain",
         Caller::Dom0 => "dom0",
+        Caller::Owner => "dom0, and a domain for what is delegated to it",
     };
     writeln!(
         out,

@@ -4,11 +4,31 @@
 //! lists shifts nobody else. Names are those of the configuration, unique among live domains.
 
 use super::Counter;
+use super::param::{ParamRow, Setting};
+use super::report::Report;
 use super::text::Text;
 use super::wire::{In, Out, Wire, area, replies, wire_enum};
 use crate::errno::Errno;
 use crate::id::{DomainId, PoolId};
-use crate::time::Span;
+use crate::time::{Instant, Span};
+
+wire_enum! {
+    /// What a domain does, by its vCPUs that are not offline.
+    DomainRun, "run state: 0 full run, 1 full contention, 2 concurrency hazard, 3 blocked, 4 partial run, 5 partial contention" {
+        /// All run.
+        FullRun = 0,
+        /// All wait for a CPU.
+        FullContention = 1,
+        /// Some run, some wait for a CPU.
+        ConcurrencyHazard = 2,
+        /// All are blocked, or there is none.
+        Blocked = 3,
+        /// Some run, the others are blocked.
+        PartialRun = 4,
+        /// Some wait for a CPU, the others are blocked.
+        PartialContention = 5,
+    }
+}
 
 wire_enum! {
     /// Where a domain is in its life.
@@ -101,6 +121,34 @@ replies! {
         name: Text,
     }
 
+    /// Answer to `Runstate`: the time in each state, up to now. Their sum is the time since the domain was made.
+    DomainTimes {
+        /// Of all running.
+        full_run: Span,
+        /// Of all waiting for a CPU.
+        full_contention: Span,
+        /// Of some running while others wait for a CPU.
+        concurrency_hazard: Span,
+        /// Of all blocked.
+        blocked: Span,
+        /// Of some running, the others blocked.
+        partial_run: Span,
+        /// Of some waiting for a CPU, the others blocked.
+        partial_contention: Span,
+    }
+
+    /// Answer to `RunstateNow`.
+    DomainNow {
+        /// What it does.
+        state: DomainRun,
+        /// Since when.
+        since: Instant,
+        /// When this was read.
+        at: Instant,
+        /// Changes of state that were not recorded: always 0 here.
+        missed: u32,
+    }
+
     /// Answer to `Crash`.
     CrashReport {
         /// Guest program counter at that moment.
@@ -167,4 +215,54 @@ area! {
         /// Which.
         id: DomainId,
     } -> CrashReport;
+    /// As `Create`, in this pool instead of the configuration's. `NoCpus`: the pool has none; `Fixed`: dom0 stays in Pool-0.
+    CreateIn = 0x0a, Dom0 {
+        /// Where.
+        pool: PoolId,
+        /// Its name in the configuration.
+        name: Text,
+    } -> DomainId;
+    /// Brings a domain into another pool with its weights, cap, boost parameters, affinities and run states. It stands
+    /// still until the CPUs that hold its registers have come by. `Fixed`: it is dom0; `NoCpus`: the pool has none;
+    /// `NotAdmitted`: the scheduler there cannot take it. Several at once: a plan.
+    Move = 0x0b, Dom0 {
+        /// Which.
+        id: DomainId,
+        /// Where to.
+        to: PoolId,
+    } -> Report;
+    /// Scheduling parameters of a domain; where vCPUs differ, those of vCPU 0. Ends with `End`.
+    Params = 0x0c, Dom0 {
+        /// Whose.
+        id: DomainId,
+        /// From 0 on.
+        index: u32,
+    } -> ParamRow;
+    /// Sets one or two of them, for all its vCPUs. `NoSuch`: no such name; `Invalid`: out of range.
+    SetParams = 0x0d, Dom0 {
+        /// Whose.
+        id: DomainId,
+        /// What.
+        first: Setting,
+        /// And what.
+        second: Option<Setting>,
+    } -> ();
+    /// Time in each of the six run states of a domain.
+    Runstate = 0x0e, Dom0 {
+        /// Whose.
+        id: DomainId,
+    } -> DomainTimes;
+    /// The run state it is in.
+    RunstateNow = 0x0f, Dom0 {
+        /// Whose.
+        id: DomainId,
+    } -> DomainNow;
+    /// Boosts of all its vCPUs: granted by cause, ended by cause, spent while somebody waited, held back for storms. Ends
+    /// with `End`.
+    Boosts = 0x10, Dom0 {
+        /// Whose.
+        id: DomainId,
+        /// From 0 on.
+        index: u32,
+    } -> Counter;
 }

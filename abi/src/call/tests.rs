@@ -3,9 +3,13 @@ extern crate std;
 
 use super::console::{Focus, LogChunk};
 use super::domain::{ConfigRow, CrashReport, DomainFlags, DomainRow, DomainState};
-use super::pool::PoolRow;
-use super::system::{Machine, Memory, VersionReply};
-use super::vcpu::{RunState, RunTimes, VcpuRow};
+use super::group::GroupRow;
+use super::param::ParamRow;
+use super::plan::{PlannedChange, PlannedPool};
+use super::pool::{PoolMemory, PoolRow};
+use super::report::Report;
+use super::system::{CpuRow, Machine, Memory, TraceRow, VersionReply};
+use super::vcpu::{RunState, RunTimes, VcpuPlace, VcpuRow};
 use super::*;
 use crate::id::{CpuId, PoolId, VcpuId};
 use crate::set::CpuSet;
@@ -13,6 +17,8 @@ use crate::time::{Instant, Span};
 use crate::{Label, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS};
 use std::collections::BTreeSet;
 use std::vec::Vec;
+
+mod control;
 
 const D: DomainId = DomainId::new(127, 0xffff);
 const P: PoolId = PoolId::new(63, 7);
@@ -81,6 +87,9 @@ fn calls() -> Vec<Call> {
         Call::Pool(pool::Name { id: P }.into()),
         Call::Pool(pool::Domains { id: P, from: 2 }.into()),
     ]
+    .into_iter()
+    .chain(control::calls())
+    .collect()
 }
 
 #[test]
@@ -205,6 +214,7 @@ fn every_reply_round_trips() {
         domains: 3,
         sched: Label::new("0123456789abcdef").unwrap(),
     });
+    control::replies_round_trip(cpus);
 }
 
 #[test]
@@ -282,10 +292,16 @@ fn refusals_are_typed() {
 }
 
 #[test]
-fn only_version_is_for_everybody() {
+fn only_version_and_delegated_groups_are_for_everybody() {
     for call in calls() {
         assert_eq!(call.permit(true), Ok(()));
-        let anyone = matches!(call, Call::Version(_));
+        let anyone = match call {
+            Call::Version(_) => true,
+            Call::Group(c) => {
+                !matches!(c, group::GroupCall::Move(_) | group::GroupCall::Delegate(_))
+            }
+            _ => false,
+        };
         assert_eq!(
             call.permit(false),
             if anyone { Ok(()) } else { Err(Errno::Denied) },
@@ -387,5 +403,15 @@ fn random_replies_never_panic() {
         check::<VcpuRow>(&regs);
         check::<RunTimes>(&regs);
         check::<PoolRow>(&regs);
+        check::<CpuRow>(&regs);
+        check::<TraceRow>(&regs);
+        check::<ParamRow>(&regs);
+        check::<Report>(&regs);
+        check::<domain::DomainNow>(&regs);
+        check::<VcpuPlace>(&regs);
+        check::<PoolMemory>(&regs);
+        check::<GroupRow>(&regs);
+        check::<PlannedPool>(&regs);
+        check::<PlannedChange>(&regs);
     }
 }

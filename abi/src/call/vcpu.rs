@@ -2,8 +2,11 @@
 //!
 //! A vCPU is named by its domain and its number in it (0 is the one that boots), as operators do.
 
+use super::Counter;
+use super::param::{ParamRow, Setting};
+use super::report::Adjusted;
 use super::wire::{area, replies, wire_enum};
-use crate::id::{CpuId, DomainId, VcpuId};
+use crate::id::{CpuId, DomainId, GroupId, VcpuId};
 use crate::set::CpuSet;
 use crate::time::{Instant, Span};
 
@@ -34,6 +37,26 @@ replies! {
         affinity: CpuSet,
         /// CPU time it has had.
         time: Span,
+    }
+
+    /// Answer to `Place`.
+    VcpuPlace {
+        /// Its group, or (slot 0) the pool it is in.
+        group: GroupId,
+        /// The CPU that holds its registers.
+        cpu: Option<CpuId>,
+        /// The CPU it ran on last.
+        last: Option<CpuId>,
+        /// CPUs it may use: its affinity as far as the pool has them, all of the pool's if it has none.
+        allowed: CpuSet,
+    }
+
+    /// Answer to `Pin`.
+    Pinned {
+        /// What has no effect where the vCPU is.
+        adjusted: Adjusted,
+        /// CPUs it may use now.
+        allowed: CpuSet,
     }
 
     /// Answer to `Runstate`.
@@ -70,4 +93,40 @@ area! {
         /// Its number in the domain, from 0 on.
         index: u32,
     } -> RunTimes;
+    /// Where a vCPU is.
+    Place = 0x02, Dom0 {
+        /// Which.
+        id: VcpuId,
+    } -> VcpuPlace;
+    /// Confines a vCPU to some CPUs (hard affinity). CPUs that its pool does not have count again where there are.
+    /// `Invalid`: the set is empty.
+    Pin = 0x03, Dom0 {
+        /// Which.
+        id: VcpuId,
+        /// The CPUs.
+        cpus: CpuSet,
+    } -> Pinned;
+    /// Scheduling parameters of a vCPU. Ends with `End`.
+    Params = 0x04, Dom0 {
+        /// Whose.
+        id: VcpuId,
+        /// From 0 on.
+        index: u32,
+    } -> ParamRow;
+    /// Sets one or two of them. `NoSuch`: no such name, or a domain's; `Invalid`: out of range.
+    SetParams = 0x05, Dom0 {
+        /// Whose.
+        id: VcpuId,
+        /// What.
+        first: Setting,
+        /// And what.
+        second: Option<Setting>,
+    } -> ();
+    /// Boosts of a vCPU, as for a domain. Ends with `End`.
+    Boosts = 0x06, Dom0 {
+        /// Whose.
+        id: VcpuId,
+        /// From 0 on.
+        index: u32,
+    } -> Counter;
 }

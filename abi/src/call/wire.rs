@@ -7,7 +7,9 @@
 
 use super::text::{Bytes, Chars};
 use crate::errno::Errno;
-use crate::id::{CpuId, DomainId, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, VcpuId};
+use crate::id::{
+    CpuId, DomainId, GroupId, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, SchedId, VcpuId,
+};
 use crate::regs::Regs;
 use crate::set::CpuSet;
 use crate::time::{Instant, Span};
@@ -216,6 +218,28 @@ impl Id for CpuId {
     }
 }
 
+impl Id for GroupId {
+    const KIND: &'static str = "group id";
+    const OPTION: &'static str = "group id + 1, or 0";
+    fn to_word(&self) -> u64 {
+        self.to_wire()
+    }
+    fn from_word(word: u64) -> Option<Self> {
+        GroupId::from_wire(word).filter(|g| g.pool.index() < MAX_POOLS)
+    }
+}
+
+impl Id for SchedId {
+    const KIND: &'static str = "scheduler number";
+    const OPTION: &'static str = "scheduler number + 1, or 0";
+    fn to_word(&self) -> u64 {
+        u64::from(self.0)
+    }
+    fn from_word(word: u64) -> Option<Self> {
+        u8::try_from(word).ok().map(SchedId)
+    }
+}
+
 macro_rules! wire_ids {
     ($($id:ident),*) => {$(
         impl Wire for $id {
@@ -234,7 +258,7 @@ macro_rules! wire_ids {
             const WORDS: usize = 1;
             const KIND: &'static str = <$id as Id>::OPTION;
             fn put(&self, out: &mut Out) {
-                out.push(self.map_or(0, |id| id.to_word() + 1));
+                out.push(self.map_or(0, |id| id.to_word().wrapping_add(1)));
             }
             fn get(from: &mut In<'_>) -> Result<Self, Errno> {
                 match from.pull() {
@@ -246,7 +270,7 @@ macro_rules! wire_ids {
     )*};
 }
 
-wire_ids!(CpuId, DomainId, PoolId, VcpuId);
+wire_ids!(CpuId, DomainId, PoolId, VcpuId, GroupId, SchedId);
 
 impl Wire for CpuSet {
     const WORDS: usize = MAX_CPUS / 64;

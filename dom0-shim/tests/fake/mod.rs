@@ -220,6 +220,7 @@ impl Fake {
             SystemCall::PowerOff(c) if self.refuse_end => c.answer(Err(Errno::Busy)),
             SystemCall::Reboot(_) => resume_unwind(Box::new(End::Reboot)),
             SystemCall::PowerOff(_) => resume_unwind(Box::new(End::PowerOff)),
+            _ => Regs::refusal(Errno::NotSupported),
         }
     }
 
@@ -344,6 +345,7 @@ impl Fake {
                 }),
                 _ => Err(Errno::Busy),
             })),
+            _ => Regs::refusal(Errno::NotSupported),
         }
     }
 
@@ -379,6 +381,7 @@ impl Fake {
                     offline: Span::ZERO,
                 })
             })),
+            _ => Regs::refusal(Errno::NotSupported),
         }
     }
 
@@ -408,6 +411,7 @@ impl Fake {
                     .min()
                     .ok_or(Errno::End),
             ),
+            _ => Regs::refusal(Errno::NotSupported),
         }
     }
 }
@@ -436,6 +440,7 @@ impl Hyp for Fake {
             Ok(Call::Domain(c)) => self.domain(c),
             Ok(Call::Vcpu(c)) => self.vcpu(c),
             Ok(Call::Pool(c)) => self.pool(c),
+            Ok(Call::Group(_) | Call::Plan(_)) => Regs::refusal(Errno::NotSupported),
         }
     }
 }

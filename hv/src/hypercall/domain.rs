@@ -46,6 +46,7 @@ pub fn handle(call: DomainCall) -> Regs {
                 reason: Text::truncated(crash.why),
             })
         })),
+        _ => Regs::refusal(Errno::NotSupported),
     }
 }
 

@@ -75,6 +75,7 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
         Call::Domain(c) => domain::handle(c),
         Call::Vcpu(c) => vcpu::handle(c),
         Call::Pool(c) => pool::handle(c),
+        Call::Group(_) | Call::Plan(_) => Regs::refusal(Errno::NotSupported),
     };
     // A domain that was just created, destroyed or paused may be this CPU's business.
     let outcome = if cpu.resched.load(core::sync::atomic::Ordering::Relaxed) {

@@ -17,6 +17,7 @@ pub fn handle(call: PoolCall) -> Regs {
                 .map_err(|e| e.errno()),
         ),
         PoolCall::Domains(c) => c.answer(domains(c.id, c.from)),
+        _ => Regs::refusal(Errno::NotSupported),
     }
 }
 

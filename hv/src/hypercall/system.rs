@@ -79,6 +79,7 @@ pub fn handle(call: SystemCall) -> Regs {
             log::info!("dom0 switches the machine off");
             power::off()
         }
+        _ => Regs::refusal(Errno::NotSupported),
     }
 }
 

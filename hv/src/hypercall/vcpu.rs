@@ -26,6 +26,7 @@ pub fn handle(call: VcpuCall) -> Regs {
             blocked: i.times.in_state(VcpuState::Blocked),
             offline: i.times.offline(),
         })),
+        _ => Regs::refusal(Errno::NotSupported),
     }
 }
 
