@@ -222,6 +222,11 @@ pub trait Scheduler: Send {
         let _ = e;
         false
     }
+    /// Whether the entity that runs on `cpu` is boosted, or would be if it were about to lose the CPU.
+    fn urgent(&self, cpu: CpuId) -> bool {
+        let _ = cpu;
+        false
+    }
     /// Takes `cost` of hypervisor time off the entity's account.
     fn charge(&mut self, e: Ent, cost: Span, now: Instant) {
         let _ = (e, cost, now);

@@ -108,6 +108,8 @@ impl Path {
 struct Paths {
     loaded: Path,
     chosen: Path,
+    /// The vCPU chosen last.
+    last: Option<Tag>,
 }
 
 /// The schedulers of a pool.
@@ -583,7 +585,10 @@ impl Tree {
             kick = kick.and(self.translate(node, pick.kick, false, now));
             match pick.next {
                 Some(t) if t.0 & VP == 0 => {
-                    kick = kick.and(self.arrived(&path, now));
+                    let goes_on =
+                        self.paths[cpu.index()].last == Some(t) && loaded.steps() == path.steps();
+                    let claims = goes_on && (hint.dont_desched || hint.irqs_masked);
+                    kick = kick.and(self.arrived(&path, claims, now));
                     break Some(t);
                 }
                 Some(t) => {
@@ -634,6 +639,7 @@ impl Tree {
         }
         let p = &mut self.paths[cpu.index()];
         p.chosen = path;
+        p.last = next;
         if p.loaded.len == 0 {
             p.loaded = path;
         }
@@ -648,22 +654,18 @@ impl Tree {
     }
 
     /// Every processor on the path has something to run. Others of those groups may have lost theirs to it, and a
-    /// processor must not go on in front of others for a boost that its vCPU no longer has.
-    fn arrived(&mut self, path: &Path, now: Instant) -> Kick {
+    /// processor must not go on in front of others for a boost that nobody below it has. `claims`: the vCPU goes on and
+    /// its guest itself asks to be left alone, for which a processor may have been boosted in this very decision.
+    fn arrived(&mut self, path: &Path, claims: bool, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
-        for (depth, &(g, i)) in path.steps().iter().enumerate() {
+        for &(g, i) in path.steps().iter().rev() {
             self.group(g).vps[usize::from(i)].live = true;
             self.sweep(g, now);
             let group = self.group(g);
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
-            if self.sched(parent).is_boosted(ent) {
-                let below = path.steps().get(depth + 1);
-                let inner = below.map(|&(h, j)| self.group(h).vps[usize::from(j)].ent);
-                // The innermost level's own entity is not known here; its scheduler ends that boost itself.
-                if inner.is_some_and(|e| !self.sched(g).is_boosted(e)) {
-                    let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
-                    kick = kick.and(self.translate(parent, k, false, now));
-                }
+            if !claims && self.sched(parent).is_boosted(ent) && !self.sched(g).urgent(CpuId(i)) {
+                let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
+                kick = kick.and(self.translate(parent, k, false, now));
             }
         }
         kick
@@ -723,7 +725,7 @@ impl Tree {
             return k;
         }
         let mut kick = self.carried(l, k, now);
-        let Paths { loaded, chosen } = self.paths[cpu.index()];
+        let Paths { loaded, chosen, .. } = self.paths[cpu.index()];
         for &(g, i) in loaded.steps().iter().skip(loaded.common(&chosen)).rev() {
             let group = self.group(g);
             let parent = group.parent;

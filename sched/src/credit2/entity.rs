@@ -232,8 +232,8 @@ pub(super) struct Pcpu {
     pub(super) began: Instant,
     /// When it will come by.
     pub(super) until: Option<Instant>,
-    /// It has been kicked for somebody and has not come yet.
-    pub(super) promised: bool,
+    /// For whom it has been kicked, until it comes.
+    pub(super) promised: Option<Ent>,
 }
 
 impl Default for Pcpu {
@@ -246,7 +246,7 @@ impl Default for Pcpu {
             counted: Instant(0),
             began: Instant(0),
             until: None,
-            promised: false,
+            promised: None,
         }
     }
 }

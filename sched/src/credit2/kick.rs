@@ -18,17 +18,25 @@ const NORMAL: i64 = 1 << 61;
 impl Credit2 {
     /// Finds a CPU for `e`, which is queued.
     pub(super) fn place(&mut self, e: Ent, now: Instant) -> Kick {
+        self.place_but(e, None, now)
+    }
+
+    /// The same, `but` being a CPU that has just decided against all who wait.
+    fn place_but(&mut self, e: Ent, but: Option<CpuId>, now: Instant) -> Kick {
         let r = &self.rows[e];
         let allowed = *self.queue.allowed(r.class);
         let last = r.last;
         let k = self.cpus.summon_idle(&allowed, last);
         if let Some(c) = k.0.lowest() {
-            self.cpus[c].promised = true;
+            self.cpus[c].promised = Some(e);
             return k;
         }
         let boosted = self.rows[e].is_boosted();
         let mut best: Option<(i64, CpuId)> = None;
         for c in self.cpus.members().intersection(&allowed).iter() {
+            if but == Some(c) {
+                continue;
+            }
             let Some(score) = self.gain(e, boosted, c, now) else {
                 continue;
             };
@@ -40,11 +48,11 @@ impl Credit2 {
         if let Some((score, c)) = best {
             if boosted {
                 if score > 0 {
-                    self.cpus[c].promised = true;
+                    self.cpus[c].promised = Some(e);
                     kick = Kick::one(c);
                 }
             } else {
-                kick = self.nudge(c, score, now);
+                kick = self.nudge(e, c, score, now);
             }
         }
         if broken(Mutant::KickLost) {
@@ -61,7 +69,7 @@ impl Credit2 {
     /// How much better `e` would be on `c` than who runs there; `None` if that CPU is out of the question.
     fn gain(&self, e: Ent, boosted: bool, c: CpuId, now: Instant) -> Option<i64> {
         let p = &self.cpus[c];
-        if p.promised || !p.running {
+        if p.promised.is_some() || !p.running {
             return None;
         }
         let (me, cur) = (&self.rows[e], &self.rows[p.curr?]);
@@ -89,16 +97,16 @@ impl Credit2 {
         })
     }
 
-    /// Makes `c` come when a waiter that is `lead` ahead of its vCPU is due there: now, when the rate limit is over, or
+    /// Makes `c` come when the waiter `e`, `lead` ahead of its vCPU, is due there: now, when the rate limit is over, or
     /// when the credits meet.
-    fn nudge(&mut self, c: CpuId, lead: i64, now: Instant) -> Kick {
+    fn nudge(&mut self, e: Ent, c: CpuId, lead: i64, now: Instant) -> Kick {
         let p = &self.cpus[c];
         let limited = p.limited(self.params.ratelimit, now);
         if limited && broken(Mutant::LimitSwallows) {
             return Kick::NONE;
         }
         if lead > 0 && !limited {
-            self.cpus[c].promised = true;
+            self.cpus[c].promised = Some(e);
             return Kick::one(c);
         }
         let mut due = if limited {
@@ -106,27 +114,28 @@ impl Credit2 {
         } else {
             now
         };
-        if let (true, Some(e)) = (lead <= 0, p.curr) {
-            due =
-                due.max(now + Span(p.takes(self.rows[e].lasts(-lead))).max(self.params.min_slice));
+        if let (true, Some(cur)) = (lead <= 0, p.curr) {
+            due = due
+                .max(now + Span(p.takes(self.rows[cur].lasts(-lead))).max(self.params.min_slice));
         }
         let late = p.until.is_none_or(|u| u > due + TOLERANCE);
         if late { Kick::one(c) } else { Kick::NONE }
     }
 
-    /// Somebody is left waiting where a CPU has nothing to do, or whom the one who came was called for.
-    pub(super) fn leftovers(&mut self, promised: bool, now: Instant) -> Kick {
+    /// Somebody is left waiting where a CPU has nothing to do, or `called`, for whom `cpu` came, has not been chosen there.
+    /// `cpu`, which has just decided, is not called again: what it has refused it would refuse for ever.
+    pub(super) fn leftovers(&mut self, cpu: CpuId, called: Option<Ent>, now: Instant) -> Kick {
         if self.queue.is_empty() {
             return Kick::NONE;
         }
-        let mut kick = Kick::NONE;
-        if !self.cpus.idle.is_empty()
-            && let Some(e) = self.queue.a_head_for(&self.cpus.idle)
-        {
-            kick = self.place(e, now);
-        } else if promised && let Some(e) = self.queue.a_head_for(&self.cpus.members()) {
-            kick = self.place(e, now);
+        let for_idle = if self.cpus.idle.is_empty() {
+            None
+        } else {
+            self.queue.a_head_for(&self.cpus.idle)
+        };
+        match for_idle.or(called.filter(|e| self.queue.is_queued(*e))) {
+            Some(e) => self.place_but(e, Some(cpu), now),
+            None => Kick::NONE,
         }
-        kick
     }
 }

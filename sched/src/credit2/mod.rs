@@ -427,7 +427,7 @@ impl Scheduler for Credit2 {
     fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         self.cpus.idle.remove(cpu);
         self.cpus.tickless.remove(cpu);
-        let promised = core::mem::take(&mut self.cpus[cpu].promised);
+        let called = self.cpus[cpu].promised.take();
         let curr = self.cpus[cpu].curr;
         let ran = self.cpus[cpu].running;
         let (mut stay, mut yielded) = (None, false);
@@ -484,7 +484,7 @@ impl Scheduler for Credit2 {
             self.cpus[cpu].until = None;
             if !hint.must_idle {
                 self.cpus.idle.insert(cpu);
-                kick = kick.and(self.leftovers(promised, now));
+                kick = kick.and(self.leftovers(cpu, called, now));
             }
             return Pick {
                 next: None,
@@ -521,7 +521,7 @@ impl Scheduler for Credit2 {
         if until.is_none() {
             self.cpus.tickless.insert(cpu);
         }
-        kick = kick.and(self.leftovers(promised, now));
+        kick = kick.and(self.leftovers(cpu, called, now));
         Pick {
             next: Some(tag),
             until,
@@ -607,6 +607,15 @@ impl Scheduler for Credit2 {
         self.rows[e].is_boosted()
     }
 
+    fn urgent(&self, cpu: CpuId) -> bool {
+        let p = &self.cpus[cpu];
+        p.running
+            && p.curr.is_some_and(|e| {
+                let r = &self.rows[e];
+                r.is_boosted() || r.armed > 0
+            })
+    }
+
     fn charge(&mut self, e: Ent, cost: Span, _now: Instant) {
         let (a, _) = self.rows[e].price(cost.0);
         let r = &mut self.rows[e];
@@ -655,7 +664,7 @@ impl Scheduler for Credit2 {
             if p.running
                 && p.until.is_none()
                 && !self.cpus.tickless.contains(c)
-                && !p.promised
+                && p.promised.is_none()
                 && self.contended(c)
             {
                 // It has been kicked to arm its timer.
