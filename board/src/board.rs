@@ -40,6 +40,8 @@ pub struct Board<'a> {
     pub uart: Option<UartDesc>,
     /// The firmware's power interface, if there is one.
     pub psci: Option<PsciDesc>,
+    /// The registers of a BCM2835-like power management block, whose watchdog can reset the machine.
+    pub watchdog: Option<Region>,
     /// The hypervisor's command line, or "".
     pub bootargs: &'a str,
     /// `/chosen/rng-seed`: random bytes from the boot loader, or empty.

@@ -43,6 +43,7 @@ enum Kind {
     Timer,
     Uart(UartKind),
     Psci(PsciVersion),
+    Watchdog,
 }
 
 /// The probe table: whoever adds a device adds a row.
@@ -61,6 +62,9 @@ const KINDS: &[(&str, Kind)] = &[
     ("arm,psci-1.0", Kind::Psci(PsciVersion::V1_0)),
     ("arm,psci-0.2", Kind::Psci(PsciVersion::V0_2)),
     ("arm,psci", Kind::Psci(PsciVersion::V0_1)),
+    ("brcm,bcm2711-pm", Kind::Watchdog),
+    ("brcm,bcm2835-pm", Kind::Watchdog),
+    ("brcm,bcm2835-pm-wdt", Kind::Watchdog),
 ];
 
 struct Finder<'a> {
@@ -113,6 +117,7 @@ impl<'a> Finder<'a> {
                 Some(Kind::Timer) => self.timer.node(node),
                 Some(Kind::Uart(kind)) => self.uarts.node(node, kind, notes),
                 Some(Kind::Psci(version)) => self.power.node(node, version)?,
+                Some(Kind::Watchdog) => self.power.watchdog(node, notes),
                 None => {}
             },
         }
@@ -159,6 +164,7 @@ impl<'a> Board<'a> {
             timer,
             uart,
             psci: power.psci,
+            watchdog: power.watchdog,
             bootargs: chosen.hypervisor_bootargs(),
             rng_seed: chosen.rng_seed,
             config_node: chosen.config,

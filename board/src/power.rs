@@ -1,16 +1,21 @@
-//! The PSCI node: how firmware is asked to start and stop CPUs.
+//! How the machine is started, stopped and reset: PSCI's node, or the watchdog of a Raspberry Pi.
 //!
-//! Binding: Linux Documentation/devicetree/bindings/arm/psci.yaml.
+//! Bindings: Linux Documentation/devicetree/bindings/arm/psci.yaml and soc/bcm/brcm,bcm2835-pm.yaml. A watchdog that
+//! cannot be reached is noted and left out: the machine runs without it.
 
+use crate::bus::{reg, translate};
+use crate::discover::Notes;
 use crate::error::{BoardError, Problem};
 use crate::props::Key;
+use crate::region::Region;
 use crate::tree::Node;
 use crate::{Conduit, PsciDesc, PsciVersion};
 
-/// The node, once found.
+/// The nodes, once found.
 #[derive(Default)]
 pub(crate) struct Power {
     pub psci: Option<PsciDesc>,
+    pub watchdog: Option<Region>,
 }
 
 impl Power {
@@ -38,5 +43,23 @@ impl Power {
             });
         }
         Ok(())
+    }
+
+    /// A power management block; the first one counts. Its own registers are the first entry of `reg`.
+    pub fn watchdog(&mut self, node: &Node<'_, '_>, notes: &mut Notes) {
+        if self.watchdog.is_some() {
+            return;
+        }
+        let entry = node
+            .props
+            .get(Key::Reg)
+            .and_then(|value| reg(value, node.parent().cells).next());
+        let regs = entry
+            .ok_or(Problem::Missing("the address of its registers"))
+            .and_then(|entry| translate(node.levels, entry));
+        match regs {
+            Ok(regs) => self.watchdog = Some(regs),
+            Err(problem) => notes.add(node.error("reg", problem)),
+        }
     }
 }

@@ -114,6 +114,7 @@ fn pi4_alike() {
     assert_eq!(starts, [slot(0xd8), slot(0xe0), slot(0xe8), slot(0xf0)]);
     assert_eq!(board.cpus[1].capacity, Some(1024));
     assert_eq!(board.psci, None);
+    assert_eq!(board.watchdog, Some(region(0xfe10_0000, 0x114)));
     assert_eq!(
         board.ram[..],
         [region(0, 0x3b40_0000), region(0x4000_0000, 0x4000_0000)]

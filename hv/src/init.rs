@@ -20,7 +20,7 @@ use core::fmt::Write;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
 use drivers::gic::RedistRegion;
-use drivers::power::{Psci, SystemPower, spin_table};
+use drivers::power::{BcmPm, Psci, SystemPower, spin_table};
 use drivers::{Gic, Uart, VIface};
 use log::LevelFilter;
 use pools::Progress;
@@ -304,8 +304,20 @@ fn console_up(board: &Board) {
 fn power_up(board: &Board) {
     if let Some(p) = &board.psci {
         power::init(SystemPower::Psci(Psci::new(p.conduit)));
-    } else {
-        log::warn!("no PSCI in the device tree: this machine cannot be switched off by software");
+        return;
+    }
+    let Some(regs) = &board.watchdog else {
+        log::warn!(
+            "neither PSCI nor a known watchdog in the device tree: this machine cannot be switched off by software"
+        );
+        return;
+    };
+    let block = stage1::map_device(regs.base(), regs.size())
+        .map_err(|e| alloc::format!("{e:?}"))
+        .and_then(|m| BcmPm::new(m).map_err(|e| e.to_string()));
+    match block {
+        Ok(b) => power::init(SystemPower::BcmPm(b)),
+        Err(e) => log::error!("power management block at {regs}: {e}; the machine cannot be reset"),
     }
 }
 

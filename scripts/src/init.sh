@@ -8,6 +8,9 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 echo "TARN-LINUX-TIME $(sed -n 's/^now at \([0-9]*\) nsecs/\1/p' /proc/timer_list)"
+for module in /modules/*.ko; do
+	[ -f "$module" ] && insmod "$module"
+done
 line=$(cat /proc/cmdline)
 cpus=$(grep -c '^processor' /proc/cpuinfo)
 echo "TARN-LINUX-UP cpus=$cpus $(uname -r)"

@@ -4,15 +4,17 @@
 //! `scripts/run-qemu.sh` start the very same machine. Standard library only, host only: nothing here may be linked
 //! into an image, and nothing here decides what Tarn does.
 //!
-//! Order of reading: `paths`, `toolchain`, `images` and `flat` make `target/images`; `fdt`, `tree` and `linux` make what
-//! a machine is booted with; `machine` is the machine, `console` its serial line, `exec` commands typed at dom0's prompt.
+//! Order of reading: `paths`, `toolchain`, `images` and `flat` make `target/images`; `fdt`, `tree`, `linux` and `firmware`
+//! make what a machine is booted with; `machine` is the machine, `console` its serial line, `exec` commands typed at dom0's prompt.
 
+pub mod apt;
 pub mod args;
 pub mod budgets;
 pub mod console;
 pub mod cpio;
 pub mod exec;
 pub mod fdt;
+pub mod firmware;
 pub mod flat;
 pub mod images;
 pub mod linux;

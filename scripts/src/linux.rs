@@ -1,33 +1,45 @@
 //! The unmodified Linux that tests and demos run: Debian's arm64 cloud kernel and a small first root file system.
 //!
-//! Fetched once from the package source this machine already uses, with apt's configuration redirected into the cache,
-//! so that no foreign architecture is added to the machine and no root is needed. The kernel is not changed; it is only
-//! unwrapped (gzip, EFI zboot) into the plain `Image` that a loader without EFI needs.
+//! Fetched once (apt.rs). The kernel is not changed; it is only unwrapped (gzip, EFI zboot) into the plain `Image` that a
+//! loader without EFI needs. A second root file system holds the kernel's own virtio drivers, which are modules there,
+//! for guests that are given devices.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use crate::{cpio, flat, images, paths};
+use crate::{apt, cpio, flat, paths};
 
-/// Where the two files are.
+/// Where the files are.
 #[derive(Clone, Debug)]
 pub struct Linux {
     /// Plain arm64 `Image`.
     pub kernel: PathBuf,
     /// Initial root file system, uncompressed cpio.
     pub initrd: PathBuf,
+    /// The same with drivers for virtio devices, which its init loads.
+    pub initrd_virtio: PathBuf,
 }
 
 const KERNEL_PACKAGE: &str = "linux-image-cloud-arm64";
 const SHELL_PACKAGE: &str = "busybox-static";
 const INIT: &str = include_str!("init.sh");
 /// Commands that get a name in /bin; busybox itself can do more.
-const APPLETS: [&str; 38] = [
+const APPLETS: [&str; 44] = [
     "awk", "cat", "cttyhack", "cut", "date", "dd", "devmem", "dmesg", "echo", "env", "expr",
-    "false", "free", "grep", "head", "hostname", "kill", "ls", "md5sum", "mount", "nproc",
-    "poweroff", "ps", "reboot", "sed", "seq", "setsid", "sh", "sleep", "sort", "stty", "tail",
-    "taskset", "time", "top", "tr", "true", "uname",
+    "false", "free", "grep", "head", "hostname", "ifconfig", "insmod", "kill", "ls", "md5sum",
+    "mount", "nc", "nproc", "ping", "poweroff", "ps", "reboot", "sed", "seq", "setsid", "sh",
+    "sleep", "sort", "stty", "sync", "tail", "taskset", "time", "top", "tr", "true", "umount",
+    "uname",
+];
+/// The modules for virtio block and network devices behind MMIO, in the order of loading. One that the kernel has built
+/// in is no file, and left out.
+const MODULES: [&str; 7] = [
+    "drivers/virtio/virtio",
+    "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio_mmio",
+    "drivers/block/virtio_blk",
+    "net/core/failover",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
 ];
 
 /// The files, fetched and made when they are not there yet.
@@ -36,33 +48,82 @@ const APPLETS: [&str; 38] = [
 /// Which step failed, and what to do.
 pub fn provide() -> Result<Linux, String> {
     let linux = place();
+    let modules = paths::cache().join("linux/modules");
     paths::make_dir(&paths::cache().join("linux"))?;
     if !linux.kernel.is_file() {
-        println!(
-            "fetching {KERNEL_PACKAGE} (arm64, about 25 MB) into {}",
-            paths::cache().display()
-        );
-        let package = fetch(&kernel_package()?)?;
-        let unpacked = unpack(&package)?;
-        let vmlinuz = find(&unpacked.join("boot"), "vmlinuz-")?;
-        let plain = plain_image(paths::read(&vmlinuz)?)?;
-        remove(&unpacked);
-        write_whole(&linux.kernel, &plain)?;
+        kernel(&linux.kernel, &modules)?;
+    } else if !modules.is_dir()
+        && let Err(error) = kernel(&linux.kernel, &modules)
+    {
+        println!("no modules for the kernel in cache/linux: {error}");
     }
     let busybox = paths::cache().join("linux/busybox");
     if !busybox.is_file() {
         println!("fetching {SHELL_PACKAGE} (arm64)");
-        let unpacked = unpack(&fetch(SHELL_PACKAGE)?)?;
+        let unpacked = apt::unpack(&apt::fetch(SHELL_PACKAGE)?)?;
         let found = ["bin/busybox", "usr/bin/busybox"].map(|path| unpacked.join(path));
         let found = found
             .iter()
             .find(|path| path.is_file())
             .ok_or("the busybox package holds no busybox")?;
-        write_whole(&busybox, &paths::read(found)?)?;
-        remove(&unpacked);
+        apt::write_whole(&busybox, &paths::read(found)?)?;
+        apt::remove(&unpacked);
     }
-    paths::write(&linux.initrd, &root_file_system(&paths::read(&busybox)?))?;
+    let busybox = paths::read(&busybox)?;
+    paths::write(&linux.initrd, &root_file_system(&busybox, &[]))?;
+    if modules.is_dir() {
+        let mut files = Vec::new();
+        for file in modules
+            .read_dir()
+            .map_err(|error| format!("cannot read {}: {error}", modules.display()))?
+            .flatten()
+        {
+            let name = file.file_name().to_string_lossy().into_owned();
+            files.push((name, paths::read(&file.path())?));
+        }
+        files.sort();
+        paths::write(&linux.initrd_virtio, &root_file_system(&busybox, &files))?;
+    }
     Ok(linux)
+}
+
+/// Fetches the kernel and its modules: always both, since they fit together only out of one package.
+fn kernel(image: &Path, modules: &Path) -> Result<(), String> {
+    println!(
+        "fetching {KERNEL_PACKAGE} (arm64, about 25 MB) into {}",
+        paths::cache().display()
+    );
+    let package = apt::dependency(KERNEL_PACKAGE, "linux-image-")?;
+    let unpacked = apt::unpack(&apt::fetch(&package)?)?;
+    let vmlinuz = apt::find(&unpacked.join("boot"), "vmlinuz-")?;
+    let plain = plain_image(paths::read(&vmlinuz)?)?;
+    let trees = ["lib/modules", "usr/lib/modules"].map(|path| unpacked.join(path));
+    let tree = trees
+        .iter()
+        .find(|path| path.is_dir())
+        .ok_or("the kernel package holds no modules")?;
+    let tree = apt::find(tree, "")?.join("kernel");
+    // beside and renamed: the folder is whole or not there
+    let beside = modules.with_extension("part");
+    apt::remove(&beside);
+    paths::make_dir(&beside)?;
+    for (number, path) in MODULES.iter().enumerate() {
+        let bytes = match paths::read(&tree.join(format!("{path}.ko"))) {
+            Ok(bytes) => bytes,
+            Err(_) => match paths::read(&tree.join(format!("{path}.ko.xz"))) {
+                Ok(packed) => apt::filter("xz", &packed)?,
+                Err(_) => continue,
+            },
+        };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        paths::write(&beside.join(format!("{number:02}-{name}.ko")), &bytes)?;
+    }
+    apt::remove(modules);
+    std::fs::rename(&beside, modules)
+        .map_err(|error| format!("cannot rename {}: {error}", beside.display()))?;
+    apt::write_whole(image, &plain)?;
+    apt::remove(&unpacked);
+    Ok(())
 }
 
 /// Where the files are or would be: `cache/linux`, or `$TARN_LINUX`.
@@ -72,6 +133,7 @@ pub fn place() -> Linux {
     Linux {
         kernel: dir.join("Image"),
         initrd: dir.join("initrd.img"),
+        initrd_virtio: dir.join("initrd-virtio.img"),
     }
 }
 
@@ -98,9 +160,9 @@ pub fn domain(name: &str, vcpus: u64, memory_mib: u64, bootargs: &str, extra: &s
     )
 }
 
-fn root_file_system(busybox: &[u8]) -> Vec<u8> {
+fn root_file_system(busybox: &[u8], modules: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = cpio::Archive::default();
-    for directory in ["bin", "dev", "proc", "sys", "tmp"] {
+    for directory in ["bin", "dev", "mnt", "modules", "proc", "sys", "tmp"] {
         archive.directory(directory);
     }
     archive.character("dev/console", 0o600, 5, 1);
@@ -109,146 +171,11 @@ fn root_file_system(busybox: &[u8]) -> Vec<u8> {
     for applet in APPLETS {
         archive.link(&format!("bin/{applet}"), "busybox");
     }
+    for (name, bytes) in modules {
+        archive.file(&format!("modules/{name}"), 0o644, bytes);
+    }
     archive.file("init", 0o755, INIT.as_bytes());
     archive.finish()
-}
-
-/// The apt configuration that keeps everything below the cache, written with its lists fetched when missing.
-fn apt_configuration() -> Result<PathBuf, String> {
-    let base = paths::cache().join("apt");
-    let configuration = base.join("apt.conf");
-    if configuration.is_file() && base.join("lists.ok").is_file() {
-        return Ok(configuration);
-    }
-    for dir in ["state/lists/partial", "cache/archives/partial", "etc"] {
-        paths::make_dir(&base.join(dir))?;
-    }
-    let listed = output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(ORIGIN)|$(CODENAME)|$(REPO_URI)",
-        "Created-By: Packages",
-    ]))?;
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or("")
-        .trim_matches('"')
-        .to_owned();
-    let mut sources = String::new();
-    for line in listed.lines() {
-        let fields: Vec<&str> = line.split('|').collect();
-        let [origin, suite, uri] = fields[..] else {
-            continue;
-        };
-        // the release and its security updates: those kernels are the ones a user of the release has
-        if origin == "Debian" && (suite == codename || suite == format!("{codename}-security")) {
-            let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-            let entry = format!("deb [arch=arm64 signed-by={keyring}] {uri} {suite} main\n");
-            if !sources.contains(&entry) {
-                sources.push_str(&entry);
-            }
-        }
-    }
-    if sources.is_empty() {
-        return Err("found no Debian package source on this machine to take an arm64 kernel from; put a plain arm64 Image and \
-                    a static arm64 busybox into cache/linux by hand"
-            .into());
-    }
-    paths::write(&base.join("sources.list"), sources.as_bytes())?;
-    paths::write(&base.join("status"), b"")?;
-    let base_text = base.display();
-    let text = format!(
-        "APT::Architecture \"arm64\";\nAPT::Architectures {{ \"arm64\"; }};\nAPT::Sandbox::User \"root\";\n\
-         APT::Default-Release \"\";\n\
-         Dir::State \"{base_text}/state\";\nDir::State::status \"{base_text}/status\";\nDir::Cache \"{base_text}/cache\";\n\
-         Dir::Etc::sourcelist \"{base_text}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
-         Dir::Etc::preferencesparts \"/dev/null\";\nAcquire::Languages \"none\";\n"
-    );
-    paths::write(&configuration, text.as_bytes())?;
-    // its output is shown only on failure: hooks of the machine's own configuration may complain without root
-    output(
-        Command::new("apt-get")
-            .env("APT_CONFIG", &configuration)
-            .args(["update", "-qq"]),
-    )?;
-    paths::write(&base.join("lists.ok"), b"")?;
-    Ok(configuration)
-}
-
-/// The package with the kernel itself, which the metapackage depends on.
-fn kernel_package() -> Result<String, String> {
-    let configuration = apt_configuration()?;
-    let shown = output(
-        Command::new("apt-cache")
-            .env("APT_CONFIG", &configuration)
-            .args(["depends", "--important", KERNEL_PACKAGE]),
-    )?;
-    shown
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|name| name.starts_with("linux-image-"))
-        .map(str::to_owned)
-        .ok_or_else(|| format!("{KERNEL_PACKAGE} names no kernel package"))
-}
-
-/// Downloads one package and gives the file.
-fn fetch(package: &str) -> Result<PathBuf, String> {
-    let configuration = apt_configuration()?;
-    let into = paths::cache().join("apt/packages");
-    paths::make_dir(&into)?;
-    let mut command = Command::new("apt-get");
-    command
-        .env("APT_CONFIG", &configuration)
-        .args(["download", "-qq", &format!("{package}:arm64")])
-        .current_dir(&into)
-        .stdin(Stdio::null());
-    if let Err(error) = images::run(&mut command, &format!("downloading {package}")) {
-        // the lists may be older than the archive: read them anew next time
-        let _ = fs::remove_file(paths::cache().join("apt/lists.ok"));
-        return Err(format!(
-            "{error}; the package lists are read anew next time"
-        ));
-    }
-    find(&into, &format!("{package}_"))
-}
-
-fn unpack(package: &Path) -> Result<PathBuf, String> {
-    let into = paths::cache().join("apt/unpacked");
-    remove(&into);
-    paths::make_dir(&into)?;
-    images::run(
-        Command::new("dpkg-deb").arg("-x").arg(package).arg(&into),
-        "unpacking a package",
-    )?;
-    let _ = fs::remove_file(package);
-    Ok(into)
-}
-
-fn find(dir: &Path, prefix: &str) -> Result<PathBuf, String> {
-    let entries = dir
-        .read_dir()
-        .map_err(|error| format!("cannot read {}: {error}", dir.display()))?;
-    let found = entries
-        .flatten()
-        .find(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-    found
-        .map(|entry| entry.path())
-        .ok_or_else(|| format!("no {prefix}* in {}", dir.display()))
-}
-
-/// Deletes one of our own scratch folders below the cache.
-fn remove(dir: &Path) {
-    let _ = fs::remove_dir_all(dir);
-}
-
-/// Writes beside and renames, so that an interrupted fetch never leaves half a file under the final name.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let beside = path.with_extension("part");
-    paths::write(&beside, bytes)?;
-    fs::rename(&beside, path)
-        .map_err(|error| format!("cannot rename {}: {error}", beside.display()))
 }
 
 /// The plain `Image` inside a vmlinuz: itself, a gzip stream, or the payload of an EFI zboot file.
@@ -257,7 +184,7 @@ fn plain_image(vmlinuz: Vec<u8>) -> Result<Vec<u8>, String> {
         return Ok(vmlinuz);
     }
     let image = if vmlinuz.starts_with(&[0x1f, 0x8b]) {
-        filter("gzip", &vmlinuz)?
+        apt::filter("gzip", &vmlinuz)?
     } else if vmlinuz.starts_with(b"MZ") && vmlinuz.get(4..8) == Some(b"zimg") {
         let field = |at: usize| {
             Some(u32::from_le_bytes(vmlinuz.get(at..at + 4)?.try_into().ok()?) as usize)
@@ -276,9 +203,9 @@ fn plain_image(vmlinuz: Vec<u8>) -> Result<Vec<u8>, String> {
             .take_while(|byte| byte.is_ascii_alphanumeric())
             .collect();
         match kind.as_slice() {
-            b"gzip" => filter("gzip", payload)?,
-            kind if kind.starts_with(b"zstd") => filter("zstd", payload)?,
-            kind if kind.starts_with(b"xz") => filter("xz", payload)?,
+            b"gzip" => apt::filter("gzip", payload)?,
+            kind if kind.starts_with(b"zstd") => apt::filter("zstd", payload)?,
+            kind if kind.starts_with(b"xz") => apt::filter("xz", payload)?,
             kind => {
                 return Err(format!(
                     "EFI zboot kernel compressed with '{}'",
@@ -293,39 +220,6 @@ fn plain_image(vmlinuz: Vec<u8>) -> Result<Vec<u8>, String> {
         .map(|_| ())
         .ok_or("the unpacked kernel has no arm64 Image header")?;
     Ok(image)
-}
-
-/// `bytes` through `program -dc`, by way of a file so that no pipe can fill up on either side.
-fn filter(program: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let packed = paths::cache().join("apt/packed");
-    paths::write(&packed, bytes)?;
-    let input = fs::File::open(&packed)
-        .map_err(|error| format!("cannot open {}: {error}", packed.display()))?;
-    let output = Command::new(program)
-        .arg("-dc")
-        .stdin(input)
-        .stderr(Stdio::null())
-        .output();
-    let _ = fs::remove_file(&packed);
-    // trailing bytes after the stream make gzip end with a warning; the header check that follows decides
-    output
-        .map(|output| output.stdout)
-        .map_err(|error| format!("cannot start {program}: {error}"))
-}
-
-fn output(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot start {name}: {error}"))?;
-    if !output.status.success() {
-        return Err(format!(
-            "{name} failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
@@ -347,11 +241,12 @@ mod tests {
 
     #[test]
     fn the_root_file_system_has_an_init() {
-        let archive = root_file_system(b"busybox");
+        let archive = root_file_system(b"busybox", &[("00-x.ko".into(), vec![1])]);
         let text = String::from_utf8_lossy(&archive);
         assert!(
             text.contains("init\0")
                 && text.contains("TARN-LINUX-UP")
+                && text.contains("modules/00-x.ko\0")
                 && text.contains("TRAILER!!!")
         );
     }

@@ -7,13 +7,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::fdt::Tree;
-use crate::paths;
 use crate::tree::{self, Config, Module, Space};
+use crate::{firmware, paths};
 
 /// Start of RAM on QEMU's virt machine.
 pub const RAM_BASE: u64 = 0x4000_0000;
 /// The emulator.
 pub const QEMU: &str = "qemu-system-aarch64";
+
+/// Which board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// QEMU's virt machine, which makes its own device tree.
+    Virt,
+    /// The Raspberry Pi 4 Model B as QEMU models it: four CPUs, 2 GiB, GICv2, Debian's device tree with its console on
+    /// the mini UART.
+    Raspi4b,
+}
 
 /// How time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +49,8 @@ pub enum Serial {
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Machine {
+    /// Which board; the next three are fixed on a Raspberry Pi.
+    pub model: Model,
     /// 2 or 3.
     pub gic: u8,
     /// CPUs.
@@ -63,6 +75,8 @@ pub struct Machine {
     pub clock: Clock,
     /// Where the serial line goes.
     pub serial: Serial,
+    /// On a Raspberry Pi: where QEMU takes the PL011's line, which is not the console there.
+    pub pl011: Option<String>,
     /// Wait for a debugger on port 1234.
     pub gdb: bool,
     /// A reset ends QEMU.
@@ -75,6 +89,7 @@ impl Machine {
     /// A machine with EL2 that boots Tarn's image.
     pub fn tarn(gic: u8, smp: u32) -> Self {
         Self {
+            model: Model::Virt,
             gic,
             smp,
             memory: 1024,
@@ -87,9 +102,19 @@ impl Machine {
             modules: Vec::new(),
             clock: Clock::Host,
             serial: Serial::Pipe,
+            pl011: None,
             gdb: false,
             no_reboot: true,
             extra: Vec::new(),
+        }
+    }
+
+    /// A Raspberry Pi 4 that boots Tarn's image.
+    pub fn raspi4b() -> Self {
+        Self {
+            model: Model::Raspi4b,
+            memory: 2048,
+            ..Self::tarn(2, 4)
         }
     }
 
@@ -113,6 +138,13 @@ impl Machine {
 
     /// Where boot modules may go: behind the place of the device tree, up to the end of RAM below 4 GiB.
     pub fn module_space(&self) -> Space {
+        if self.model == Model::Raspi4b {
+            // QEMU puts the tree at 128 MiB; the GPU's memory begins below 1 GiB
+            return Space {
+                start: 130 << 20,
+                end: 0x3b40_0000,
+            };
+        }
         let memory = self.memory << 20;
         Space {
             start: RAM_BASE + (memory / 2).min(128 << 20) + (2 << 20),
@@ -120,11 +152,15 @@ impl Machine {
         }
     }
 
-    /// The device tree that QEMU makes for this machine.
+    /// The device tree of this machine: the one that QEMU makes, or the board's own.
     ///
     /// # Errors
     /// QEMU's own message.
     pub fn own_tree(&self, scratch: &Path) -> Result<Vec<u8>, String> {
+        if self.model == Model::Raspi4b {
+            return paths::read(&firmware::raspi4b_tree())
+                .map_err(|error| format!("{error}: run `cargo xtask linux`"));
+        }
         paths::make_dir(scratch)?;
         let file = scratch.join("machine.dtb");
         let mut command = Command::new(QEMU);
@@ -183,7 +219,10 @@ impl Machine {
             let ready = self.clone().with_blob(&tree.write(), modules, scratch)?;
             return ready.command(scratch);
         }
-        for file in [Some(&self.image), self.initrd.as_ref(), self.blob.as_ref()]
+        let own =
+            (self.model == Model::Raspi4b && self.blob.is_none()).then(firmware::raspi4b_tree);
+        let blob = self.blob.as_ref().or(own.as_ref());
+        for file in [Some(&self.image), self.initrd.as_ref(), blob]
             .into_iter()
             .flatten()
         {
@@ -205,7 +244,7 @@ impl Machine {
         if !self.bootargs.is_empty() {
             command.args(["-append", &self.bootargs]);
         }
-        if let Some(blob) = &self.blob {
+        if let Some(blob) = blob {
             command.arg("-dtb").arg(blob);
         }
         for module in &self.modules {
@@ -214,6 +253,10 @@ impl Machine {
                 "-device",
                 &format!("loader,file={file},addr={:#x},force-raw=on", module.address),
             ]);
+        }
+        if self.model == Model::Raspi4b {
+            // the first serial line is the PL011
+            command.args(["-serial", self.pl011.as_deref().unwrap_or("null")]);
         }
         match &self.serial {
             Serial::Pipe => command.args(["-serial", "stdio", "-monitor", "none"]),
@@ -237,6 +280,12 @@ impl Machine {
 
     /// The arguments that say what the machine is, and nothing of what it boots.
     fn hardware(&self, suffix: &str) -> Vec<String> {
+        if self.model == Model::Raspi4b {
+            let args = [
+                "-M", "raspi4b", "-smp", "4", "-m", "2048", "-display", "none",
+            ];
+            return args.map(str::to_owned).to_vec();
+        }
         let el2 = if self.el2 { ",virtualization=on" } else { "" };
         let machine = format!(
             "virt,gic-version={}{el2},dtb-randomness=off{suffix}",

@@ -3,14 +3,14 @@
 //! The configuration is ordinary device-tree source that adds nodes below /chosen. It may name the machine's CPUs as
 //! `&cpu0`, `&cpu1`, ... (in the order of their addresses), and a boot module may say `tarn,file = "path"` instead of
 //! `reg`: the file is placed in memory and the property becomes the `reg` that Tarn reads. Paths are relative to the
-//! configuration; `@linux`, `@initrd` and `@NAME` stand for the cached Linux kernel, its root file system and
-//! `target/images/NAME.bin`. Nothing else of the configuration is changed or understood here.
+//! configuration; `@linux`, `@initrd`, `@initrd-virtio`, `@u-boot` and `@NAME` stand for the cached Linux kernel, its root file
+//! systems, U-Boot and `target/images/NAME.bin`. Nothing else of the configuration is changed or understood here.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::fdt::{Node, Tree};
-use crate::{linux, paths};
+use crate::{firmware, linux, paths};
 
 /// Device-tree source to merge.
 #[derive(Clone, Debug)]
@@ -74,7 +74,9 @@ impl Config {
 
     /// Whether the configuration wants the cached Linux.
     pub fn wants_linux(&self) -> bool {
-        self.text.contains("\"@linux\"") || self.text.contains("\"@initrd\"")
+        ["\"@linux\"", "\"@initrd\"", "\"@initrd-virtio\""]
+            .iter()
+            .any(|word| self.text.contains(word))
     }
 }
 
@@ -174,6 +176,8 @@ fn resolve(text: &str, config: &Config) -> PathBuf {
     match text {
         "@linux" => linux::place().kernel,
         "@initrd" => linux::place().initrd,
+        "@initrd-virtio" => linux::place().initrd_virtio,
+        "@u-boot" => firmware::u_boot(),
         _ => match text.strip_prefix('@') {
             Some(name) => paths::images().join(format!("{name}.bin")),
             None => config.folder.join(text),

@@ -6,6 +6,7 @@ mod boot;
 mod guests;
 mod isolation;
 mod linux;
+mod raspi4b;
 mod trees;
 
 use xtask::console::Console;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Test> {
         isolation::tests(),
         trees::tests(),
         linux::tests(),
+        raspi4b::tests(),
     ]
     .into_iter()
     .flatten()

@@ -1,7 +1,7 @@
 //! `cargo xtask build` and `cargo xtask linux`: make or fetch what a machine boots.
 
 use xtask::args::{Spec, switch};
-use xtask::{images, linux};
+use xtask::{firmware, images, linux};
 
 use super::{Outcome, with_options};
 
@@ -33,7 +33,8 @@ pub fn main(args: &[String]) -> Outcome {
 
 const LINUX: Spec = Spec {
     command: "cargo xtask linux",
-    about: "Fetch Debian's arm64 kernel and make the root file system that --linux and the tests use.",
+    about: "Fetch Debian's arm64 kernel and make the root file system that --linux and the tests use; fetch the device tree\n\
+            of the Raspberry Pi 4 and U-Boot.",
     options: &[],
     rest: None,
     notes: "environment:\n  TARN_CACHE=DIR   instead of cache",
@@ -42,7 +43,8 @@ const LINUX: Spec = Spec {
 /// `cargo xtask linux`.
 pub fn linux(args: &[String]) -> Outcome {
     with_options(&LINUX, args, |_| {
-        linux::provide()
+        firmware::provide()
+            .and_then(|()| linux::provide())
             .map(|linux| println!("{}\n{}", linux.kernel.display(), linux.initrd.display()))
             .into()
     })

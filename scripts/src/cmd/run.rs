@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use xtask::args::{Parsed, Spec, switch, value};
 use xtask::console::Console;
-use xtask::machine::{Clock, Machine, Serial};
+use xtask::machine::{Clock, Machine, Model, Serial};
 use xtask::tree::Config;
-use xtask::{exec, images, linux, paths};
+use xtask::{exec, firmware, images, linux, paths};
 
 use super::{Outcome, with_options};
 
@@ -80,20 +80,25 @@ pub fn main(args: &[String]) -> Outcome {
 
 /// The machine that the options describe; checks everything that can be checked before building.
 fn machine(parsed: &Parsed) -> Result<Machine, String> {
-    if parsed.choice("--machine", &["virt", "raspi4b"])? == "raspi4b" {
-        return Err(
-            "--machine raspi4b: Tarn does not support this board yet; virt is the one to use"
-                .into(),
-        );
-    }
-    let gic = if parsed.choice("--gic", &["3", "2"])? == "2" {
-        2
+    let mut machine = if parsed.choice("--machine", &["virt", "raspi4b"])? == "raspi4b" {
+        let fixed = ["--gic", "--smp", "--mem", "--icount", "--gdb"];
+        if let Some(option) = fixed.into_iter().find(|option| parsed.has(option)) {
+            return Err(format!(
+                "{option} does not go with --machine raspi4b, which has four CPUs, 2 GiB and a GICv2"
+            ));
+        }
+        Machine::raspi4b()
     } else {
-        3
+        let gic = if parsed.choice("--gic", &["3", "2"])? == "2" {
+            2
+        } else {
+            3
+        };
+        let smp = parsed.number("--smp", 4, 1..=if gic == 2 { 8 } else { 64 })?;
+        let mut machine = Machine::tarn(gic, smp as u32);
+        machine.memory = parsed.number("--mem", 1024, 128..=65536)?;
+        machine
     };
-    let smp = parsed.number("--smp", 4, 1..=if gic == 2 { 8 } else { 64 })?;
-    let mut machine = Machine::tarn(gic, smp as u32);
-    machine.memory = parsed.number("--mem", 1024, 128..=65536)?;
     machine.bootargs = parsed.get("--bootargs").unwrap_or("").to_owned();
     machine.clock = if parsed.has("--icount") {
         Clock::Instructions
@@ -153,6 +158,9 @@ fn start(machine: &Machine, parsed: &Parsed) -> Result<(), String> {
     }
     if machine.config.as_ref().is_some_and(Config::wants_linux) {
         linux::provide()?;
+    }
+    if machine.model == Model::Raspi4b {
+        firmware::provide()?;
     }
     let command = machine.command(&paths::scratch())?;
     if parsed.has("--print") {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use xtask::args::{Spec, switch, value};
-use xtask::{images, linux, toolchain};
+use xtask::{firmware, images, linux, toolchain};
 
 use super::{Outcome, lint, with_options};
 
@@ -99,10 +99,12 @@ pub fn main(args: &[String]) -> Outcome {
                 });
             let linux = ready
                 && step("linux", &mut || {
-                    linux::provide().map(|_| Count {
-                        passed: 1,
-                        failed: 0,
-                    })
+                    firmware::provide()
+                        .and_then(|()| linux::provide())
+                        .map(|_| Count {
+                            passed: 1,
+                            failed: 0,
+                        })
                 });
             if linux {
                 let mut args = vec!["--jobs".to_owned(), jobs.to_string()];
