@@ -142,6 +142,14 @@ enum tarn_error {
 #define TARN_SYSTEM_WHY UINT32_C(0xC6000009)
 
 /*
+ * dom0. The lines that the system description wants typed at dom0's prompt when it comes up, from byte from on;
+ * no bytes at the end.
+ * in x1: from: Bytes already read. (u32)
+ * out x2-x7: bytes: (length (at most 40), then that many bytes)
+ */
+#define TARN_SYSTEM_BOOT_SCRIPT UINT32_C(0xC600000A)
+
+/*
  * dom0. Resets the machine. Does not return unless refused.
  */
 #define TARN_SYSTEM_REBOOT UINT32_C(0xC6000010)

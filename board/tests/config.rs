@@ -546,3 +546,108 @@ fn names_and_numbers_of_domains_are_bounded() {
         .collect();
     assert_eq!(read(&with(&hopeless)).notes.len(), config::MAX_DIAGNOSTICS);
 }
+
+/// A description of its own, as a system image has it: at the start of 16 MiB at 0x4400_0000.
+fn image(nodes: &[Node]) -> Vec<u8> {
+    let mut chosen = node("chosen")
+        .text("tarn,dom0-script", &["list\n"])
+        .text("xen,xen-bootargs", &["loglevel=debug"]);
+    chosen.children.extend_from_slice(nodes);
+    node("").child(node("before")).child(chosen).blob(&[])
+}
+
+fn payload(kind: &str, offset: u32, size: u32) -> Node {
+    node(&format!("module@{offset:x}"))
+        .text("compatible", &[kind, "multiboot,module"])
+        .cells("tarn,payload", &[0, offset, 0, size])
+}
+
+#[test]
+fn a_system_image_has_a_tree_of_its_own() {
+    let machine = with(&[domain("ignored")]);
+    let board = Board::from_dtb(&machine, 0).unwrap();
+    let whole = Region::new(0x4400_0000, 16 << 20).unwrap();
+    let pool = node("rt")
+        .text("compatible", &["xen,cpupool"])
+        .cells("phandle", &[1])
+        .text("tarn,cpus", &["2-3"]);
+    let guest = |name: &str, module: Node| {
+        node(name)
+            .text("compatible", &["xen,domain"])
+            .cells("memory", &[0, 65_536])
+            .cells("cpus", &[1])
+            .cells("domain-cpupool", &[1])
+            .child(module)
+    };
+    let kernel = |offset, size| payload("multiboot,kernel", offset, size);
+    let blob = image(&[pool.clone(), guest("a", kernel(0x1000, 0x2000))]);
+    let config = Config::from_image(&blob, &board, whole).unwrap();
+    assert_eq!(told(&config), [""; 0]);
+    assert_eq!(pools(&config), [pair("Pool-0", "0-1"), pair("rt", "2-3")]);
+    assert_eq!(
+        (config.script, config.bootargs),
+        ("list\n", "loglevel=debug")
+    );
+    assert_eq!((config.domains.len(), config.domains[0].pool), (1, 1));
+    assert_eq!(
+        config.domains[0].kernel.region,
+        Region::new(0x4400_1000, 0x2000).unwrap()
+    );
+
+    let refused = |module: Node| {
+        let blob = image(&[pool.clone(), guest("a", module)]);
+        let config = Config::from_image(&blob, &board, whole).unwrap();
+        assert!(config.domains.is_empty());
+        told(&config).join(";")
+    };
+    for (module, words) in [
+        (kernel(0x1000, 0), "an offset and a size"),
+        (kernel(0x10, 0x1000), "modules lie between"),
+        (kernel(0x1000, 16 << 20), "modules lie between"),
+        (kernel(u32::MAX, u32::MAX), "modules lie between"),
+        (
+            kernel(0x1000, 1).cells("reg", &[0, 1, 2, 3]),
+            "no loader places",
+        ),
+        (
+            kernel(0x1000, 1).cells("tarn,payload", &[0, 1]),
+            "two cells each",
+        ),
+    ] {
+        let told = refused(module);
+        assert!(told.contains(words), "{told}");
+    }
+    // And the other way round: a board's tree has no payload.
+    let blob = with(&[guest("a", kernel(0x1000, 0x1000)).without("domain-cpupool")]);
+    assert!(told(&read(&blob))[0].contains("only a system image"));
+}
+
+#[test]
+fn pools_by_cpu_number() {
+    let pool = |cpus: &str| {
+        node("p")
+            .text("compatible", &["xen,cpupool"])
+            .text("tarn,cpus", &[cpus])
+    };
+    for (cpus, words) in [
+        ("0-4", "CPUs 4 are not there; the machine has CPUs 0-3"),
+        ("", "at least one CPU"),
+        ("x", "a list of CPU numbers"),
+    ] {
+        let blob = with(&[pool(cpus)]);
+        assert!(
+            told(&read(&blob))[0].contains(words),
+            "{:?}",
+            told(&read(&blob))
+        );
+    }
+    let blob = with(&[pool("1,3").cells("cpupool-cpus", &[cpu(1)])]);
+    assert!(told(&read(&blob))[0].contains("given by cpupool-cpus already"));
+    let blob = with(&[
+        pool("1,3"),
+        node("q")
+            .text("compatible", &["xen,cpupool"])
+            .text("tarn,cpus", &["3"]),
+    ]);
+    assert!(told(&read(&blob))[0].contains("CPU 3 is in pool \"p\" already"));
+}

@@ -38,6 +38,7 @@ impl<'h> Shell<'h> {
         self.greet();
         // Output into a session cannot fail, so neither can the editor.
         let _ = self.editor.start(&mut self.session);
+        self.boot_script();
         loop {
             let typed = match self.session.typed() {
                 Ok(bytes) => bytes,
@@ -45,6 +46,27 @@ impl<'h> Shell<'h> {
             };
             for byte in typed.as_slice() {
                 let _ = self.take(*byte);
+            }
+        }
+    }
+
+    /// What the system description wants typed first goes through the editor as a user's keys do.
+    fn boot_script(&mut self) {
+        let mut from = 0u32;
+        loop {
+            match self.session.ask(&system::BootScript { from }) {
+                Ok(bytes) if bytes.as_slice().is_empty() => return,
+                Ok(bytes) => {
+                    from = from.saturating_add(bytes.as_slice().len() as u32);
+                    for byte in bytes.as_slice() {
+                        let _ = self.take(*byte);
+                    }
+                }
+                Err(e) => {
+                    let text = format_args!("the boot script cannot be read: {e}");
+                    self.session.fail(text);
+                    return;
+                }
             }
         }
     }

@@ -19,6 +19,21 @@ fn greets_once() {
 }
 
 #[test]
+fn the_boot_script_is_typed_first() {
+    let mut f = Fake::new();
+    f.script = "@pause web\nlist web; frobnicate the whole machine\n";
+    let (out, end) = f.session(&[b"@list db\r"]);
+    assert_eq!(end, End::Input);
+    let at = |words: &str| {
+        out.find(words)
+            .unwrap_or_else(|| panic!("{words} in {out}"))
+    };
+    assert!(at("tarn> @pause web\r\n@ok\r\n") < at("error: no command frobnicate"));
+    assert!(at("error: no command frobnicate") < at("tarn> @list db\r\n"));
+    assert!(out.ends_with("@ok\r\ntarn> "), "{out}");
+}
+
+#[test]
 fn pool_list_is_the_seeds() {
     let wanted = "\
 pool   cpus   sched   domains

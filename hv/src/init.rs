@@ -9,7 +9,7 @@ use crate::domain::{life, recipe};
 use crate::mem::{PAGE, frames, heap, stage1};
 use crate::percpu::{self, Cpu};
 use crate::run::{self, POOLS};
-use crate::{console, hypercall, irq, logger, panic, power, sysreg, time};
+use crate::{console, hypercall, irq, logger, panic, payload, power, sysreg, time};
 use abi::{CpuId, CpuSet, MAX_CPUS, PoolId, Span};
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -101,7 +101,11 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     let _ = time::init(board.timer.frequency);
     options(board.bootargs);
 
-    let cpus = memory(&board, tree);
+    let payload = match payload::region(&board, tree) {
+        Ok(p) => p,
+        Err(e) => fatal(Some(tree), format_args!("system image: {e}")),
+    };
+    let cpus = memory(&board, tree, payload);
     console_up(&board);
     log::info!(
         "{} on {}: {} CPUs, {} MiB of RAM, image at {:#x}",
@@ -136,13 +140,16 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     sysreg::init();
     hypercall::init(caps(), &board);
 
-    let config = match Config::from_dtb(tree, &board) {
-        Ok(c) => c,
-        Err(e) => {
-            log::error!("configuration: {e}; going on without it");
-            Config::bare(&board)
-        }
+    let read = match payload {
+        None => Config::from_dtb(tree, &board),
+        Some(region) => payload::config(&board, region),
     };
+    let config = read.unwrap_or_else(|e| {
+        log::error!("configuration: {e}; going on without it");
+        Config::bare(&board)
+    });
+    options(config.bootargs);
+    hypercall::set_script(config.script);
     for n in &config.notes {
         match n.severity {
             Severity::Refused => log::warn!("{n}; skipped"),
@@ -151,7 +158,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     }
     let pools = make_pools(&config, &cpus);
     start_cpus(&board, &cpus);
-    make_domains(&config, &pools);
+    make_domains(&config, &pools, payload.is_none());
     log::info!("Tarn keeps {} KiB of memory", hypercall::kept() / 1024);
     arch::enter_idle(here)
 }
@@ -193,13 +200,14 @@ fn options(args: &str) {
 }
 
 /// Takes the memory over: allocator, final map, one block and one stack per CPU.
-fn memory(board: &Board, tree: &'static [u8]) -> Vec<&'static Cpu> {
+fn memory(board: &Board, tree: &'static [u8], payload: Option<Region>) -> Vec<&'static Cpu> {
     let img = image::all();
     let taken = [
         Region::between(img.start as u64, img.end as u64),
         Region::new(tree.as_ptr() as u64, tree.len() as u64),
+        payload,
     ];
-    let taken: heapless::Vec<Region, 2> = taken.into_iter().flatten().collect();
+    let taken: heapless::Vec<Region, 3> = taken.into_iter().flatten().collect();
     let free = match board.free_ram(&taken) {
         Ok(f) => f,
         Err(_) => fatal(Some(tree), format_args!("memory: too many reserved pieces")),
@@ -537,8 +545,8 @@ fn may_release(board: &Board, release: u64) -> bool {
         return false;
     };
     let img = image::all();
-    let in_image =
-        Region::between(img.start as u64, img.end as u64).is_none_or(|i| i.overlaps(&word));
+    let end = payload::range().map_or(img.end, |p| p.end);
+    let in_image = Region::between(img.start as u64, end as u64).is_none_or(|i| i.overlaps(&word));
     let reserved = board.reserved.iter().any(|r| {
         r.region.covers(&word) && !matches!(r.why, board::ReservedBy::Node { no_map: true })
     });
@@ -546,8 +554,8 @@ fn may_release(board: &Board, release: u64) -> bool {
     board.is_ram(&word) && !in_image && (reserved || word.end() <= PAGE as u64)
 }
 
-/// dom0, then the configured domains, or the demo guest if there are none.
-fn make_domains(config: &Config, pools: &[PoolId]) {
+/// dom0, then the configured domains; if there are none, the demo guest where that is wanted.
+fn make_domains(config: &Config, pools: &[PoolId], demo: bool) {
     let mut list = alloc::vec![Recipe {
         name: "dom0".into(),
         memory_kib: 4096,
@@ -575,7 +583,7 @@ fn make_domains(config: &Config, pools: &[PoolId]) {
         }
         list.push(from_config(d, pools));
     }
-    if config.domains.is_empty() {
+    if config.domains.is_empty() && demo {
         list.push(Recipe {
             name: "demo".into(),
             memory_kib: 8192,

@@ -36,6 +36,8 @@ mod mem;
 #[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
+mod payload;
+#[cfg(target_os = "none")]
 mod percpu;
 #[cfg(target_os = "none")]
 mod power;

@@ -2,7 +2,7 @@
 //!
 //! Version is the one call that every domain may make: it is how a guest finds out that it runs on Tarn.
 
-use super::text::{Label, Text};
+use super::text::{Bytes, Label, Text};
 use super::wire::{In, Out, area, replies, wire_enum};
 use super::{AbiVersion, BASE, Caller, Counter, Reply, Request, Row};
 use crate::errno::Errno;
@@ -202,6 +202,12 @@ area! {
         /// From 0 on.
         part: u32,
     } -> Text;
+    /// The lines that the system description wants typed at dom0's prompt when it comes up, from byte `from` on; no
+    /// bytes at the end.
+    BootScript = 0x0a, Dom0 {
+        /// Bytes already read.
+        from: u32,
+    } -> Bytes;
     /// Resets the machine. Does not return unless refused.
     Reboot = 0x10, Dom0 {} -> ();
     /// Switches the machine off. Does not return unless refused.

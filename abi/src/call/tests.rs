@@ -38,6 +38,7 @@ fn calls() -> Vec<Call> {
         Call::System(system::MemoryInfo {}.into()),
         Call::System(system::Model {}.into()),
         Call::System(system::Counters { index: u32::MAX }.into()),
+        Call::System(system::BootScript { from: 40 }.into()),
         Call::System(system::Reboot {}.into()),
         Call::System(system::PowerOff {}.into()),
         Call::Console(console::Write { bytes }.into()),

@@ -4,18 +4,18 @@
 //! do: a request for isolation or for a device refuses the domain, anything else is a warning. A domain is kept whole
 //! or not at all.
 
+use super::place::Place;
 use super::pools::Handles;
 use super::section::{Refusal, Section, Stop, note};
 use super::{
     Config, Diagnostic, DomainConfig, MAX_CONFIGURED, MAX_DIAGNOSTICS, MAX_DOMAIN_VCPUS, Module,
     Restart, Severity, VcpuConfig,
 };
-use crate::bus::reg;
 use crate::chosen::{KINDS, Kind, ModuleKind};
 use crate::props::{strings, text};
 use crate::region::Region;
 use crate::tree::ConfNode;
-use crate::{Board, BoardError, GicDesc, ReservedBy};
+use crate::{Board, BoardError, GicDesc};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -32,6 +32,7 @@ const WEIGHTS: core::ops::RangeInclusive<u32> = 1..=65_535;
 pub(super) fn node<'a>(
     node: ConfNode<'a>,
     board: &Board<'_>,
+    place: Place,
     pools: &Handles,
     config: &mut Config<'a>,
 ) -> Result<(), BoardError> {
@@ -42,6 +43,7 @@ pub(super) fn node<'a>(
         let read = Reader {
             section: &section,
             board,
+            place,
             pools,
             config,
             warnings: &mut warnings,
@@ -77,6 +79,7 @@ fn kind(compatible: &[u8]) -> Option<Kind> {
 struct Reader<'a, 'r> {
     section: &'r Section<'a>,
     board: &'r Board<'r>,
+    place: Place,
     pools: &'r Handles,
     config: &'r Config<'a>,
     warnings: &'r mut Vec<Diagnostic>,
@@ -300,51 +303,12 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn module(&mut self, child: &Section<'a>) -> Result<Module<'a>, Refusal> {
-        let Some(value) = child.get("reg") else {
-            return Err(child.refuse(
-                "reg",
-                "missing; where the boot loader put the module, and its size".into(),
-            ));
-        };
         // A module is a child of the domain's node, so that node's cells count.
-        let cells = self.section.cells;
-        let region = reg(value, cells)
-            .next()
-            .and_then(|(base, size)| Region::new(base, size));
-        let want = cells.entry();
-        let Some(region) = region.filter(|_| value.len() == want) else {
-            let (a, s) = (cells.address, cells.size);
-            let message =
-                format!("it must be one address ({a} cells) and one size ({s} cells, not 0)");
-            return Err(child.refuse("reg", message));
-        };
-        if !self.board.is_ram(&region) {
-            return Err(child.refuse("reg", format!("{region} is not RAM of this machine")));
-        }
-        let no_map = |r: &&crate::Reserved| {
-            r.why == ReservedBy::Node { no_map: true } && r.region.overlaps(&region)
-        };
-        if let Some(r) = self.board.reserved.iter().find(no_map) {
-            return Err(child.refuse(
-                "reg",
-                format!(
-                    "{region} overlaps {}, which is reserved as no-map",
-                    r.region
-                ),
-            ));
-        }
-        let reserved =
-            |r: &crate::Reserved| r.why == ReservedBy::Module && r.region.covers(&region);
-        if !self.board.reserved.iter().any(reserved) {
-            return Err(child.refuse(
-                "reg",
-                format!("{region} was not kept free when RAM was listed"),
-            ));
-        }
+        let region = self.place.region(child, self.section.cells, self.board)?;
         for (name, _) in &child.props {
             if !matches!(
                 *name,
-                "compatible" | "phandle" | "linux,phandle" | "reg" | "bootargs"
+                "compatible" | "phandle" | "linux,phandle" | "reg" | "tarn,payload" | "bootargs"
             ) {
                 child.warn(
                     self.warnings,

@@ -5,16 +5,21 @@
 //! with its reason and the rest is kept; nothing here allocates RAM or creates anything. Strings borrow from the tree.
 
 mod domains;
+mod place;
 mod pools;
 mod section;
 
-use crate::error::BoardError;
+use crate::discover::error_at;
+use crate::error::{BoardError, Problem};
+use crate::props::text;
 use crate::region::Region;
-use crate::tree::Blob;
+use crate::tree::{Blob, ConfNode, header_size};
 use crate::{Board, MAX_DOMAINS};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use place::Place;
 use tarn_abi::CpuSet;
 
 /// The scheduler of a pool that names none.
@@ -25,6 +30,8 @@ pub const MAX_CONFIGURED: usize = MAX_DOMAINS - 1;
 pub const MAX_DIAGNOSTICS: usize = 256;
 /// Most vCPUs of one domain.
 pub const MAX_DOMAIN_VCPUS: u32 = 64;
+/// Longest boot script of dom0 in bytes.
+pub const MAX_SCRIPT: usize = 4096;
 /// Longest name of a domain or pool in bytes.
 pub const MAX_NAME: usize = 48;
 
@@ -37,6 +44,10 @@ pub struct Config<'a> {
     pub domains: Vec<DomainConfig<'a>>,
     /// What was refused or ignored, in the order found; at most `MAX_DIAGNOSTICS`.
     pub notes: Vec<Diagnostic>,
+    /// `tarn,dom0-script`: lines typed at dom0's prompt when it comes up, or "".
+    pub script: &'a str,
+    /// `xen,xen-bootargs` beside them: Tarn's own command line, or "". For a board's tree `Board::bootargs` counts.
+    pub bootargs: &'a str,
 }
 
 impl<'a> Config<'a> {
@@ -52,7 +63,67 @@ impl<'a> Config<'a> {
         let Some(chosen) = Blob::new(dtb)?.chosen(index)? else {
             return Ok(Config::bare(board));
         };
+        Config::read(chosen, board, Place::BoardTree)
+    }
+
+    /// Reads the description in a system image: the same nodes, in a tree of their own at the start of `payload`.
+    ///
+    /// `description` is that tree; `payload` is where it and the modules lie in memory. Bounds and errors are those of
+    /// `from_dtb`. Whether the payload is RAM, the caller has checked.
+    pub fn from_image(
+        description: &'a [u8],
+        board: &Board<'_>,
+        payload: Region,
+    ) -> Result<Config<'a>, BoardError> {
+        let blob = Blob::new(description)?;
+        let (mut children, mut index) = (0, None);
+        blob.walk(&mut |node| {
+            if node.depth() == 1 {
+                if node.here().name == b"chosen" {
+                    index = index.or(Some(children));
+                }
+                children += 1;
+            }
+            Ok(())
+        })?;
+        let chosen = match index {
+            Some(index) => blob.chosen(index)?,
+            None => None,
+        };
+        let tree = header_size(description)? as u64;
+        match chosen {
+            Some(chosen) => Config::read(chosen, board, Place::Image { payload, tree }),
+            None => Err(error_at(
+                "/chosen",
+                "",
+                Problem::Missing("the system's pools and domains"),
+            )),
+        }
+    }
+
+    fn read(
+        chosen: ConfNode<'a>,
+        board: &Board<'_>,
+        place: Place,
+    ) -> Result<Config<'a>, BoardError> {
         let mut config = Config::default();
+        for property in chosen.properties() {
+            let (name, value) = property?;
+            let taken = match name {
+                "tarn,dom0-script" => &mut config.script,
+                "xen,xen-bootargs" => &mut config.bootargs,
+                _ => continue,
+            };
+            match text(value).filter(|t| t.len() <= MAX_SCRIPT) {
+                Some(line) => *taken = line,
+                None => config.notes.push(Diagnostic {
+                    severity: Severity::Refused,
+                    node: "/chosen".into(),
+                    property: name.into(),
+                    message: format!("it must be a string of at most {MAX_SCRIPT} bytes"),
+                }),
+            }
+        }
         let mut pools = pools::Pools::new(board);
         let cells = chosen.cells()?;
         for child in chosen.children(cells)? {
@@ -60,7 +131,7 @@ impl<'a> Config<'a> {
         }
         let handles = pools.finish(&mut config);
         for child in chosen.children(cells)? {
-            domains::node(child?, board, &handles, &mut config)?;
+            domains::node(child?, board, place, &handles, &mut config)?;
         }
         Ok(config)
     }

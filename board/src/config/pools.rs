@@ -14,6 +14,11 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet, MAX_POOLS};
 
+/// Xen's property.
+const PHANDLES: &str = "cpupool-cpus";
+/// Ours.
+const NUMBERS: &str = "tarn,cpus";
+
 /// The pools found so far.
 pub(super) struct Pools<'a, 'b> {
     board: &'b Board<'b>,
@@ -88,36 +93,7 @@ impl<'a, 'b> Pools<'a, 'b> {
         if self.pools.len() >= MAX_POOLS - 1 {
             return Err(section.refuse("", format!("there can be at most {} pools", MAX_POOLS - 1)));
         }
-        const CPUS: &str = "cpupool-cpus";
-        let list = section.get(CPUS).unwrap_or(&[]);
-        if list.is_empty() || !list.len().is_multiple_of(4) {
-            return Err(section.refuse(
-                CPUS,
-                "it must be a list of phandles of CPU nodes, not empty".into(),
-            ));
-        }
-        let mut cpus = CpuSet::EMPTY;
-        for phandle in cells(list) {
-            let Some(cpu) = self.board.cpu_by_phandle(phandle) else {
-                let message = format!("{phandle:#x} is not the phandle of a CPU that can be used");
-                return Err(section.refuse(CPUS, message));
-            };
-            if cpus.contains(cpu) {
-                return Err(
-                    section.refuse(CPUS, format!("{cpu} is in the list twice", cpu = Cpu(cpu)))
-                );
-            }
-            if self.taken.contains(cpu) {
-                let owner = self
-                    .pools
-                    .iter()
-                    .find(|(_, p)| p.cpus.contains(cpu))
-                    .map_or("", |(_, p)| &p.name);
-                let message = format!("{cpu} is in pool \"{owner}\" already", cpu = Cpu(cpu));
-                return Err(section.refuse(CPUS, message));
-            }
-            cpus.insert(cpu);
-        }
+        let cpus = self.cpus(section)?;
         let sched = section.text("cpupool-sched")?.unwrap_or(DEFAULT_SCHED);
         section.check_name("cpupool-sched", sched)?;
         let unique = !self.pools.iter().any(|(_, p)| p.name == section.base);
@@ -130,7 +106,8 @@ impl<'a, 'b> Pools<'a, 'b> {
         let mut params = Vec::new();
         for (name, value) in &section.props {
             match *name {
-                "compatible" | "phandle" | "linux,phandle" | CPUS | "cpupool-sched" => {}
+                "compatible" | "phandle" | "linux,phandle" | PHANDLES | NUMBERS
+                | "cpupool-sched" => {}
                 ours if ours.starts_with("tarn,") => params.push(section.param(ours, value)?),
                 other => section.warn(notes, other, "unknown property of a pool, ignored".into()),
             }
@@ -141,6 +118,72 @@ impl<'a, 'b> Pools<'a, 'b> {
             sched,
             params,
         })
+    }
+
+    /// Its CPUs: phandles as Xen has it, or numbers, which a description apart from the board's tree must use.
+    fn cpus(&self, section: &Section<'a>) -> Result<CpuSet, Refusal> {
+        let (property, list) = match (section.get(PHANDLES), section.text(NUMBERS)?) {
+            (Some(_), Some(_)) => {
+                let message = format!("the CPUs are given by {PHANDLES} already");
+                return Err(section.refuse(NUMBERS, message));
+            }
+            (phandles, None) => (PHANDLES, self.by_phandle(section, phandles.unwrap_or(&[]))?),
+            (None, Some(text)) => (NUMBERS, self.by_number(section, text)?),
+        };
+        let mut cpus = CpuSet::EMPTY;
+        for cpu in list {
+            if cpus.contains(cpu) {
+                return Err(section.refuse(
+                    property,
+                    format!("{cpu} is in the list twice", cpu = Cpu(cpu)),
+                ));
+            }
+            if self.taken.contains(cpu) {
+                let owner = self
+                    .pools
+                    .iter()
+                    .find(|(_, p)| p.cpus.contains(cpu))
+                    .map_or("", |(_, p)| &p.name);
+                let message = format!("{cpu} is in pool \"{owner}\" already", cpu = Cpu(cpu));
+                return Err(section.refuse(property, message));
+            }
+            cpus.insert(cpu);
+        }
+        Ok(cpus)
+    }
+
+    fn by_phandle(&self, section: &Section<'a>, list: &[u8]) -> Result<Vec<CpuId>, Refusal> {
+        if list.is_empty() || !list.len().is_multiple_of(4) {
+            return Err(section.refuse(
+                PHANDLES,
+                "it must be a list of phandles of CPU nodes, not empty".into(),
+            ));
+        }
+        let found = cells(list).map(|phandle| {
+            self.board.cpu_by_phandle(phandle).ok_or_else(|| {
+                let message = format!("{phandle:#x} is not the phandle of a CPU that can be used");
+                section.refuse(PHANDLES, message)
+            })
+        });
+        found.collect()
+    }
+
+    fn by_number(&self, section: &Section<'a>, text: &str) -> Result<Vec<CpuId>, Refusal> {
+        let Some(cpus) = CpuSet::parse(text) else {
+            let message =
+                format!("is \"{text}\"; it must be a list of CPU numbers such as \"0-2,5\"");
+            return Err(section.refuse(NUMBERS, message));
+        };
+        let present = CpuSet::first(self.board.cpus.len());
+        let absent = cpus.difference(&present);
+        if cpus.is_empty() {
+            return Err(section.refuse(NUMBERS, "a pool needs at least one CPU".into()));
+        }
+        if !absent.is_empty() {
+            let message = format!("CPUs {absent} are not there; the machine has CPUs {present}");
+            return Err(section.refuse(NUMBERS, message));
+        }
+        Ok(cpus.iter().collect())
     }
 
     /// Puts the pools into `config`, Pool-0 first.

@@ -46,6 +46,8 @@ pub struct Fake {
     pub lost: u64,
     /// Grows the log at every read, as a busy machine does.
     pub chatty: bool,
+    /// Typed first.
+    pub script: &'static str,
     pub focus: DomainId,
     /// How many times Create, Destroy and Pause answer `Again` first; `u32::MAX` = for ever.
     pub again: u32,
@@ -130,6 +132,7 @@ impl Fake {
             log: Vec::new(),
             lost: 0,
             chatty: false,
+            script: "",
             focus: DomainId::DOM0,
             again: 0,
             left: 0,
@@ -216,6 +219,10 @@ impl Fake {
                 c.index,
                 &[("exit-hvc", 77), ("exit-wfx", 123_456), ("irq-stray", 0)],
             )),
+            SystemCall::BootScript(c) => {
+                let rest = &self.script.as_bytes()[(c.from as usize).min(self.script.len())..];
+                c.answer(Ok(Bytes::new(&rest[..rest.len().min(Bytes::MAX)]).unwrap()))
+            }
             SystemCall::Reboot(c) if self.refuse_end => c.answer(Err(Errno::Busy)),
             SystemCall::PowerOff(c) if self.refuse_end => c.answer(Err(Errno::Busy)),
             SystemCall::Reboot(_) => resume_unwind(Box::new(End::Reboot)),

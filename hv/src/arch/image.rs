@@ -68,3 +68,10 @@ pub fn first_heap() -> Range<usize> {
 pub fn early_tables() -> usize {
     addr!(__early_tables)
 }
+
+/// Bytes from the first one on that the header asks a loader to place or keep free: more than the image itself in a
+/// system image, whose payload follows.
+pub fn header_size() -> u64 {
+    // SAFETY: the image's own header, 64 bytes at its start, mapped readable as long as the image runs.
+    unsafe { ((addr!(__image_start) + 16) as *const u64).read() }
+}

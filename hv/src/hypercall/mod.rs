@@ -22,7 +22,7 @@ use vdev::psci::{Caps, SmcccCall, smccc};
 /// What the machine lets guests know about its firmware's mitigations.
 static CAPS: spin::Once<Caps> = spin::Once::new();
 
-pub use system::{VERSION, kept};
+pub use system::{VERSION, kept, set_script};
 
 /// Sets what calls report of the machine, once.
 pub fn init(caps: Caps, board: &board::Board) {

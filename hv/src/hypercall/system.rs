@@ -1,9 +1,9 @@
 //! Area 0: the version, the machine, its counters, and its end.
 
 use crate::mem::{frames, heap, stage1};
-use crate::{console, irq, percpu, power, time};
+use crate::{console, irq, payload, percpu, power, time};
 use abi::call::system::{Machine, Memory, VersionReply};
-use abi::call::text::Text;
+use abi::call::text::{Bytes, Text};
 use abi::call::{ABI, Counter, Request, SystemCall};
 use abi::{Errno, MAX_CPUS, Regs, Span};
 use core::sync::atomic::Ordering;
@@ -12,12 +12,18 @@ use core::sync::atomic::Ordering;
 pub const VERSION: &str = concat!("Tarn ", env!("CARGO_PKG_VERSION"));
 
 static MODEL: spin::Once<heapless::String<48>> = spin::Once::new();
+static SCRIPT: spin::Once<&'static str> = spin::Once::new();
 static RAM_KIB: spin::Once<u64> = spin::Once::new();
 
 /// Sets what the board is called and how much RAM it has.
 pub fn init(model: &str, ram_bytes: u64) {
     MODEL.call_once(|| crate::domain::build::short_name(model));
     RAM_KIB.call_once(|| ram_bytes / 1024);
+}
+
+/// Sets what dom0 types first, once.
+pub fn set_script(script: &'static str) {
+    SCRIPT.call_once(|| script);
 }
 
 /// Answer to Version.
@@ -30,7 +36,7 @@ pub fn version() -> VersionReply {
 
 /// Bytes Tarn keeps for itself: image, heap, tables, per-CPU stacks.
 pub fn kept() -> usize {
-    let image = crate::arch::image::all().len();
+    let image = crate::arch::image::all().len() + payload::range().map_or(0, |p| p.len());
     let heap = heap::usage().1;
     let stacks =
         percpu::all().count().saturating_sub(1) * crate::init::STACK_PAGES * crate::mem::PAGE;
@@ -71,6 +77,12 @@ pub fn handle(call: SystemCall) -> Regs {
             c.answer(Ok(Text::truncated(name)))
         }
         SystemCall::Counters(c) => c.answer(counter(c.index as usize)),
+        SystemCall::BootScript(c) => {
+            let script = SCRIPT.get().map_or(&b""[..], |s| s.as_bytes());
+            let rest = script.get(c.from as usize..).unwrap_or(&[]);
+            let bytes = Bytes::new(&rest[..rest.len().min(Bytes::MAX)]);
+            c.answer(bytes.ok_or(Errno::Invalid))
+        }
         SystemCall::Reboot(_) => {
             log::info!("dom0 reboots the machine");
             power::reset()
