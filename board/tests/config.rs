@@ -631,7 +631,7 @@ fn pools_by_cpu_number() {
     };
     for (cpus, words) in [
         ("0-4", "CPUs 4 are not there; the machine has CPUs 0-3"),
-        ("", "at least one CPU"),
+        ("", "at least one"),
         ("x", "a list of CPU numbers"),
     ] {
         let blob = with(&[pool(cpus)]);

@@ -4,8 +4,9 @@
 //! `scripts/run-qemu.sh` start the very same machine. Standard library only, host only: nothing here may be linked
 //! into an image, and nothing here decides what Tarn does.
 //!
-//! Order of reading: `paths`, `toolchain`, `images` and `flat` make `target/images`; `fdt`, `tree`, `linux` and `firmware`
-//! make what a machine is booted with; `machine` is the machine, `console` its serial line, `exec` commands typed at dom0's prompt.
+//! Order of reading: `paths`, `toolchain`, `images` and `flat` make `target/images`; `fdt`, `tree`, `linux`, `firmware`
+//! and `system` make what a machine is booted with; `machine` is the machine, `console` its serial line, `exec` commands
+//! typed at dom0's prompt.
 
 pub mod apt;
 pub mod args;
@@ -20,5 +21,6 @@ pub mod images;
 pub mod linux;
 pub mod machine;
 pub mod paths;
+pub mod system;
 pub mod toolchain;
 pub mod tree;

@@ -96,18 +96,21 @@ impl<'a, 'b> Pools<'a, 'b> {
         let cpus = self.cpus(section)?;
         let sched = section.text("cpupool-sched")?.unwrap_or(DEFAULT_SCHED);
         section.check_name("cpupool-sched", sched)?;
-        let unique = !self.pools.iter().any(|(_, p)| p.name == section.base);
-        let name = if unique {
-            section.base
-        } else {
-            section.full_name()
+        let taken = |name: &str| self.pools.iter().any(|(_, p)| p.name == name);
+        let (property, name) = match section.text("tarn,name")? {
+            Some(name) => ("tarn,name", name),
+            None if taken(section.base) => ("", section.full_name()),
+            None => ("", section.base),
         };
-        section.check_name("", name)?;
+        section.check_name(property, name)?;
+        if taken(name) {
+            return Err(section.refuse(property, format!("the name \"{name}\" is taken")));
+        }
         let mut params = Vec::new();
         for (name, value) in &section.props {
             match *name {
                 "compatible" | "phandle" | "linux,phandle" | PHANDLES | NUMBERS
-                | "cpupool-sched" => {}
+                | "cpupool-sched" | "tarn,name" => {}
                 ours if ours.starts_with("tarn,") => params.push(section.param(ours, value)?),
                 other => section.warn(notes, other, "unknown property of a pool, ignored".into()),
             }
@@ -170,15 +173,13 @@ impl<'a, 'b> Pools<'a, 'b> {
 
     fn by_number(&self, section: &Section<'a>, text: &str) -> Result<Vec<CpuId>, Refusal> {
         let Some(cpus) = CpuSet::parse(text) else {
-            let message =
-                format!("is \"{text}\"; it must be a list of CPU numbers such as \"0-2,5\"");
+            let message = format!(
+                "is \"{text}\"; it must be a list of CPU numbers such as \"0-2,5\", at least one"
+            );
             return Err(section.refuse(NUMBERS, message));
         };
         let present = CpuSet::first(self.board.cpus.len());
         let absent = cpus.difference(&present);
-        if cpus.is_empty() {
-            return Err(section.refuse(NUMBERS, "a pool needs at least one CPU".into()));
-        }
         if !absent.is_empty() {
             let message = format!("CPUs {absent} are not there; the machine has CPUs {present}");
             return Err(section.refuse(NUMBERS, message));

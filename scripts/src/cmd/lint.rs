@@ -14,7 +14,7 @@ use xtask::{images, paths, toolchain};
 use super::{Outcome, with_options};
 
 /// Who may depend on whom (own crates only). tarn-hv and tarn-sim are the two places where everything meets.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("abi", &[]),
     ("sched", &["tarn-abi"]),
     ("pools", &["tarn-abi", "tarn-sched"]),
@@ -36,6 +36,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("sim", &["tarn-abi", "tarn-sched", "tarn-pools"]),
     ("qemu-tests", &["tarn-abi", "xtask"]),
     ("scripts", &[]),
+    ("image", &["tarn-abi", "tarn-board"]),
     ("examples/guest-rt", &[]),
     ("examples/guest-hello", &["guest-rt"]),
     ("qemu-tests/guests", &["guest-rt", "tarn-abi"]),

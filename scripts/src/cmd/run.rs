@@ -11,7 +11,7 @@ use xtask::args::{Parsed, Spec, switch, value};
 use xtask::console::Console;
 use xtask::machine::{Clock, Machine, Model, Serial};
 use xtask::tree::Config;
-use xtask::{exec, firmware, images, linux, paths};
+use xtask::{exec, firmware, images, linux, paths, system};
 
 use super::{Outcome, with_options};
 
@@ -40,6 +40,11 @@ const RUN: Spec = Spec {
             "--config",
             "DTS",
             "merge this device-tree source: domains and pools, see examples/configs",
+        ),
+        value(
+            "--system",
+            "TOML|IMG",
+            "boot this system: a description (made into an image first) or an image of tarn-image",
         ),
         value("--bootargs", "TEXT", "the hypervisor's command line"),
         value(
@@ -111,6 +116,17 @@ fn machine(parsed: &Parsed) -> Result<Machine, String> {
     if let Some(path) = parsed.get("--config") {
         machine.config = Some(Config::load(Path::new(path))?);
     }
+    if let Some(path) = parsed.get("--system") {
+        if let Some(option) = ["--linux", "--config"]
+            .into_iter()
+            .find(|option| parsed.has(option))
+        {
+            return Err(format!(
+                "--system and {option} exclude each other: the description says what runs"
+            ));
+        }
+        machine.image = system::image_for(Path::new(path));
+    }
     if parsed.has("--linux") {
         if machine.config.is_some() {
             return Err("--linux and --config exclude each other: a configuration names its kernel itself (\"@linux\")".into());
@@ -161,6 +177,9 @@ fn start(machine: &Machine, parsed: &Parsed) -> Result<(), String> {
     }
     if machine.model == Model::Raspi4b {
         firmware::provide()?;
+    }
+    if let Some(path) = parsed.get("--system") {
+        system::make(Path::new(path), parsed.has("--no-build"))?;
     }
     let command = machine.command(&paths::scratch())?;
     if parsed.has("--print") {

@@ -1,0 +1,131 @@
+//! A description judged by the reader that Tarn uses at boot.
+//!
+//! The compiled tree goes through `tarn_board::Config::from_image` with the board's tree beside it, exactly as in
+//! hv/src/payload.rs; each of its findings is led back to the line that caused it. What only the host can see (files,
+//! spelling, types) was found before; a place that is wrong already is not complained about twice.
+
+use crate::boards::{self, Machine};
+use crate::compile::{self, Compiled};
+use crate::pack::TARN_AT_MOST;
+use crate::read;
+use crate::source::{Finding, Severity, Source};
+use crate::system::System;
+use tarn_board::{Board, Config, Region};
+
+/// What became of a description.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// As it was read; `None` if that was not possible.
+    pub system: Option<System>,
+    /// The board; `None` if there is no such board.
+    pub machine: Option<Machine>,
+    /// Tree, files, places.
+    pub compiled: Compiled,
+    /// Everything that is not right, in the order of the text.
+    pub findings: Vec<Finding>,
+}
+
+impl Checked {
+    /// Whether an image may be made.
+    pub fn is_good(&self) -> bool {
+        self.findings.iter().all(|f| f.severity != Severity::Error)
+    }
+
+    /// The board and what Tarn will make of the description; `None` if the tree of either cannot be read.
+    pub fn view<'a>(&'a self, tarn: u64) -> Option<(Board<'a>, Config<'a>, Region)> {
+        let machine = self.machine.as_ref()?;
+        let board = Board::from_dtb(&machine.tree, machine.boot_mpidr).ok()?;
+        let payload = Region::new(machine.load.checked_add(tarn)?, self.compiled.size)?;
+        let config = Config::from_image(&self.compiled.tree, &board, payload).ok()?;
+        Some((board, config, payload))
+    }
+}
+
+/// Reads, compiles and checks. `tarn`: bytes that Tarn takes in memory, if its image is known.
+pub fn check(source: &Source, tarn: Option<u64>) -> Checked {
+    let (system, mut findings) = read::read(source);
+    let Some(system) = system else {
+        return Checked {
+            findings,
+            ..Checked::default()
+        };
+    };
+    let (compiled, more) = compile::compile(&system);
+    findings.extend(more);
+    let machine = match boards::machine(&system.board) {
+        Ok(machine) => Some(machine),
+        Err(more) => {
+            findings.extend(more);
+            None
+        }
+    };
+    if let Some(machine) = &machine {
+        let told = as_at_boot(&system, machine, &compiled, tarn.unwrap_or(TARN_AT_MOST));
+        let said: Vec<_> = findings.iter().filter_map(|f| f.span.clone()).collect();
+        let new = |f: &Finding| f.span.as_ref().is_none_or(|s| !said.contains(s));
+        findings.extend(told.into_iter().filter(new));
+    }
+    findings.sort_by_key(|f| f.span.as_ref().map_or(usize::MAX, |s| s.start));
+    Checked {
+        system: Some(system),
+        machine,
+        compiled,
+        findings,
+    }
+}
+
+/// What Tarn would say.
+fn as_at_boot(system: &System, machine: &Machine, compiled: &Compiled, tarn: u64) -> Vec<Finding> {
+    let place = &system.board.kind.span;
+    let board = match Board::from_dtb(&machine.tree, machine.boot_mpidr) {
+        Ok(board) => board,
+        Err(error) => {
+            let message = format!("the board's device tree cannot be used: {error}");
+            return vec![Finding::error(place, message)];
+        }
+    };
+    let payload = machine
+        .load
+        .checked_add(tarn)
+        .and_then(|at| Region::new(at, compiled.size));
+    let Some(payload) = payload else {
+        return vec![Finding::error(
+            place,
+            "the image reaches past the last address",
+        )];
+    };
+    if !board.is_ram(&payload) {
+        let message = format!(
+            "the image does not fit: its {} KiB from {:#x} on are not all RAM of this machine, which is {:?}",
+            (tarn + payload.size()) >> 10,
+            machine.load,
+            board.ram
+        );
+        return vec![Finding::error(place, message)];
+    }
+    let config = match Config::from_image(&compiled.tree, &board, payload) {
+        Ok(config) => config,
+        Err(error) => return vec![Finding::error(place, error.to_string())],
+    };
+    config
+        .notes
+        .iter()
+        .map(|note| {
+            let at = compiled.place(&note.node, &note.property);
+            let label = at.map_or(note.node.as_str(), |p| p.label.as_str());
+            Finding {
+                severity: match note.severity {
+                    tarn_board::Severity::Refused => Severity::Error,
+                    tarn_board::Severity::Warning => Severity::Warning,
+                },
+                span: at.map(|p| p.span.clone()),
+                message: match at {
+                    Some(p) if !note.property.is_empty() && p.property != note.property => {
+                        format!("{label}: {}: {}", note.property, note.message)
+                    }
+                    _ => format!("{label}: {}", note.message),
+                },
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,132 @@
+//! A system as its description says it: values with the place where they stand.
+//!
+//! Nothing is checked here beyond what a type can hold; what fits together is tarn-board's to say.
+
+use crate::source::Span;
+use std::path::PathBuf;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// The machine it is for.
+    pub board: BoardSpec,
+    /// Tarn's own command line.
+    pub options: Option<At<String>>,
+    /// Lines typed at dom0's prompt.
+    pub script: Option<At<String>>,
+    /// In the order of the file.
+    pub pools: Vec<Pool>,
+    /// In the order of the file.
+    pub domains: Vec<Domain>,
+}
+
+/// Which machine, and what of it can vary.
+#[derive(Clone, Debug)]
+pub struct BoardSpec {
+    /// The `[board]` table.
+    pub span: Span,
+    /// `type`.
+    pub kind: At<BoardKind>,
+    /// `cpus`.
+    pub cpus: Option<At<u64>>,
+    /// `memory` in bytes.
+    pub memory: Option<At<u64>>,
+    /// `gic`.
+    pub gic: Option<At<u64>>,
+    /// `dtb`: the board's own device tree.
+    pub dtb: Option<At<PathBuf>>,
+    /// `load`: where its boot loader puts the image.
+    pub load: Option<At<u64>>,
+}
+
+/// Machines whose tree need not be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoardKind {
+    /// QEMU's virt.
+    Virt,
+    /// Raspberry Pi 4 Model B.
+    Rpi4,
+    /// Any other: its device tree must be given.
+    Other,
+}
+
+/// A pool.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its table's header.
+    pub span: Span,
+    /// `name`.
+    pub name: At<String>,
+    /// `cpus`, as a list such as "0-2,5".
+    pub cpus: Option<At<String>>,
+    /// `scheduler`.
+    pub scheduler: Option<At<String>>,
+    /// Everything below `parameters`.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A parameter for a scheduler or a domain, passed on as `tarn,NAME`.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name, without `tarn,`.
+    pub name: String,
+    /// Its value.
+    pub value: At<ParameterValue>,
+}
+
+/// What it can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParameterValue {
+    /// `true`.
+    Flag,
+    /// A number, not negative.
+    Number(u64),
+    /// A text.
+    Text(String),
+}
+
+/// A domain.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// Its table's header.
+    pub span: Span,
+    /// `name`.
+    pub name: At<String>,
+    /// `kernel`.
+    pub kernel: Option<At<PathBuf>>,
+    /// `initrd`.
+    pub initrd: Option<At<PathBuf>>,
+    /// `bootargs`.
+    pub bootargs: Option<At<String>>,
+    /// `memory` in bytes.
+    pub memory: Option<At<u64>>,
+    /// `vcpus`.
+    pub vcpus: Option<At<u64>>,
+    /// `pool`.
+    pub pool: Option<At<String>>,
+    /// `console`: an emulated PL011; there is one unless it says false.
+    pub console: Option<At<bool>>,
+    /// `spis`.
+    pub spis: Option<At<u64>>,
+    /// `weight`.
+    pub weight: Option<At<u64>>,
+    /// `cap`, percent of one CPU.
+    pub cap: Option<At<u64>>,
+    /// `affinity`: vCPU and its CPUs.
+    pub affinity: Vec<(u32, At<String>)>,
+    /// `restart`.
+    pub restart: Option<At<String>>,
+    /// `paused`.
+    pub paused: Option<At<bool>>,
+    /// Everything below `parameters`.
+    pub parameters: Vec<Parameter>,
+}
