@@ -12,6 +12,7 @@ pub mod id;
 pub mod regs;
 pub mod set;
 pub mod time;
+pub mod trace;
 
 pub use call::text::{Bytes, Label, Text};
 pub use call::{Call, Reply, Request};

@@ -206,7 +206,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             let kick = guard.sched().switch_sched(cpu, now);
             match me.capacity.load(Ordering::Relaxed) {
                 0 => {}
-                capacity => guard.sched().set_capacity(cpu, capacity),
+                capacity => guard.sched().set_capacity(cpu, capacity, now),
             }
             guard.incoming.remove(cpu);
             guard.cpus.insert(cpu);

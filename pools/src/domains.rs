@@ -106,7 +106,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             p.parked.retain(|r| r != row);
             if let Some(r) = p.rows.release(*row) {
                 kick = kick.and(p.sched().remove(r.ent, now));
-                p.sched().free_vcpu(r.ent);
+                p.sched().free_vcpu(r.ent, now);
                 self.set_vcpu_home(r.id, Home::NOWHERE);
             }
         }
@@ -239,6 +239,7 @@ pub(crate) fn reserve(
     params: impl Iterator<Item = VcpuParams>,
     n: usize,
 ) -> Result<Places, PoolError> {
+    let now = p.clock;
     let (mut rows, mut ents) = (Vec::new(), Vec::new());
     rows.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)?;
     ents.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)?;
@@ -259,7 +260,7 @@ pub(crate) fn reserve(
             }
         };
         places.rows.push(row);
-        match p.sched().alloc_vcpu(NodeId::ROOT, tag(row), &q) {
+        match p.sched().alloc_vcpu(NodeId::ROOT, tag(row), &q, now) {
             Ok(ent) => places.ents.push(ent),
             Err(e) => {
                 give_back(p, places);
@@ -272,8 +273,9 @@ pub(crate) fn reserve(
 
 /// Undoes `reserve`.
 pub(crate) fn give_back(p: &mut Pool, places: Places) {
+    let now = p.clock;
     for e in places.ents {
-        p.sched().free_vcpu(e);
+        p.sched().free_vcpu(e, now);
     }
     for r in places.rows {
         p.rows.release(r);

@@ -115,7 +115,6 @@ impl<R: RelaxStrategy> PoolSet<R> {
         now: Instant,
     ) -> Result<GroupId, PoolError> {
         let name = Name::new(c.name)?;
-        let sched = registry::build(c.sched, &c.params)?;
         let mut guard = self.lock_pool(pool)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
@@ -127,7 +126,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let generation = p.next_group;
         let node = p
             .sched()
-            .add_group(parent, sched, c.vps, &c.processor, now)?;
+            .add_group(parent, (c.sched, &c.params), c.vps, &c.processor, now)?;
         p.next_group = generation.wrapping_add(1);
         while p.groups.len() <= usize::from(node.0) {
             p.groups.push(None);
@@ -219,10 +218,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 for i in 0..rows {
                     let row = p.doms.at(dom).vcpus[i];
                     let params = p.rows.at(row).params;
-                    match p.sched().alloc_vcpu(node, tag(row), &params) {
+                    match p.sched().alloc_vcpu(node, tag(row), &params, now) {
                         Ok(leaf) => ents.push(leaf),
                         Err(e) => {
-                            ents.into_iter().for_each(|l| p.sched().free_vcpu(l));
+                            ents.into_iter().for_each(|l| p.sched().free_vcpu(l, now));
                             return Err(e.into());
                         }
                     }
@@ -255,7 +254,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             let row = p.doms.at(dom).vcpus[i];
             let old = core::mem::replace(&mut p.rows.at(row).ent, new);
             kick = kick.and(p.sched().remove(old, now));
-            p.sched().free_vcpu(old);
+            p.sched().free_vcpu(old, now);
             kick = kick.and(p.sched().insert(new, false, now));
         }
         Ok(Progress::Done(kick.and(p.restate(dom, now))))

@@ -41,6 +41,7 @@ mod info;
 mod name;
 mod pool;
 mod reconf;
+mod record;
 mod row;
 mod runstate;
 mod set;
@@ -52,9 +53,11 @@ pub use info::{CpuInfo, DomainInfo, PoolInfo, VcpuInfo};
 pub use name::Name;
 pub use pool::{DomainParams, PoolConfig, Wfi};
 pub use reconf::Progress;
+pub use record::{Decision, Look};
 pub use row::Power;
 pub use runstate::{DomainState, DomainTimes, VcpuState, VcpuTimes};
 pub use set::{Block, PoolSet, Woken, sched_by_name};
+pub use tarn_abi::trace::Record;
 pub use tarn_sched::registry;
 pub use tarn_sched::{
     BoostCause, BoostParams, DeboostCause, GuestHint, Kick, RtParams, SchedError, SchedParams,

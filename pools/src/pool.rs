@@ -10,7 +10,7 @@ use crate::runstate::DomainTimes;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tarn_abi::{CpuSet, DomainId, Instant, SchedId};
-use tarn_sched::{Kick, Leaf, NodeId, SchedParams, Scheduler, Tag, Tree, registry};
+use tarn_sched::{Kick, Leaf, NodeId, Recorded, Recorder, SchedParams, Scheduler, Tag, registry};
 
 /// What happens when a guest executes WFI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +32,8 @@ pub struct PoolConfig<'a> {
     pub params: SchedParams,
     /// WFI of its guests.
     pub wfi: Wfi,
+    /// How many records of its scheduler's life to keep, from the first on (see `record.rs`); 0 = none.
+    pub record: u32,
 }
 
 impl<'a> PoolConfig<'a> {
@@ -42,6 +44,7 @@ impl<'a> PoolConfig<'a> {
             sched: registry::DEFAULT,
             params: SchedParams::DEFAULT,
             wfi: Wfi::Trapped,
+            record: 0,
         }
     }
 }
@@ -159,7 +162,7 @@ pub(crate) fn vacant() -> ! {
 
 /// A pool.
 pub(crate) struct Pool {
-    pub(crate) sched: Tree,
+    pub(crate) sched: Recorded,
     /// When the first parked vCPU may go on, and all of them.
     pub(crate) unpark_at: Option<Instant>,
     pub(crate) parked: Vec<u16>,
@@ -190,10 +193,15 @@ impl Pool {
         c: &PoolConfig<'_>,
         name: Name,
         sched: Box<dyn Scheduler>,
+        recorder: Option<Box<Recorder>>,
         now: Instant,
     ) -> Pool {
+        let mut sched = Recorded::new(sched);
+        if recorder.is_some() {
+            sched.record(recorder, Some((c.sched, &c.params)), now);
+        }
         Pool {
-            sched: Tree::new(sched),
+            sched,
             unpark_at: None,
             parked: Vec::new(),
             groups: Vec::new(),
@@ -215,7 +223,7 @@ impl Pool {
 
     /// The scheduler.
     #[inline]
-    pub(crate) fn sched(&mut self) -> &mut Tree {
+    pub(crate) fn sched(&mut self) -> &mut Recorded {
         &mut self.sched
     }
 

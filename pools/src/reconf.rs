@@ -7,6 +7,7 @@ use crate::domains::{Places, give_back, reserve};
 use crate::error::PoolError;
 use crate::name::Name;
 use crate::pool::{Move, Pool, PoolConfig, Wfi};
+use crate::record::recorder;
 use crate::set::{FREE, Guard, Home, PoolSet, slot_of};
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
@@ -51,10 +52,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if self.find_pool(c.name).is_some() {
             return Err(PoolError::NameTaken);
         }
+        let recorder = recorder(c.record)?;
         for slot in 0..MAX_POOLS {
             let mut p = self.pools[slot].lock();
             if p.is_none() {
-                *p = Some(Box::new(Pool::new(c, name, sched, now)));
+                *p = Some(Box::new(Pool::new(c, name, sched, recorder, now)));
                 self.wfi[slot].store(u8::from(c.wfi == Wfi::Native), Ordering::Relaxed);
                 return Ok(self.id_of(slot));
             }
@@ -175,8 +177,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
             }
         }
         if let Some(mut p) = self.lock_slot(slot_of(target)) {
-            p.tick(now);
-            if let Err(e) = p.sched().alloc_pcpu(cpu) {
+            let now = p.tick(now);
+            if let Err(e) = p.sched().alloc_pcpu(cpu, now) {
                 return Progress::Refused(e.into());
             }
             p.incoming.insert(cpu);
@@ -331,7 +333,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         drop(source);
         if m.to == from {
             if let Some(mut p) = self.lock_slot(usize::from(from)) {
-                m.ents.into_iter().for_each(|e| p.sched().free_vcpu(e));
+                m.ents.into_iter().for_each(|e| p.sched().free_vcpu(e, now));
             }
             return kick;
         }
@@ -389,7 +391,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 continue;
             };
             kick = kick.and(source.sched().remove(r.ent, now));
-            source.sched().free_vcpu(r.ent);
+            source.sched().free_vcpu(r.ent, now);
             r.ent = ents[i];
             r.dom = there;
             r.parked = false;

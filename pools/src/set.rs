@@ -190,7 +190,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         self.config.lock().present = present;
         let mut p = self.lock_pool(PoolId::POOL0)?;
         for cpu in present.iter() {
-            p.sched().alloc_pcpu(cpu)?;
+            p.sched().alloc_pcpu(cpu, now)?;
             p.incoming.insert(cpu);
             self.cpus[cpu.index()].want.store(1, Ordering::Release);
         }

@@ -27,6 +27,7 @@ pub mod mutant;
 mod null;
 pub mod params;
 mod queue;
+mod record;
 pub mod registry;
 mod rr;
 mod rtds;
@@ -36,6 +37,7 @@ mod tree;
 
 pub use error::SchedError;
 pub use params::{BoostParams, RtParams, SchedParams, VcpuParams};
+pub use record::{MAX_RECORDS, Pending, Recorded, Recorder};
 pub use scheduler::{
     BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
 };

@@ -158,6 +158,8 @@ pub struct Options {
     pub trace: bool,
     /// A refused action of the script is skipped instead of ending the run.
     pub lenient: bool,
+    /// Keep so many records of each pool's scheduler; 0 = none.
+    pub record: u32,
     /// Check the schedulers' own books every so many moments; 0 = 1024.
     pub check_every: u64,
 }
@@ -229,6 +231,8 @@ pub struct Outcome {
     pub moments: u64,
     /// The schedule, if asked for.
     pub trace: Vec<Mark>,
+    /// Of each pool, what its scheduler was asked and answered, if asked for.
+    pub records: Vec<Vec<(u64, tarn_pools::Record)>>,
 }
 
 struct Engine<'a> {
@@ -288,6 +292,7 @@ impl<'a> Engine<'a> {
             let c = PoolConfig {
                 sched: kind,
                 params,
+                record: o.record,
                 ..PoolConfig::new(&p.name)
             };
             let fail = |e: tarn_pools::PoolError| format!("pool {}: {e}", p.name);
@@ -1016,6 +1021,15 @@ impl<'a> Engine<'a> {
             totals.resets += t.resets;
             totals.touched += t.touched;
         }
+        let mut records = Vec::new();
+        for p in &self.pools {
+            let (mut list, mut next) = (Vec::new(), 0);
+            while let Some((n, r)) = self.set.recorded(*p, next).map_err(|e| e.to_string())? {
+                list.push((n, r));
+                next = n + 1;
+            }
+            records.push(list);
+        }
         let sched = self
             .set
             .pool_info(self.pools[0])
@@ -1035,6 +1049,7 @@ impl<'a> Engine<'a> {
             hash: self.hash,
             moments,
             trace: self.trace.unwrap_or_default(),
+            records,
         })
     }
 }

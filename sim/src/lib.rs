@@ -13,6 +13,7 @@ pub mod fluid;
 pub mod guest;
 pub mod picture;
 pub mod plain;
+pub mod replay;
 pub mod report;
 pub mod rng;
 pub mod scenario;

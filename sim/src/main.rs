@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use tarn_sim::engine::{Options, Outcome, run};
 use tarn_sim::report::{Report, Verdict};
-use tarn_sim::{Scenario, costs, picture};
+use tarn_sim::{Scenario, costs, picture, replay};
 
 const HELP: &str = "\
 tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
@@ -12,6 +12,8 @@ tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
   tarn-sim compare FILE SCHED SCHED   the same scenario under two (or more) schedulers
   tarn-sim sweep FILE [--seeds N]     the scenario with N seeds (default 20): worst bar of all
 
+  tarn-sim replay TRACE               feeds a recording (of a run, or a console with one) through the same code again and
+                                      compares every decision; shows the first that differs
   tarn-sim costs                      what a decision costs with 2 to 16384 runnable vCPUs, against sorted-list credit2
 
 options
@@ -20,6 +22,7 @@ options
   --json            the result as one JSON object
   --svg OUT         the first part of the schedule as a picture, and the latency distribution in OUT.latency.svg
   --perfetto OUT    the schedule as a trace for ui.perfetto.dev
+  --record OUT      what each pool's scheduler was asked and answered, for `tarn-sim replay`
   --from T --to T   which part the picture shows (default the first 100ms)
 
 It exits with 0 if all bars of the scenario are cleared, 1 if one is not, 2 if something is wrong with the request.
@@ -31,6 +34,7 @@ struct Args {
     json: bool,
     svg: Option<String>,
     perfetto: Option<String>,
+    record: Option<String>,
     from: u64,
     to: u64,
     seeds: u64,
@@ -43,6 +47,7 @@ fn parse(words: &[String]) -> Result<Args, String> {
         json: false,
         svg: None,
         perfetto: None,
+        record: None,
         from: 0,
         to: 100_000_000,
         seeds: 20,
@@ -64,6 +69,7 @@ fn parse(words: &[String]) -> Result<Args, String> {
             "--json" => a.json = true,
             "--svg" => a.svg = Some(value()?),
             "--perfetto" => a.perfetto = Some(value()?),
+            "--record" => a.record = Some(value()?),
             "--from" => a.from = time(value()?)?,
             "--to" => a.to = time(value()?)?,
             w if w.starts_with('-') => return Err(format!("unknown option {w}")),
@@ -109,6 +115,11 @@ fn command_run(a: &Args) -> Result<bool, String> {
     let s = load(file)?;
     let options = Options {
         trace: a.svg.is_some() || a.perfetto.is_some(),
+        record: if a.record.is_some() {
+            tarn_sched::MAX_RECORDS
+        } else {
+            0
+        },
         ..a.options.clone()
     };
     let o = run(&s, &options)?;
@@ -126,6 +137,9 @@ fn command_run(a: &Args) -> Result<bool, String> {
     }
     if let Some(path) = &a.perfetto {
         write(path, &picture::perfetto(&r))?;
+    }
+    if let Some(path) = &a.record {
+        write(path, &replay::text(&o.records))?;
     }
     Ok(verdicts.iter().all(|v| v.ok))
 }
@@ -189,6 +203,21 @@ fn command_sweep(a: &Args) -> Result<bool, String> {
     Ok(worst.iter().flatten().all(|(v, _)| v.ok))
 }
 
+fn command_replay(a: &Args) -> Result<bool, String> {
+    let [file] = a.files.as_slice() else {
+        return Err("replay needs one TRACE".into());
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+    let traces = replay::read(&text).map_err(|e| format!("{file}: {e}"))?;
+    let mut same = true;
+    for t in &traces {
+        let v = replay::replay(t);
+        print!("{}", v.text);
+        same &= v.same;
+    }
+    Ok(same)
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let Some((command, rest)) = words.split_first() else {
@@ -205,6 +234,7 @@ fn main() -> ExitCode {
         "run" => command_run(&a),
         "compare" => command_compare(&a),
         "sweep" => command_sweep(&a),
+        "replay" => command_replay(&a),
         "costs" => costs::table(&a.svg).map(|t| {
             print!("{t}");
             true

@@ -1,9 +1,10 @@
 //! Random scenarios: any machine, any guests, any reconfiguration; the invariants hold. A failing one is shrunk before it
 //! is shown. `TARN_SIM_CASES` sets how many (60 by default), `TARN_SIM_FIRST` where to begin.
 
-use tarn_sim::Scenario;
+use tarn_abi::trace::Record;
 use tarn_sim::engine::{Options, run};
 use tarn_sim::rng::Rng;
+use tarn_sim::{Scenario, replay};
 
 /// A scenario as pieces of TOML, so that pieces can be left out.
 #[derive(Clone)]
@@ -163,11 +164,12 @@ fn broken(p: &Pieces) -> Option<String> {
             &Options {
                 check_every: 1,
                 lenient: true,
+                record: if s.seed % 8 == 0 { 1 << 17 } else { 0 },
                 ..Options::default()
             },
         )
     }) {
-        Ok(Ok(_)) => None,
+        Ok(Ok(o)) => again(&o.records),
         Ok(Err(e))
             if e.starts_with("domain ") || e.starts_with("pool ") || e.starts_with("group ") =>
         {
@@ -176,6 +178,23 @@ fn broken(p: &Pieces) -> Option<String> {
         Ok(Err(e)) => Some(e),
         Err(_) => Some("panic".into()),
     }
+}
+
+/// What does not replay of a recording.
+fn again(records: &[Vec<(u64, Record)>]) -> Option<String> {
+    let text = replay::text(records);
+    if text.is_empty() {
+        return None;
+    }
+    let traces = match replay::read(&text) {
+        Ok(traces) => traces,
+        Err(e) => return Some(e),
+    };
+    traces
+        .iter()
+        .map(replay::replay)
+        .find(|v| !v.same)
+        .map(|v| v.text)
 }
 
 fn shrink(mut p: Pieces) -> Pieces {
