@@ -2,18 +2,22 @@
 //!
 //! Exit status: 0 done, 1 something is wrong with the description or a file, 2 the command line was not understood.
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tarn_image::check::{Checked, check};
 use tarn_image::pack::{self, Tarn};
 use tarn_image::source::{Report, Source};
+use tarn_image::system::BoardKind;
+use tarn_image::{sdcard, show};
 
 fn main() -> ExitCode {
     let matches = cli().get_matches();
     let done = match matches.subcommand() {
         Some(("build", args)) => build(args),
         Some(("check", args)) => check_only(args),
+        Some(("show", args)) => show_system(args),
+        Some(("sdcard", args)) => card(args),
         _ => unreachable!("clap demands a command"),
     };
     match done {
@@ -69,6 +73,45 @@ fn cli() -> Command {
                         .help("fail on warnings, too")
                         .action(ArgAction::SetTrue),
                 ),
+        )
+        .subcommand(
+            Command::new("show")
+                .about("Show the system: CPUs in pools, domains, the map of memory.")
+                .arg(description())
+                .arg(tarn())
+                .arg(
+                    file("svg", "write a picture there instead of text")
+                        .long("svg")
+                        .value_name("FILE"),
+                )
+                .arg(
+                    file("dtb", "write the device tree that Tarn will read there")
+                        .long("dtb")
+                        .value_name("FILE"),
+                ),
+        )
+        .subcommand(
+            Command::new("sdcard")
+                .about("Make what a Raspberry Pi 4 starts from: the boot partition as a folder, an image of the card, or both.")
+                .arg(description())
+                .arg(tarn())
+                .arg(
+                    file("output", "write the boot partition's files into this folder")
+                        .short('o')
+                        .long("output")
+                        .value_name("FOLDER"),
+                )
+                .arg(
+                    file("fat", "write an image of the card there, for dd")
+                        .long("fat")
+                        .value_name("FILE"),
+                )
+                .arg(
+                    file("firmware", "copy the Pi's own firmware from this folder")
+                        .long("firmware")
+                        .value_name("FOLDER"),
+                )
+                .group(ArgGroup::new("to").args(["output", "fat"]).required(true).multiple(true)),
         )
 }
 
@@ -130,6 +173,64 @@ fn check_only(args: &ArgMatches) -> Result<(), String> {
         system.map_or(0, |s| s.pools.len()),
         system.map_or(0, |s| s.domains.len())
     );
+    Ok(())
+}
+
+fn show_system(args: &ArgMatches) -> Result<(), String> {
+    let tarn = match path(args, "tarn") {
+        Some(path) => Some(Tarn::load(path)?),
+        None => Tarn::load(&pack::default_tarn()).ok(),
+    };
+    let size = tarn.as_ref().map_or(pack::TARN_AT_MOST, Tarn::size);
+    let (_, checked) = checked(args, Some(size))?;
+    let view = show::view(&checked, size)?;
+    if let Some(path) = path(args, "dtb") {
+        write(path, &checked.compiled.tree)?;
+    }
+    match path(args, "svg") {
+        Some(path) => write(path, show::svg(&view).as_bytes()),
+        None => {
+            print!("{}", show::text(&view));
+            Ok(())
+        }
+    }
+}
+
+fn card(args: &ArgMatches) -> Result<(), String> {
+    let tarn = tarn(args)?;
+    let (source, checked) = checked(args, Some(tarn.size()))?;
+    if checked
+        .system
+        .as_ref()
+        .is_some_and(|s| s.board.kind.value != BoardKind::Rpi4)
+    {
+        return Err(format!(
+            "{}: [board] type is not \"rpi4\"; only a Raspberry Pi 4 starts from such a card",
+            source.name
+        ));
+    }
+    let image = tarn.with(&checked.compiled.payload());
+    let files = sdcard::files(image, path(args, "firmware"))?;
+    if let Some(folder) = path(args, "output") {
+        sdcard::write_folder(&files, folder)?;
+        println!(
+            "{}: {} files for the boot partition",
+            folder.display(),
+            files.len()
+        );
+    }
+    if let Some(file) = path(args, "fat") {
+        let card = sdcard::card(&files)?;
+        write(file, &card)?;
+        println!(
+            "{}: {} MiB, one FAT32 partition; write it with dd",
+            file.display(),
+            card.len() >> 20
+        );
+    }
+    if path(args, "firmware").is_none() {
+        println!("The Pi's own firmware is not on it: see TARN.TXT, or use --firmware FOLDER.");
+    }
     Ok(())
 }
 

@@ -35,7 +35,7 @@ impl Tarn {
                 "says that it takes {size:#x} bytes; Tarn takes whole pages, at most {TARN_AT_MOST:#x} bytes"
             ));
         }
-        if bytes.len() as u64 > size {
+        if bytes.len() as u64 >= size {
             return Err("is larger than it says: a system image already, not Tarn alone".into());
         }
         Ok(Tarn { bytes, size })

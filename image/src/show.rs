@@ -1,0 +1,134 @@
+//! A system as people see it: CPUs in pools, domains, the map of memory; as text and as a picture.
+//!
+//! Shows what Tarn will make of the description (tarn-board's values), not what was written. The same input gives the
+//! same bytes.
+
+mod svg;
+mod text;
+
+use crate::check::Checked;
+use tarn_board::{Board, Config, Region};
+
+pub use svg::svg;
+pub use text::text;
+
+/// What there is to show.
+pub struct View<'a> {
+    /// Name of the board.
+    pub name: &'static str,
+    /// The board.
+    pub board: Board<'a>,
+    /// Its pools and domains.
+    pub config: Config<'a>,
+    /// The map of its RAM, ascending.
+    pub memory: Vec<Piece>,
+}
+
+/// A piece of RAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where.
+    pub region: Region,
+    /// What is there.
+    pub kind: Kind,
+    /// In words.
+    pub what: String,
+}
+
+/// Kinds of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Tarn, image and bss.
+    Tarn,
+    /// The description or a file of the image.
+    Payload,
+    /// Kept by the board.
+    Reserved,
+    /// What domains are built in.
+    Free,
+}
+
+/// What to show of a description that has been checked; `tarn`: bytes that Tarn takes in memory.
+///
+/// # Errors
+/// When there is no board or description to show.
+pub fn view(checked: &Checked, tarn: u64) -> Result<View<'_>, String> {
+    let (board, config, payload) = checked
+        .view(tarn)
+        .ok_or("there is nothing to show before the description can be read")?;
+    let machine = checked.machine.as_ref().ok_or("no board")?;
+    let mut memory = Vec::new();
+    let mut add = |base: u64, size: u64, kind, what: String| {
+        if let Some(region) = Region::new(base, size) {
+            memory.push(Piece { region, kind, what });
+        }
+    };
+    add(machine.load, tarn, Kind::Tarn, "Tarn".into());
+    let tree = checked.compiled.tree.len() as u64;
+    add(payload.base(), tree, Kind::Payload, "description".into());
+    for module in &checked.compiled.modules {
+        let base = payload.base() + module.offset;
+        let region = Region::new(base, module.bytes.len() as u64);
+        let users: Vec<String> = config
+            .domains
+            .iter()
+            .flat_map(|d| {
+                let kernel = (Some(d.kernel.region), "kernel");
+                let ramdisk = (d.ramdisk.map(|r| r.region), "initrd");
+                [kernel, ramdisk].map(|(at, what)| (at, format!("{what} of {}", d.name)))
+            })
+            .filter(|(at, _)| *at == region)
+            .map(|(_, what)| what)
+            .collect();
+        let file = module.path.file_name().unwrap_or_default();
+        let what = format!("{}: {}", file.to_string_lossy(), users.join(", "));
+        add(base, module.bytes.len() as u64, Kind::Payload, what);
+    }
+    for reserved in &board.reserved {
+        let r = reserved.region;
+        add(
+            r.base(),
+            r.size(),
+            Kind::Reserved,
+            "kept by the board".into(),
+        );
+    }
+    let taken: Vec<Region> = memory.iter().map(|p| p.region).collect();
+    let free = board
+        .free_ram(&taken)
+        .map_err(|_| "too many pieces of memory to show")?;
+    // Gaps of less than a page between files are not worth a line.
+    let free = free.into_iter().filter(|r| r.size() >= 4096);
+    memory.extend(free.map(|region| Piece {
+        region,
+        kind: Kind::Free,
+        what: "free".into(),
+    }));
+    memory.sort_by_key(|p| p.region);
+    Ok(View {
+        name: machine.name,
+        board,
+        config,
+        memory,
+    })
+}
+
+/// Bytes with the unit that suits; rounded up, the less the more they are.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..0x400 => format!("{bytes} bytes"),
+        _ if bytes.is_multiple_of(1 << 20) || bytes > 16 << 20 => {
+            format!("{} MiB", bytes.div_ceil(1 << 20))
+        }
+        _ => format!("{} KiB", bytes.div_ceil(1 << 10)),
+    }
+}
+
+/// The domains of a pool, dom0 among them.
+fn members<'v>(view: &'v View<'_>, pool: usize) -> Vec<&'v str> {
+    let own = view.config.domains.iter().filter(|d| d.pool == pool);
+    let dom0 = (pool == 0).then_some("dom0");
+    dom0.into_iter()
+        .chain(own.map(|d| d.name.as_str()))
+        .collect()
+}
