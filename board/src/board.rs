@@ -7,6 +7,8 @@
 
 use crate::error::{NodePath, Note};
 use crate::region::{self, ListFull, Region};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use tarn_abi::CpuId;
 
@@ -270,6 +272,31 @@ impl Board<'_> {
             region::subtract(&mut free, *hole, MAX_FREE)?;
         }
         Ok(free)
+    }
+
+    /// Whether a system image may have its payload there: RAM that nobody reserved, `tree`, the device tree, apart.
+    /// The error says why not and what would help.
+    pub fn check_payload(&self, payload: &Region, tree: Option<Region>) -> Result<(), String> {
+        if !self.is_ram(payload) {
+            let ram = &self.ram;
+            return Err(format!(
+                "it takes {payload} in memory, and RAM is {ram:?}; the loader must place it elsewhere, or the machine \
+                 needs more"
+            ));
+        }
+        let clash = self.reserved.iter().find(|r| r.region.overlaps(payload));
+        if let Some(r) = clash {
+            return Err(format!(
+                "it takes {payload} in memory, of which {} is reserved by the device tree",
+                r.region
+            ));
+        }
+        if let Some(tree) = tree.filter(|t| t.overlaps(payload)) {
+            return Err(format!(
+                "it takes {payload} in memory, and the device tree lies at {tree}"
+            ));
+        }
+        Ok(())
     }
 
     /// Whether all of `region` is RAM.

@@ -400,7 +400,7 @@ fn a_wrong_domain_is_refused_and_the_rest_is_kept() {
         ),
         (
             d().without_child("module@44000000"),
-            ": a sub-node compatible with \"multiboot,kernel\", \"multiboot,module\" is missing",
+            ": no kernel: a sub-node compatible with \"multiboot,kernel\", \"multiboot,module\" is missing",
         ),
         (
             d().child(module("multiboot,device-tree", 0x4600_0000, 0x1000)),
@@ -532,7 +532,7 @@ fn names_and_numbers_of_domains_are_bounded() {
         ["refused: /chosen/dom0: the name \"dom0\" is taken"]
     );
     let many: Vec<Node> = (0..MAX_DOMAINS)
-        .map(|i| domain(&format!("vm{i}")))
+        .map(|i| domain(&format!("vm{i}")).cells("memory", &[0, 4096]))
         .collect();
     let blob = with(&many);
     let config = read(&blob);
@@ -545,6 +545,25 @@ fn names_and_numbers_of_domains_are_bounded() {
         .map(|i| domain(&format!("vm{i}")).without("memory"))
         .collect();
     assert_eq!(read(&with(&hopeless)).notes.len(), config::MAX_DIAGNOSTICS);
+}
+
+#[test]
+fn domains_together_have_no_more_memory_than_there_is() {
+    // 1 GiB, of which dom0 has 4 MiB and the module 1 MiB.
+    let big = |name: &str, kib: u32| domain(name).cells("memory", &[0, kib]);
+    let all = (1 << 20) - 4096 - 1024;
+    let fits = with(&[big("a", all - 4096), big("b", 4096)]);
+    assert_eq!(told(&read(&fits)), [""; 0]);
+    let blob = with(&[big("a", all - 4096), big("b", 4100), big("c", 4096)]);
+    let config = read(&blob);
+    assert_eq!(
+        told(&config),
+        [
+            "refused: /chosen/b: memory: is 4100 KiB; 4096 KiB are left of the machine's 1048576 after what is \
+             reserved, dom0 and the domains before this one"
+        ]
+    );
+    assert_eq!(config.domains.len(), 2);
 }
 
 /// A description of its own, as a system image has it: at the start of 16 MiB at 0x4400_0000.

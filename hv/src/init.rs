@@ -558,7 +558,7 @@ fn may_release(board: &Board, release: u64) -> bool {
 fn make_domains(config: &Config, pools: &[PoolId], demo: bool) {
     let mut list = alloc::vec![Recipe {
         name: "dom0".into(),
-        memory_kib: 4096,
+        memory_kib: board::config::DOM0_KIB,
         vcpus: 1,
         pool: PoolId::POOL0,
         vpl011: false,

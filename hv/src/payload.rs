@@ -6,7 +6,6 @@
 //! there are; the board's tree says what machine it is. Never trusted: `board` reads the description as any other tree.
 
 use crate::arch::image;
-use alloc::format;
 use alloc::string::String;
 use board::config::Config;
 use board::{Board, Region};
@@ -29,24 +28,8 @@ pub fn region(board: &Board, tree: &[u8]) -> Result<Option<Region>, String> {
     let Some(region) = Region::between(range.start as u64, range.end as u64) else {
         return Ok(None);
     };
-    if !board.is_ram(&region) {
-        let ram = &board.ram;
-        return Err(format!(
-            "it takes {region} in memory, and RAM is {ram:?}; the loader must place it lower, or the machine needs more"
-        ));
-    }
-    if let Some(r) = board.reserved.iter().find(|r| r.region.overlaps(&region)) {
-        return Err(format!(
-            "it takes {region} in memory, of which {} is reserved by the device tree",
-            r.region
-        ));
-    }
     let tree = Region::new(tree.as_ptr() as u64, tree.len() as u64);
-    if tree.is_some_and(|t| t.overlaps(&region)) {
-        return Err(format!(
-            "it takes {region} in memory, and the loader put the device tree there"
-        ));
-    }
+    board.check_payload(&region, tree)?;
     Ok(Some(region))
 }
 

@@ -7,6 +7,7 @@
 use crate::source::{Finding, Span};
 use crate::system::{BoardKind, BoardSpec};
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use tarn_board::Region;
 
 /// A board to check against.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Machine {
     pub boot_mpidr: u64,
     /// Where the loader puts the image's first byte.
     pub load: u64,
+    /// Where the loader puts the device tree, if that is always the same place.
+    pub tree_at: Option<Region>,
     /// How it is called in listings.
     pub name: &'static str,
 }
@@ -134,6 +137,11 @@ pub fn machine(spec: &BoardSpec) -> Result<Machine, Vec<Finding>> {
         // The boot CPU of these boards is the one with affinity 0; another tree's is its first.
         boot_mpidr: 0,
         load: load.unwrap_or(0),
+        // device_tree_address in config.txt (sdcard.rs); QEMU uses the same place.
+        tree_at: match spec.kind.value {
+            BoardKind::Rpi4 => Region::new(0x800_0000, 1 << 20),
+            BoardKind::Virt | BoardKind::Other => None,
+        },
         name,
     })
 }

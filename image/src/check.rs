@@ -94,14 +94,11 @@ fn as_at_boot(system: &System, machine: &Machine, compiled: &Compiled, tarn: u64
             "the image reaches past the last address",
         )];
     };
-    if !board.is_ram(&payload) {
-        let message = format!(
-            "the image does not fit: its {} KiB from {:#x} on are not all RAM of this machine, which is {:?}",
-            (tarn + payload.size()) >> 10,
-            machine.load,
-            board.ram
-        );
-        return vec![Finding::error(place, message)];
+    if let Err(why) = board.check_payload(&payload, machine.tree_at) {
+        return vec![Finding::error(
+            place,
+            format!("the image does not fit: {why}"),
+        )];
     }
     let config = match Config::from_image(&compiled.tree, &board, payload) {
         Ok(config) => config,

@@ -32,7 +32,7 @@ const WEIGHTS: core::ops::RangeInclusive<u32> = 1..=65_535;
 pub(super) fn node<'a>(
     node: ConfNode<'a>,
     board: &Board<'_>,
-    place: Place,
+    (place, room_kib): (Place, u64),
     pools: &Handles,
     config: &mut Config<'a>,
 ) -> Result<(), BoardError> {
@@ -44,6 +44,7 @@ pub(super) fn node<'a>(
             section: &section,
             board,
             place,
+            room_kib,
             pools,
             config,
             warnings: &mut warnings,
@@ -80,6 +81,8 @@ struct Reader<'a, 'r> {
     section: &'r Section<'a>,
     board: &'r Board<'r>,
     place: Place,
+    /// KiB for all domains but dom0.
+    room_kib: u64,
     pools: &'r Handles,
     config: &'r Config<'a>,
     warnings: &'r mut Vec<Diagnostic>,
@@ -142,7 +145,7 @@ impl<'a> Reader<'a, '_> {
         }
         domain.kernel = kernel.ok_or_else(|| {
             let message =
-                "a sub-node compatible with \"multiboot,kernel\", \"multiboot,module\" is missing";
+                "no kernel: a sub-node compatible with \"multiboot,kernel\", \"multiboot,module\" is missing";
             section.refuse("", message.into())
         })?;
         domain.vcpus.sort_unstable_by_key(|v| v.id);
@@ -219,9 +222,17 @@ impl<'a> Reader<'a, '_> {
             .iter()
             .map(|r| r.size() / 1024)
             .fold(0, u64::saturating_add);
+        // RAM at a place of its own is reserved apart, and checked with that place.
+        let anywhere = self.section.get("xen,static-mem").is_none();
+        let earlier = self.config.domains.iter().map(|d| d.memory_kib);
+        let left = earlier.fold(self.room_kib, u64::saturating_sub);
         match kib {
             0 => refuse("is 0 KiB; a domain needs RAM".into()),
             n if n > machine => refuse(format!("is {n} KiB; the machine has {machine} KiB")),
+            n if anywhere && n > left => refuse(format!(
+                "is {n} KiB; {left} KiB are left of the machine's {machine} after what is reserved, dom0 and the domains \
+                 before this one"
+            )),
             n => Ok(n),
         }
     }

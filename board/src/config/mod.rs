@@ -24,6 +24,8 @@ use tarn_abi::CpuSet;
 
 /// The scheduler of a pool that names none.
 pub const DEFAULT_SCHED: &str = "credit2";
+/// RAM of dom0, which no node describes.
+pub const DOM0_KIB: u64 = 4096;
 /// Most domains that are kept: dom0 is not described here.
 pub const MAX_CONFIGURED: usize = MAX_DOMAINS - 1;
 /// Most diagnostics that are kept.
@@ -130,8 +132,9 @@ impl<'a> Config<'a> {
             pools.node(child?, &mut config.notes)?;
         }
         let handles = pools.finish(&mut config);
+        let room = place.room_kib(board);
         for child in chosen.children(cells)? {
-            domains::node(child?, board, place, &handles, &mut config)?;
+            domains::node(child?, board, (place, room), &handles, &mut config)?;
         }
         Ok(config)
     }

@@ -4,6 +4,7 @@
 //! the modules follow; nobody knows the address when the image is made, so `tarn,payload` counts from the description's
 //! first byte. A module that could overlap anything else is refused here.
 
+use super::DOM0_KIB;
 use super::section::{Refusal, Section};
 use crate::bus::{Cells, reg};
 use crate::region::Region;
@@ -26,6 +27,20 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// KiB of RAM that are nobody's yet and that domains other than dom0 can have.
+    pub fn room_kib(self, board: &Board<'_>) -> u64 {
+        let payload = match self {
+            Place::BoardTree => None,
+            Place::Image { payload, .. } => Some(payload),
+        };
+        // A list that grew too long is reported where RAM is taken over; here it is no limit.
+        let free = board
+            .free_ram(payload.as_slice())
+            .unwrap_or_else(|_| board.ram.clone());
+        let bytes = free.iter().map(Region::size).fold(0, u64::saturating_add);
+        (bytes / 1024).saturating_sub(DOM0_KIB)
+    }
+
     /// Where the module that `child` describes lies; `cells` are those of its parent.
     pub fn region(
         self,
