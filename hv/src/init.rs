@@ -9,7 +9,7 @@ use crate::domain::{life, recipe};
 use crate::mem::{PAGE, frames, heap, stage1};
 use crate::percpu::{self, Cpu};
 use crate::run::{self, POOLS};
-use crate::{console, hypercall, irq, logger, panic, payload, power, sysreg, time};
+use crate::{console, hypercall, irq, logger, panic, payload, power, record, sysreg, time};
 use abi::{CpuId, CpuSet, MAX_CPUS, PoolId, Span};
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -185,6 +185,10 @@ fn options(args: &str) {
                 panic::RESET.store(true, Ordering::Relaxed);
                 true
             }
+            ("record", v) => v
+                .parse()
+                .map(|n: u32| record::ENTRIES.store(n, Ordering::Relaxed))
+                .is_ok(),
             // What a board's own Linux command line says is not ours to complain about.
             ("console" | "root" | "rw" | "ro" | "quiet" | "earlycon" | "init" | "rdinit", _) => {
                 true
@@ -193,7 +197,7 @@ fn options(args: &str) {
         };
         if !ok {
             log::warn!(
-                "boot option {word:?}: unknown (loglevel=off|error|warn|info|debug|trace, panic=halt|reset)"
+                "boot option {word:?}: unknown (loglevel=off|error|warn|info|debug|trace, panic=halt|reset, record=N)"
             );
         }
     }
@@ -435,6 +439,7 @@ fn make_pools(config: &Config, cpus: &[&'static Cpu]) -> Vec<PoolId> {
     let mut ids = Vec::new();
     for (i, p) in list.iter().enumerate() {
         let mut c = pools::PoolConfig::new(&p.name);
+        c.record = record::ENTRIES.load(Ordering::Relaxed);
         if !p.sched.is_empty() {
             match pools::sched_by_name(p.sched) {
                 Some(s) => c.sched = s,

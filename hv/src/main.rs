@@ -42,6 +42,8 @@ mod percpu;
 #[cfg(target_os = "none")]
 mod power;
 #[cfg(target_os = "none")]
+mod record;
+#[cfg(target_os = "none")]
 mod run;
 #[cfg(target_os = "none")]
 mod sysreg;

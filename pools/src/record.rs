@@ -4,12 +4,13 @@
 //!
 //! - From the first moment, so that it can be replayed: `PoolConfig::record = N` when the pool is made (48 bytes a record,
 //!   all got at once). Later, to look at what a CPU does: [`PoolSet::record`], which also ends a recording (0).
-//! - Print all of it: `let mut n = 0; while let Some((at, r)) = set.recorded(pool, n)? { print("{at} {r}"); n = at + 1; }`.
+//! - Print all of it: [`PoolSet::freeze_record`], then
+//!   `let mut n = 0; while let Some((at, r)) = set.recorded(pool, n)? { print("{at} {r}"); n = at + 1; }`.
 //!   Each step takes the pool's lock for a moment; records that the ring has lost meanwhile are jumped over. Number and
 //!   record are seven words: a call can hand them out in registers.
 //! - What a CPU has decided lately: [`PoolSet::decision`], newest first, with the vCPU's id.
 //!
-//! The lines `NUMBER WORD WORD WORD WORD WORD WORD` (decimal, six hexadecimal) of one pool, from number 0 on, are what
+//! Lines `trace POOL NUMBER WORD WORD WORD WORD WORD WORD` (two decimal, six hexadecimal), from number 0 on, are what
 //! `tarn-sim replay` reads. Must never loop over a ring under the lock. Neighbours: `sched::Recorded` writes.
 
 use crate::error::PoolError;
@@ -66,6 +67,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let old = p.sched().record(new, None, now);
         drop(p);
         drop(old);
+        Ok(())
+    }
+
+    /// Writes no more records of `pool`; those there stay. To drain a recording while everything runs on.
+    pub fn freeze_record(&self, pool: PoolId) -> Result<(), PoolError> {
+        self.lock_pool(pool)?.sched().freeze();
         Ok(())
     }
 

@@ -25,6 +25,7 @@ pub struct Recorder {
     ring: Vec<Record>,
     capacity: usize,
     next: u64,
+    frozen: bool,
 }
 
 impl Recorder {
@@ -39,10 +40,14 @@ impl Recorder {
             ring,
             capacity,
             next: 0,
+            frozen: false,
         })
     }
 
     fn push(&mut self, r: Record) {
+        if self.frozen {
+            return;
+        }
         if self.ring.len() < self.capacity {
             self.ring.push(r);
         } else {
@@ -205,6 +210,13 @@ impl Recorded {
             self.note(|| parameters(Op::Begin, kind, p, now));
         }
         old
+    }
+
+    /// Keeps the recording as it is.
+    pub fn freeze(&mut self) {
+        if let Some(rec) = &mut self.rec {
+            rec.frozen = true;
+        }
     }
 
     /// The recording, if there is one.

@@ -78,25 +78,43 @@ pub fn read(text: &str) -> Result<Vec<Trace>, String> {
         .collect())
 }
 
-/// Time each entity of the pool (by tag) has had a CPU, ns, from its decisions alone.
-pub fn runtimes(t: &Trace) -> BTreeMap<u32, u64> {
+/// Time each entity of the pool (by tag) has had a CPU between `from` and `to`, ns, from its decisions alone.
+pub fn runtimes(t: &Trace, from: u64, to: u64) -> BTreeMap<u32, u64> {
     let mut cpus: BTreeMap<u16, (u64, Option<u32>)> = BTreeMap::new();
     let mut out = BTreeMap::new();
-    let end = t.records.last().map_or(0, |r| r.at().0);
-    let mut charge = |who: Option<u32>, from: u64, to: u64| {
+    let mut charge = |who: Option<u32>, begin: u64, end: u64| {
         if let Some(tag) = who {
-            *out.entry(tag).or_insert(0) += to - from;
+            *out.entry(tag).or_insert(0) += end.min(to).saturating_sub(begin.max(from));
         }
     };
     for r in t.records.iter().filter(|r| r.op() == Some(Op::Pick)) {
         let Some(cpu) = r.on() else { continue };
         let at = r.at().0;
-        if let Some((from, who)) = cpus.insert(cpu.0, (at, r.picked())) {
-            charge(who, from, at);
+        if let Some((begin, who)) = cpus.insert(cpu.0, (at, r.picked())) {
+            charge(who, begin, at);
         }
     }
-    for (from, who) in cpus.into_values() {
-        charge(who, from, end);
+    for (begin, who) in cpus.into_values() {
+        charge(who, begin, end(t));
+    }
+    out
+}
+
+/// The time of the last record, ns.
+pub fn end(t: &Trace) -> u64 {
+    t.records.last().map_or(0, |r| r.at().0)
+}
+
+/// The weight each entity (by tag) was made with.
+pub fn weights(t: &Trace) -> BTreeMap<u32, u32> {
+    let mut weight = 0;
+    let mut out = BTreeMap::new();
+    for r in &t.records {
+        match r.op() {
+            Some(Op::Entity) => weight = r.0[2] as u32,
+            Some(Op::Alloc) => drop(out.insert(r.0[2] as u32, weight)),
+            _ => {}
+        }
     }
     out
 }
@@ -146,7 +164,7 @@ pub fn replay(t: &Trace) -> Verdict {
         t.pool,
         t.records.len()
     );
-    for (tag, ns) in runtimes(t) {
+    for (tag, ns) in runtimes(t, 0, end(t)) {
         let _ = writeln!(
             text,
             "  entity {tag:>4}: {:>14.6} ms on a CPU",

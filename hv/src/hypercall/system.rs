@@ -1,7 +1,7 @@
 //! Area 0: the version, the machine, its counters, and its end.
 
 use crate::mem::{frames, heap, stage1};
-use crate::{console, irq, payload, percpu, power, time};
+use crate::{console, irq, payload, percpu, power, record, time};
 use abi::call::system::{Machine, Memory, VersionReply};
 use abi::call::text::{Bytes, Text};
 use abi::call::{ABI, Counter, Request, SystemCall};
@@ -85,10 +85,12 @@ pub fn handle(call: SystemCall) -> Regs {
         }
         SystemCall::Reboot(_) => {
             log::info!("dom0 reboots the machine");
+            record::dump();
             power::reset()
         }
         SystemCall::PowerOff(_) => {
             log::info!("dom0 switches the machine off");
+            record::dump();
             power::off()
         }
         _ => Regs::refusal(Errno::NotSupported),

@@ -7,6 +7,7 @@ mod guests;
 mod isolation;
 mod linux;
 mod raspi4b;
+mod sched;
 mod trees;
 
 use xtask::console::Console;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Test> {
         linux::native_tests(),
         guests::tests(),
         isolation::tests(),
+        sched::tests(),
         trees::tests(),
         linux::tests(),
         raspi4b::tests(),

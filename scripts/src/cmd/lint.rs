@@ -34,7 +34,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ),
     ("dom0-shim", &["tarn-abi"]),
     ("sim", &["tarn-abi", "tarn-sched", "tarn-pools"]),
-    ("qemu-tests", &["tarn-abi", "xtask"]),
+    ("qemu-tests", &["tarn-abi", "tarn-sim", "xtask"]),
     ("scripts", &[]),
     ("image", &["tarn-abi", "tarn-board"]),
     ("examples/guest-rt", &[]),

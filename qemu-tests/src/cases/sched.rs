@@ -1,0 +1,112 @@
+//! The scheduler in the machine against the scheduler in the laboratory: the same decisions, the same shares.
+
+use std::time::Duration;
+
+use tarn_sim::engine::{Options, run};
+use tarn_sim::report::Report;
+use tarn_sim::{Scenario, replay};
+use xtask::exec;
+use xtask::machine::{Clock, Machine};
+
+use super::{domain, prompt};
+use crate::runner::Test;
+
+/// Weights of the guests that compute for ever; none is dom0's.
+const WEIGHTS: [u32; 3] = [128, 512, 1024];
+/// How long the shares are measured, ms of the machine's time.
+const WINDOW: u64 = 1500;
+
+/// The tests.
+pub fn tests() -> Vec<Test> {
+    vec![Test::new(
+        "sched/replay",
+        "what the machine's scheduler decided replays on the host, and its shares are the laboratory's",
+        |bench| {
+            let config: String = WEIGHTS
+                .iter()
+                .map(|w| {
+                    let name = format!("hog-{w}");
+                    domain(
+                        &name,
+                        "guest-hog",
+                        1,
+                        16,
+                        "every=500",
+                        &format!("tarn,weight = <{w}>;"),
+                    )
+                })
+                .collect();
+            let mut machine = Machine::tarn(3, 1).with_config(config);
+            machine.clock = Clock::Instructions;
+            machine.bootargs = "record=100000".into();
+            let mut console = bench.start("Tarn", &machine, 240)?;
+            prompt(&mut console)?;
+            // The lightest has computed for as long as the window and a little more.
+            console.expect_within(&["(hog-128) HOG t=2"], Duration::from_secs(600))?;
+            console.send("\r")?;
+            prompt(&mut console)?;
+            exec::power_off(&mut console)?;
+
+            let traces = replay::read(&console.text())?;
+            let [trace] = traces.as_slice() else {
+                return Err(format!("{} pools have been recorded", traces.len()));
+            };
+            let verdict = replay::replay(trace);
+            if !verdict.same {
+                return Err(verdict.text);
+            }
+            if verdict.decisions < 100 {
+                return Err(format!("only {} decisions", verdict.decisions));
+            }
+            let there = machine_shares(trace)?;
+            let here = laboratory_shares()?;
+            for ((w, a), b) in WEIGHTS.iter().zip(&there).zip(&here) {
+                if (a - b).abs() > 0.01 {
+                    return Err(format!(
+                        "weight {w}: {:.2} % of the CPU in the machine, {:.2} % in the laboratory",
+                        a * 100.0,
+                        b * 100.0
+                    ));
+                }
+            }
+            Ok(())
+        },
+    )]
+}
+
+/// Each guest's share of what all of them got in the last part of the recording, dom0's last commands left out.
+fn machine_shares(trace: &replay::Trace) -> Result<Vec<f64>, String> {
+    let end = replay::end(trace).saturating_sub(100_000_000);
+    let from = end
+        .checked_sub(WINDOW * 1_000_000)
+        .ok_or("the recording is too short")?;
+    let times = replay::runtimes(trace, from, end);
+    let weights = replay::weights(trace);
+    let time = |w: u32| -> Result<u64, String> {
+        let tag = weights.iter().find(|(_, x)| **x == w).map(|(t, _)| t);
+        tag.and_then(|t| times.get(t).copied())
+            .ok_or_else(|| format!("no vCPU of weight {w} has run"))
+    };
+    let list = WEIGHTS
+        .iter()
+        .map(|w| time(*w))
+        .collect::<Result<Vec<_>, _>>()?;
+    let all = list.iter().sum::<u64>() as f64;
+    Ok(list.iter().map(|t| *t as f64 / all).collect())
+}
+
+/// The same guests in the laboratory.
+fn laboratory_shares() -> Result<Vec<f64>, String> {
+    let mut text = format!("duration = \"{WINDOW}ms\"\n[[pool]]\ncpus = 1\n");
+    for w in WEIGHTS {
+        text +=
+            &format!("[[domain]]\nname = \"hog-{w}\"\nweight = {w}\n[[domain.vcpu]]\nhog = true\n");
+    }
+    let scenario = Scenario::parse(&text)?;
+    let outcome = run(&scenario, &Options::default())?;
+    Ok(Report::new(&scenario, &outcome)
+        .vcpus
+        .iter()
+        .map(|l| l.share)
+        .collect())
+}
