@@ -95,6 +95,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         };
         let p: &mut Pool = &mut guard;
         let now = p.tick(m.now());
+        let decided = now;
         let prev = loaded.and_then(|v| self.row_of(v));
         let unparked = if p.unpark_at.is_some_and(|t| t <= now) {
             p.unpark(now)
@@ -104,7 +105,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if let Some(row) = prev {
             p.park_if_spent(row, now);
         }
-        let must_idle = hint.must_idle || p.leaving.contains(cpu);
+        let leaving = p.leaving.contains(cpu);
+        let must_idle = hint.must_idle || leaving;
         let pick = p
             .sched()
             .pick_next(cpu, GuestHint { must_idle, ..hint }, now);
@@ -165,10 +167,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 let ent = r.ent;
                 let kick = p.sched().context_saved(ent, cpu, now);
                 drop(guard);
+                if leaving {
+                    me.displaced
+                        .fetch_max(now.since(decided).0, Ordering::Relaxed);
+                }
                 if !kick.is_none() {
                     m.kick(kick);
                 }
             }
+            self.carry_on(m);
         }
         match entered {
             Some(v) => {
@@ -214,6 +221,18 @@ impl<R: RelaxStrategy> PoolSet<R> {
             drop(guard);
             m.kick(kick);
         }
+        self.carry_on(m);
         idle
+    }
+
+    /// If a change is under way, this CPU may have been the one it waited for.
+    #[inline]
+    fn carry_on<M: Machine>(&self, m: &mut M) {
+        if self.changing.load(Ordering::Acquire) {
+            let kick = self.advance(m.now());
+            if !kick.is_none() {
+                m.kick(kick);
+            }
+        }
     }
 }

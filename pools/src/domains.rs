@@ -24,7 +24,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         vcpus: &[(VcpuId, VcpuParams)],
         now: Instant,
     ) -> Result<(), PoolError> {
-        let _config = self.config.lock();
+        let _config = self.settled()?;
         match self.domain_home(d) {
             None => return Err(PoolError::NoSuchDomain),
             Some(h) if h != Home::NOWHERE => return Err(PoolError::IdTaken),
@@ -72,6 +72,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 times,
                 paused: 0,
                 dead: false,
+                halted: false,
                 budget: Budget::new(params.cap, now),
                 moving: None,
                 vcpus: places.rows,
@@ -107,11 +108,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if let Some(r) = p.rows.release(*row) {
                 kick = kick.and(p.sched().remove(r.ent, now));
                 p.sched().free_vcpu(r.ent, now);
+                if let Some(next) = &mut p.next {
+                    next.free(*row);
+                }
                 self.set_vcpu_home(r.id, Home::NOWHERE);
             }
         }
         p.doms.release(dom);
         p.domains -= 1;
+        p.disown(d);
         self.set_domain_home(d, Home::NOWHERE);
         Ok(kick)
     }
@@ -187,14 +192,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let now = p.tick(now);
         let row = p.doms.at(dom);
         check_cap(params, row.vcpus.len())?;
-        row.budget.settle(row.params.cap, now);
-        if row.params.cap == 0 {
-            row.budget = Budget::new(params.cap, now);
-        }
-        row.budget.running = row.times.counts[0];
-        row.params = *params;
-        let kick = p.unpark(now).and(p.timekeeper());
-        Ok(kick.and(Kick(p.holders(dom))))
+        Ok(p.set_domain(dom, params, now))
     }
 
     /// Changes a vCPU's parameters, affinity included.
@@ -208,13 +206,31 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
         let dom = p.rows.at(row).dom;
-        if p.doms.at(dom).moving.is_some() {
+        if p.doms.at(dom).moving.is_some() || p.next.is_some() {
             return Err(PoolError::InFlight);
         }
         let ent = p.rows.at(row).ent;
         let kick = p.sched().adjust_vcpu(ent, params, now)?;
         p.rows.at(row).params = *params;
         Ok(kick)
+    }
+}
+
+impl Pool {
+    /// Sets a domain's parameters, which have been checked.
+    pub(crate) fn set_domain(&mut self, dom: u16, params: &DomainParams, now: Instant) -> Kick {
+        let row = self.doms.at(dom);
+        if row.params == *params {
+            return Kick::NONE;
+        }
+        row.budget.settle(row.params.cap, now);
+        if row.params.cap == 0 {
+            row.budget = Budget::new(params.cap, now);
+        }
+        row.budget.running = row.times.counts[0];
+        row.params = *params;
+        let kick = self.unpark(now).and(self.timekeeper());
+        kick.and(Kick(self.holders(dom)))
     }
 }
 
@@ -267,6 +283,12 @@ pub(crate) fn reserve(
                 return Err(e.into());
             }
         }
+        if let Some(next) = &mut p.next
+            && let Err(e) = next.alloc(row, &q)
+        {
+            give_back(p, places);
+            return Err(e);
+        }
     }
     Ok(places)
 }
@@ -278,6 +300,9 @@ pub(crate) fn give_back(p: &mut Pool, places: Places) {
         p.sched().free_vcpu(e, now);
     }
     for r in places.rows {
+        if let Some(next) = &mut p.next {
+            next.free(r);
+        }
         p.rows.release(r);
     }
     p.doms.release(places.dom);

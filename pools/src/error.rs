@@ -57,6 +57,22 @@ pub enum PoolError {
     TooManyPools,
     /// The parameter `cap` is beyond 100 per vCPU.
     CapTooBig,
+    /// No parameter of that name.
+    NoSuchParam,
+    /// The group still has members.
+    GroupInUse,
+    /// The group is of another pool, or the vCPU is outside what was delegated.
+    NotHere,
+    /// It, a group it is in or one inside it is delegated already.
+    Delegated,
+    /// A step refers to a pool that no step before it makes.
+    NoSuchStep,
+    /// The plan has as many steps as it can have.
+    PlanFull,
+    /// It was taken back before it was finished.
+    Aborted,
+    /// It is past the point of no return.
+    TooLate,
     /// No memory.
     NoMemory,
     /// The scheduler refuses.
@@ -84,14 +100,19 @@ impl PoolError {
             E::NameTaken | E::IdTaken => Errno::Exists,
             E::BadName | E::CapTooBig => Errno::Invalid,
             E::BootCpu | E::Dom0 | E::Pool0 => Errno::Fixed,
-            E::LastCpu | E::HasDomains | E::NoCpus | E::Closing | E::InFlight | E::StillLoaded => {
+            E::NoSuchParam | E::NoSuchStep => Errno::NoSuch,
+            E::NotHere => Errno::Invalid,
+            E::LastCpu => Errno::LastCpu,
+            E::HasDomains | E::GroupInUse => Errno::NotEmpty,
+            E::NoCpus => Errno::NoCpus,
+            E::Closing | E::InFlight | E::StillLoaded | E::Delegated | E::Aborted | E::TooLate => {
                 Errno::Busy
             }
             E::AlreadyOn | E::NotPaused | E::Dead | E::Alive => Errno::Busy,
-            E::TooManyPools | E::NoMemory => Errno::NoMemory,
+            E::TooManyPools | E::PlanFull | E::NoMemory => Errno::NoMemory,
             E::Sched(SchedError::NoMemory) => Errno::NoMemory,
             E::Sched(SchedError::UnknownScheduler) => Errno::NoSuch,
-            E::Sched(SchedError::Inadmissible { .. }) => Errno::Busy,
+            E::Sched(SchedError::Inadmissible { .. }) => Errno::NotAdmitted,
             E::Sched(_) => Errno::Invalid,
         }
     }
@@ -125,6 +146,16 @@ impl fmt::Display for PoolError {
             E::Alive => "the domain is alive",
             E::TooManyPools => "no free pool slot",
             E::CapTooBig => "the cap is beyond 100 per vCPU",
+            E::NoSuchParam => "no parameter of that name",
+            E::GroupInUse => {
+                "the group is not empty; move its vCPUs out and destroy the groups in it first"
+            }
+            E::NotHere => "that group is of another pool, or not the caller's to use",
+            E::Delegated => "it, a group around it or one inside it is delegated already",
+            E::NoSuchStep => "no step before it makes that pool",
+            E::PlanFull => "a plan has at most 64 steps",
+            E::Aborted => "it was taken back before it was finished",
+            E::TooLate => "it can no longer be taken back",
             E::NoMemory => "not enough memory",
             E::Sched(e) => return e.fmt(f),
         })

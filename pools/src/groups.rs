@@ -5,13 +5,15 @@
 //! `sched::Tree` does the scheduling, `reconf.rs` moves domains between pools (they arrive outside any group).
 
 use crate::error::PoolError;
+use crate::moves::Moved;
 use crate::name::Name;
 use crate::pool::{GroupRow, Move, Pool, tag};
 use crate::reconf::Progress;
 use crate::set::PoolSet;
 use alloc::vec::Vec;
 use spin::RelaxStrategy;
-use tarn_abi::{DomainId, Instant, PoolId, SchedId};
+use tarn_abi::call::report::Adjusted;
+use tarn_abi::{CpuSet, DomainId, Instant, PoolId, SchedId, Span};
 use tarn_sched::{Kick, NodeId, SchedError, SchedParams, Stats, VcpuParams, registry};
 
 /// A group of a pool.
@@ -69,6 +71,10 @@ pub struct GroupInfo {
     pub vps: u16,
     /// What each of them is in the parent.
     pub processor: VcpuParams,
+    /// The domain it is delegated to.
+    pub owner: Option<DomainId>,
+    /// Its scheduler.
+    pub sched: SchedId,
     /// vCPUs and groups directly inside.
     pub members: u32,
     /// What its virtual processors have used and been given.
@@ -77,7 +83,7 @@ pub struct GroupInfo {
 
 impl Pool {
     /// The scheduler of a group, or the pool's own.
-    fn node(&self, g: Option<GroupId>) -> Result<NodeId, PoolError> {
+    pub(crate) fn node(&self, g: Option<GroupId>) -> Result<NodeId, PoolError> {
         let Some(g) = g else { return Ok(NodeId::ROOT) };
         match self.groups.get(usize::from(g.slot)) {
             Some(Some(row)) if row.generation == g.generation => Ok(NodeId(g.slot)),
@@ -94,6 +100,40 @@ impl Pool {
                 generation: row.generation,
             }),
             _ => None,
+        }
+    }
+
+    /// Puts a domain, or one vCPU of it, that stands still where places have been got for it.
+    pub(crate) fn finish_regroup(&mut self, dom: u16, now: Instant) -> Moved {
+        let p = self;
+        let Some(m) = p.doms.at(dom).moving.take() else {
+            return Moved::default();
+        };
+        let first = usize::from(m.only.unwrap_or(0));
+        let mut moved = Moved {
+            stood_still: m.since.map_or(Span::ZERO, |t| now.since(t)),
+            ..Moved::default()
+        };
+        for (i, new) in m.ents.into_iter().enumerate() {
+            let row = p.doms.at(dom).vcpus[first + i];
+            let r = p.rows.at(row);
+            let old = core::mem::replace(&mut r.ent, new);
+            let pinned = r.params.affinity != CpuSet::ALL && new.node != NodeId::ROOT;
+            moved.adjusted = moved.adjusted.with_if(Adjusted::AFFINITY_GROUP, pinned);
+            moved.kick = moved.kick.and(p.sched().remove(old, now));
+            p.sched().free_vcpu(old, now);
+            moved.kick = moved.kick.and(p.sched().insert(new, false, now));
+        }
+        moved.kick = moved.kick.and(p.restate(dom, now));
+        moved
+    }
+
+    /// A domain has gone: what was delegated to it is dom0's again.
+    pub(crate) fn disown(&mut self, d: DomainId) {
+        for g in self.groups.iter_mut().flatten() {
+            if g.owner == Some(d) {
+                g.owner = None;
+            }
         }
     }
 
@@ -115,6 +155,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         now: Instant,
     ) -> Result<GroupId, PoolError> {
         let name = Name::new(c.name)?;
+        let _config = self.settled()?;
         let mut guard = self.lock_pool(pool)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
@@ -135,6 +176,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             name,
             kind: c.sched,
             generation,
+            owner: None,
         });
         Ok(GroupId {
             slot: node.0,
@@ -145,6 +187,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Removes an empty group. `Again` while a CPU has not left it.
     pub fn destroy_group(&self, pool: PoolId, g: GroupId, now: Instant) -> Progress {
         let step = || -> Result<Kick, PoolError> {
+            let _config = self.settled()?;
             let mut guard = self.lock_pool(pool)?;
             let p: &mut Pool = &mut guard;
             let now = p.tick(now);
@@ -155,6 +198,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         };
         match step() {
             Ok(kick) => Progress::Done(kick),
+            Err(PoolError::Sched(SchedError::Conflict("the group is not empty"))) => {
+                Progress::Refused(PoolError::GroupInUse)
+            }
             Err(PoolError::Sched(SchedError::Conflict(why))) if why.ends_with("try again") => {
                 Progress::Again(Kick(
                     self.lock_pool(pool)
@@ -173,6 +219,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         processor: &VcpuParams,
         now: Instant,
     ) -> Result<Kick, PoolError> {
+        let _config = self.settled()?;
         let mut guard = self.lock_pool(pool)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
@@ -183,7 +230,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Brings a domain into a group of its pool, or out of all. A move begun and not finished is taken back by a move to
     /// the pool where the domain is (`move_domain`).
     pub fn move_to_group(&self, d: DomainId, g: Option<GroupId>, now: Instant) -> Progress {
-        let _config = self.config.lock();
+        let _config = match self.settled() {
+            Ok(c) => c,
+            Err(e) => return e.into(),
+        };
         match self.regroup(d, g, now) {
             Ok(progress) => progress,
             Err(e) => e.into(),
@@ -196,68 +246,77 @@ impl<R: RelaxStrategy> PoolSet<R> {
         g: Option<GroupId>,
         now: Instant,
     ) -> Result<Progress, PoolError> {
+        if !self.begin_regroup(d, None, g, now)? {
+            return Ok(Progress::Done(Kick::NONE));
+        }
+        let (mut guard, dom, _) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let kick = p.restate(dom, now);
+        if !p.quiet(dom) {
+            let held = p.holders(dom);
+            return Ok(Progress::Again(kick.and(Kick(held))));
+        }
+        Ok(Progress::Done(kick.and(p.finish_regroup(dom, now).kick)))
+    }
+
+    /// Gets places in the group for a domain, or for `only` one of its vCPUs, and marks the domain as moving; false if it
+    /// is there already. Under the config lock.
+    pub(crate) fn begin_regroup(
+        &self,
+        d: DomainId,
+        only: Option<u16>,
+        g: Option<GroupId>,
+        now: Instant,
+    ) -> Result<bool, PoolError> {
         let (mut guard, dom, slot) = self.lock_domain(d)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
         let node = p.node(g)?;
+        if let Some(m) = &p.doms.at(dom).moving {
+            return if m.to == slot && m.node == node && m.only == only {
+                Ok(true)
+            } else {
+                Err(PoolError::InFlight)
+            };
+        }
         let rows = p.doms.at(dom).vcpus.len();
-        match &p.doms.at(dom).moving {
-            Some(m) if m.to == slot && m.node == node => {}
-            Some(_) => return Err(PoolError::InFlight),
-            None => {
-                let there = (0..rows).all(|i| {
-                    let row = p.doms.at(dom).vcpus[i];
-                    p.rows.at(row).ent.node == node
-                });
-                if there {
-                    return Ok(Progress::Done(Kick::NONE));
+        let which = match only {
+            Some(i) if usize::from(i) >= rows => return Err(PoolError::NoSuchVcpu),
+            Some(i) => usize::from(i)..usize::from(i) + 1,
+            None => 0..rows,
+        };
+        let there = which.clone().all(|i| {
+            let row = p.doms.at(dom).vcpus[i];
+            p.rows.at(row).ent.node == node
+        });
+        if there {
+            return Ok(false);
+        }
+        let mut ents = Vec::new();
+        ents.try_reserve_exact(which.len())
+            .map_err(|_| PoolError::NoMemory)?;
+        for i in which {
+            let row = p.doms.at(dom).vcpus[i];
+            let params = p.rows.at(row).params;
+            match p.sched().alloc_vcpu(node, tag(row), &params, now) {
+                Ok(leaf) => ents.push(leaf),
+                Err(e) => {
+                    ents.into_iter().for_each(|l| p.sched().free_vcpu(l, now));
+                    return Err(e.into());
                 }
-                let mut ents = Vec::new();
-                ents.try_reserve_exact(rows)
-                    .map_err(|_| PoolError::NoMemory)?;
-                for i in 0..rows {
-                    let row = p.doms.at(dom).vcpus[i];
-                    let params = p.rows.at(row).params;
-                    match p.sched().alloc_vcpu(node, tag(row), &params, now) {
-                        Ok(leaf) => ents.push(leaf),
-                        Err(e) => {
-                            ents.into_iter().for_each(|l| p.sched().free_vcpu(l, now));
-                            return Err(e.into());
-                        }
-                    }
-                }
-                p.doms.at(dom).moving = Some(Move {
-                    to: slot,
-                    dom,
-                    rows: Vec::new(),
-                    ents,
-                    node,
-                });
             }
         }
-        let kick = p.restate(dom, now);
-        if !p.quiet(dom) {
-            let held = p
-                .doms
-                .at(dom)
-                .vcpus
-                .iter()
-                .filter_map(|&r| p.rows.get(r).and_then(|r| r.cpu()))
-                .collect();
-            return Ok(Progress::Again(kick.and(Kick(held))));
-        }
-        let Some(m) = p.doms.at(dom).moving.take() else {
-            return Ok(Progress::Done(kick));
-        };
-        let mut kick = kick;
-        for (i, new) in m.ents.into_iter().enumerate() {
-            let row = p.doms.at(dom).vcpus[i];
-            let old = core::mem::replace(&mut p.rows.at(row).ent, new);
-            kick = kick.and(p.sched().remove(old, now));
-            p.sched().free_vcpu(old, now);
-            kick = kick.and(p.sched().insert(new, false, now));
-        }
-        Ok(Progress::Done(kick.and(p.restate(dom, now))))
+        p.doms.at(dom).moving = Some(Move {
+            to: slot,
+            dom,
+            rows: Vec::new(),
+            ents,
+            node,
+            only,
+            since: None,
+        });
+        Ok(true)
     }
 
     /// The group of that name.
@@ -278,8 +337,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let node = p.node(Some(g))?;
         let shape = p.sched().shape(node).ok_or(PoolError::NoSuchGroup)?;
-        let (name, kind) = match &p.groups[usize::from(node.0)] {
-            Some(row) => (row.name, row.kind),
+        let (name, kind, owner) = match &p.groups[usize::from(node.0)] {
+            Some(row) => (row.name, row.kind, row.owner),
             None => return Err(PoolError::NoSuchGroup),
         };
         Ok(GroupInfo {
@@ -289,6 +348,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
             sched_name: registry::row(kind).map_or("?", |r| r.name),
             vps: shape.vps,
             processor: shape.params,
+            owner,
+            sched: kind,
             members: shape.members,
             stats: shape.stats,
         })

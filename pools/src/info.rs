@@ -5,7 +5,7 @@
 use crate::error::PoolError;
 use crate::groups::GroupId;
 use crate::name::Name;
-use crate::pool::{DomainParams, Pool, Wfi};
+use crate::pool::{DomainParams, Pool, PoolParams, Wfi};
 use crate::runstate::{DomainTimes, VcpuTimes};
 use crate::set::{FREE, PoolSet, slot_of};
 use core::sync::atomic::Ordering;
@@ -124,6 +124,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
             wfi: p.wfi,
             domains: p.doms.iter().count(),
         })
+    }
+
+    /// What can be set of a pool.
+    pub fn pool_params(&self, id: PoolId) -> Result<PoolParams, PoolError> {
+        Ok(self.lock_pool(id)?.all_params())
     }
 
     /// The `n`th domain of a pool, in no particular order.

@@ -33,25 +33,35 @@
 extern crate alloc;
 
 mod cap;
+mod change;
 mod dispatch;
 mod domains;
 mod error;
+mod exchange;
 mod groups;
 mod info;
+mod model;
+mod moves;
 mod name;
+mod params;
+mod plan;
 mod pool;
+mod prepare;
 mod reconf;
 mod record;
 mod row;
 mod runstate;
 mod set;
 
+pub use change::{Preview, PreviewMove, PreviewPool, Status};
 pub use dispatch::{Clock, IdleCpu, Machine, Running};
 pub use error::PoolError;
 pub use groups::{GroupConfig, GroupId, GroupInfo};
 pub use info::{CpuInfo, DomainInfo, PoolInfo, VcpuInfo};
 pub use name::Name;
-pub use pool::{DomainParams, PoolConfig, Wfi};
+pub use params::{Settings, domain_row, vcpu_row, vcpu_with};
+pub use plan::{Plan, Refusal, Step, Target};
+pub use pool::{DomainParams, PoolConfig, PoolParams, Wfi};
 pub use reconf::Progress;
 pub use record::{Decision, Look};
 pub use row::Power;

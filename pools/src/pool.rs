@@ -10,7 +10,10 @@ use crate::runstate::DomainTimes;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tarn_abi::{CpuSet, DomainId, Instant, SchedId};
-use tarn_sched::{Kick, Leaf, NodeId, Recorded, Recorder, SchedParams, Scheduler, Tag, registry};
+use tarn_sched::{
+    BoostParams, Kick, Leaf, NodeId, Recorded, Recorder, Root, SchedParams, Scheduler, Tag,
+    VcpuParams, registry,
+};
 
 /// What happens when a guest executes WFI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +37,28 @@ pub struct PoolConfig<'a> {
     pub wfi: Wfi,
     /// How many records of its scheduler's life to keep, from the first on (see `record.rs`); 0 = none.
     pub record: u32,
+    /// Boost parameters of domains made in it when nothing is said.
+    pub boost: BoostParams,
+}
+
+/// What can be set of a pool while it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolParams {
+    /// Of its scheduler.
+    pub sched: SchedParams,
+    /// WFI of its guests.
+    pub wfi: Wfi,
+    /// Boost parameters of domains made in it when nothing is said.
+    pub boost: BoostParams,
+}
+
+impl PoolParams {
+    /// What a pool gets when nothing is said.
+    pub const DEFAULT: PoolParams = PoolParams {
+        sched: SchedParams::DEFAULT,
+        wfi: Wfi::Trapped,
+        boost: BoostParams::DEFAULT,
+    };
 }
 
 impl<'a> PoolConfig<'a> {
@@ -45,6 +70,17 @@ impl<'a> PoolConfig<'a> {
             params: SchedParams::DEFAULT,
             wfi: Wfi::Trapped,
             record: 0,
+            boost: BoostParams::DEFAULT,
+        }
+    }
+
+    /// With these parameters.
+    pub const fn with(self, p: &PoolParams) -> Self {
+        PoolConfig {
+            params: p.sched,
+            wfi: p.wfi,
+            boost: p.boost,
+            ..self
         }
     }
 }
@@ -64,6 +100,8 @@ pub(crate) struct Dom {
     /// How often paused.
     pub(crate) paused: u32,
     pub(crate) dead: bool,
+    /// Its pool's scheduler is being exchanged.
+    pub(crate) halted: bool,
     pub(crate) budget: Budget,
     /// On its way to another pool: what has been reserved there.
     pub(crate) moving: Option<Move>,
@@ -79,11 +117,15 @@ pub(crate) struct Move {
     pub(crate) ents: Vec<Leaf>,
     /// For a move within the pool: into which of its schedulers.
     pub(crate) node: NodeId,
+    /// For a move within the pool: this vCPU alone.
+    pub(crate) only: Option<u16>,
+    /// When a vCPU that wanted to run was first kept from it.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Dom {
     pub(crate) fn stopped(&self) -> bool {
-        self.paused != 0 || self.dead || self.moving.is_some()
+        self.paused != 0 || self.dead || self.halted || self.moving.is_some()
     }
 }
 
@@ -92,6 +134,37 @@ pub(crate) struct GroupRow {
     pub(crate) name: Name,
     pub(crate) kind: SchedId,
     pub(crate) generation: u16,
+    /// The domain it is delegated to.
+    pub(crate) owner: Option<DomainId>,
+}
+
+/// A scheduler that is about to take the place of a pool's, and what its vCPUs will be there, by row.
+pub(crate) struct Next {
+    pub(crate) root: Root,
+    pub(crate) kind: SchedId,
+    pub(crate) ents: Vec<Option<Leaf>>,
+}
+
+impl Next {
+    /// A place for the vCPU of a row.
+    pub(crate) fn alloc(&mut self, row: u16, params: &VcpuParams) -> Result<(), PoolError> {
+        let missing = (usize::from(row) + 1).saturating_sub(self.ents.len());
+        self.ents
+            .try_reserve(missing)
+            .map_err(|_| PoolError::NoMemory)?;
+        for _ in 0..missing {
+            self.ents.push(None);
+        }
+        self.ents[usize::from(row)] = Some(self.root.alloc_vcpu(tag(row), params)?);
+        Ok(())
+    }
+
+    /// Gives it back.
+    pub(crate) fn free(&mut self, row: u16) {
+        if let Some(leaf) = self.ents.get_mut(usize::from(row)).and_then(Option::take) {
+            self.root.free_vcpu(leaf);
+        }
+    }
 }
 
 /// A table with reusable positions; `None` is a free one or one reserved for somebody moving here.
@@ -182,6 +255,9 @@ pub(crate) struct Pool {
     /// CPUs on their way in.
     pub(crate) incoming: CpuSet,
     pub(crate) closing: bool,
+    /// Its scheduler is about to be exchanged for this one.
+    pub(crate) next: Option<Next>,
+    pub(crate) boost: BoostParams,
     pub(crate) rows: Table<Row>,
     pub(crate) doms: Table<Dom>,
     /// How many domains are here or have a place reserved.
@@ -215,6 +291,8 @@ impl Pool {
             leaving: CpuSet::EMPTY,
             incoming: CpuSet::EMPTY,
             closing: false,
+            next: None,
+            boost: c.boost,
             rows: Table::new(),
             doms: Table::new(),
             domains: 0,
@@ -257,6 +335,7 @@ impl Pool {
     pub(crate) fn restate(&mut self, dom: u16, now: Instant) -> Kick {
         let stopped = self.doms.at(dom).stopped();
         let mut kick = Kick::NONE;
+        let mut kept = false;
         for i in 0..self.doms.at(dom).vcpus.len() {
             let row = self.doms.at(dom).vcpus[i];
             let r = self.rows.at(row);
@@ -268,6 +347,7 @@ impl Pool {
             let (ent, after, cpu) = (r.ent, r.eligible(), r.cpu());
             if before && !after {
                 self.sched().sleep(ent, now);
+                kept = true;
             }
             if after && !before {
                 kick = kick.and(self.sched().wake(ent, tarn_sched::WakeReason::Unpause, now));
@@ -277,7 +357,24 @@ impl Pool {
             }
             self.book(row, now);
         }
+        if kept && let Some(m) = &mut self.doms.at(dom).moving {
+            m.since.get_or_insert(now);
+        }
         kick
+    }
+
+    /// What can be set of it.
+    pub(crate) fn all_params(&self) -> PoolParams {
+        PoolParams {
+            sched: self.params,
+            wfi: self.wfi,
+            boost: self.boost,
+        }
+    }
+
+    /// The CPUs that hold registers of any of its vCPUs.
+    pub(crate) fn busy_cpus(&self) -> CpuSet {
+        self.rows.iter().filter_map(Row::cpu).collect()
     }
 
     /// Whether no CPU holds registers of the domain.

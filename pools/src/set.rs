@@ -3,6 +3,7 @@
 //! Each takes one pool lock, touches one row and the scheduler, and answers by value. Must never allocate, loop over a
 //! table, or call back into the machine. Neighbours: `dispatch.rs` (what a CPU does to itself), `domains.rs`, `reconf.rs`.
 
+use crate::change::Change;
 use crate::dispatch::IdleCpu;
 use crate::error::PoolError;
 use crate::pool::{Pool, PoolConfig, Wfi, vacant};
@@ -12,6 +13,7 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use spin::RelaxStrategy;
 use spin::mutex::{TicketMutex, TicketMutexGuard};
+use tarn_abi::call::report::Report;
 use tarn_abi::{
     CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, VcpuId,
 };
@@ -40,12 +42,18 @@ pub(crate) struct Cpu {
     pub(crate) idle: AtomicU64,
     /// Since when it is idle, plus 1; 0 = it is not.
     pub(crate) idle_since: AtomicU64,
+    /// The longest time, ns, for which a vCPU was in nobody's hands because this CPU left its pool.
+    pub(crate) displaced: AtomicU64,
 }
 
 /// What needs no lock of a pool, and what serialises reconfigurations.
 pub(crate) struct Config {
     /// CPUs the machine has.
     pub(crate) present: CpuSet,
+    /// The change under way.
+    pub(crate) change: Option<Change>,
+    /// How the last one ended, until somebody asks.
+    pub(crate) ended: Option<Result<Report, PoolError>>,
 }
 
 /// Where a vCPU or domain is: 0 = nowhere.
@@ -126,6 +134,8 @@ pub struct PoolSet<R: RelaxStrategy> {
     pub(crate) doms: [AtomicU64; MAX_DOMAINS],
     pub(crate) cpus: [Cpu; MAX_CPUS],
     pub(crate) no_doze: AtomicBool,
+    /// A change is under way: CPUs that come by carry it on.
+    pub(crate) changing: AtomicBool,
 }
 
 impl<R: RelaxStrategy> Default for PoolSet<R> {
@@ -140,6 +150,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         PoolSet {
             config: TicketMutex::new(Config {
                 present: CpuSet::EMPTY,
+                change: None,
+                ended: None,
             }),
             pools: [const { TicketMutex::new(None) }; MAX_POOLS],
             generations: [const { AtomicU16::new(0) }; MAX_POOLS],
@@ -154,9 +166,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     capacity: AtomicU16::new(0),
                     idle: AtomicU64::new(0),
                     idle_since: AtomicU64::new(0),
+                    displaced: AtomicU64::new(0),
                 }
             }; MAX_CPUS],
             no_doze: AtomicBool::new(false),
+            changing: AtomicBool::new(false),
         }
     }
 
@@ -221,6 +235,16 @@ impl<R: RelaxStrategy> PoolSet<R> {
         c.idle_since
             .store(now.0.saturating_add(1), Ordering::Relaxed);
         Some(IdleCpu::new(cpu))
+    }
+
+    /// Locks the configuration, unless a change is under way.
+    pub(crate) fn settled(&self) -> Result<TicketMutexGuard<'_, Config, R>, PoolError> {
+        let config = self.config.lock();
+        if config.change.is_some() {
+            Err(PoolError::InFlight)
+        } else {
+            Ok(config)
+        }
     }
 
     /// Locks the pool a vCPU is in. `None`: no such vCPU (any more).

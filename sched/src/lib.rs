@@ -21,6 +21,7 @@ extern crate alloc;
 mod cpus;
 mod credit2;
 mod error;
+mod exchange;
 mod fifo;
 mod heap;
 pub mod mutant;
@@ -36,6 +37,7 @@ mod slab;
 mod tree;
 
 pub use error::SchedError;
+pub use exchange::Root;
 pub use params::{BoostParams, RtParams, SchedParams, VcpuParams};
 pub use record::{MAX_RECORDS, Pending, Recorded, Recorder};
 pub use scheduler::{

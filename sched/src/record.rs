@@ -6,6 +6,7 @@
 //! writes the same record. Must never change a decision.
 
 use crate::error::SchedError;
+use crate::exchange::Root;
 use crate::params::{BoostParams, RtParams, SchedParams, VcpuParams};
 use crate::registry;
 use crate::scheduler::{
@@ -15,7 +16,7 @@ use crate::tree::{GroupShape, Leaf, NodeId, Tree};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tarn_abi::trace::{NEVER, Op, Record};
-use tarn_abi::{CpuId, Instant, SchedId, Span};
+use tarn_abi::{CpuId, CpuSet, Instant, SchedId, Span};
 
 /// Most records a ring keeps (48 bytes each).
 pub const MAX_RECORDS: u32 = 1 << 20;
@@ -344,6 +345,33 @@ impl Recorded {
         let k = self.tree.free_pcpu(cpu, now);
         self.note(|| Record::new(Op::Leave, now).cpu(cpu).kicking(k.0));
         k
+    }
+    /// See `Scheduler`; not recorded, since nothing that was admitted depends on it.
+    pub fn forget_pcpu(&mut self, cpu: CpuId) {
+        self.tree.forget_pcpu(cpu);
+    }
+    /// See `Scheduler`.
+    pub fn can_lose(&self, gone: &CpuSet) -> Result<(), SchedError> {
+        self.tree.can_lose(gone)
+    }
+    /// See `Tree`.
+    pub fn prepare_root(
+        &self,
+        sched: Box<dyn Scheduler>,
+        cpus: impl Iterator<Item = CpuId>,
+    ) -> Result<Root, SchedError> {
+        self.tree.prepare_root(sched, cpus)
+    }
+    /// See `Tree`. A recording goes on with a second beginning, which says that it cannot be replayed any further.
+    pub fn exchange_root(
+        &mut self,
+        new: Root,
+        (kind, params): (SchedId, &SchedParams),
+        now: Instant,
+    ) -> Box<dyn Scheduler> {
+        let old = self.tree.exchange_root(new, now);
+        self.note(|| parameters(Op::Begin, kind, params, now));
+        old
     }
     /// See `Scheduler`.
     pub fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError> {

@@ -11,6 +11,7 @@ use crate::rr::Rr;
 use crate::rtds::Rtds;
 use crate::scheduler::Scheduler;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use tarn_abi::SchedId;
 
 /// A kind of scheduler.
@@ -19,8 +20,10 @@ pub struct Row {
     pub name: &'static str,
     /// One phrase for people.
     pub about: &'static str,
+    /// The parameters, by name, of which it makes use.
+    pub uses: &'static [&'static str],
     /// Makes an instance without CPUs and entities. `params` have been checked.
-    build: fn(&SchedParams) -> Box<dyn Scheduler>,
+    build: fn(&SchedParams) -> Result<Box<dyn Scheduler>, SchedError>,
 }
 
 /// Every kind, by `SchedId`.
@@ -28,22 +31,39 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "rr",
         about: "round robin, one queue, fixed slice",
-        build: |p| Box::new(Rr::new(p)),
+        uses: &["slice"],
+        build: |p| boxed(Rr::new(p)),
     },
     Row {
         name: "credit2",
         about: "fair by weight, boosts for interrupts paid from the own share",
-        build: |p| Box::new(Credit2::new(p)),
+        uses: &[
+            "weight",
+            "boost-ratio",
+            "boost-interval",
+            "boost-limit",
+            "boost",
+            "ratelimit",
+            "grant",
+            "carry",
+            "resistance",
+            "min-slice",
+            "max-slice",
+            "switch-cost",
+        ],
+        build: |p| boxed(Credit2::new(p)),
     },
     Row {
         name: "null",
         about: "one vCPU per CPU, nothing to decide",
-        build: |p| Box::new(Null::new(p)),
+        uses: &[],
+        build: |p| boxed(Null::new(p)),
     },
     Row {
         name: "rtds",
         about: "earliest deadline first, budget per period, admission test",
-        build: |p| Box::new(Rtds::new(p)),
+        uses: &["rt-period", "rt-budget"],
+        build: |p| boxed(Rtds::new(p)),
     },
 ];
 
@@ -62,11 +82,20 @@ pub fn row(id: SchedId) -> Option<&'static Row> {
     ROWS.get(usize::from(id.0))
 }
 
+/// Refuses where there is no memory for it.
+fn boxed<S: Scheduler + 'static>(s: S) -> Result<Box<dyn Scheduler>, SchedError> {
+    let mut room: Vec<S> = Vec::new();
+    room.try_reserve_exact(1)
+        .map_err(|_| SchedError::NoMemory)?;
+    drop(room);
+    Ok(Box::new(s))
+}
+
 /// Makes an instance of `id`.
 pub fn build(id: SchedId, params: &SchedParams) -> Result<Box<dyn Scheduler>, SchedError> {
     params.check()?;
     let row = row(id).ok_or(SchedError::UnknownScheduler)?;
-    Ok((row.build)(params))
+    (row.build)(params)
 }
 
 #[cfg(test)]

@@ -88,13 +88,7 @@ impl Rtds {
             .filter(|(o, _)| Some(*o) != e)
             .map(|(_, r)| r.load());
         let (asked, largest) = others.fold((own, own), |(sum, max), l| (sum + l, max.max(l)));
-        let m = self.planned.len() as u64;
-        let available = (m * 1000).saturating_sub(m.saturating_sub(1) * largest);
-        if asked > available {
-            Err(SchedError::Inadmissible { asked, available })
-        } else {
-            Ok(())
-        }
+        fits(self.planned.len() as u64, asked, largest)
     }
 
     fn account(&mut self, cpu: CpuId, now: Instant) {
@@ -197,11 +191,31 @@ impl Rtds {
     }
 }
 
+/// Whether `m` CPUs can serve loads that add up to `asked`, the largest being `largest`, in 1/1000 of a CPU.
+fn fits(m: u64, asked: u64, largest: u64) -> Result<(), SchedError> {
+    let available = (m * 1000).saturating_sub(m.saturating_sub(1) * largest);
+    if asked > available {
+        Err(SchedError::Inadmissible { asked, available })
+    } else {
+        Ok(())
+    }
+}
+
 impl Scheduler for Rtds {
     fn alloc_pcpu(&mut self, cpu: CpuId) -> Result<(), SchedError> {
         self.cpus.alloc(cpu)?;
         self.planned.insert(cpu);
         Ok(())
+    }
+
+    fn forget_pcpu(&mut self, cpu: CpuId) {
+        self.planned.remove(cpu);
+    }
+
+    fn can_lose(&self, gone: &CpuSet) -> Result<(), SchedError> {
+        let loads = self.rows.iter().map(|(_, r)| r.load());
+        let (asked, largest) = loads.fold((0, 0), |(sum, max), l| (sum + l, max.max(l)));
+        fits(self.planned.difference(gone).len() as u64, asked, largest)
     }
 
     fn switch_sched(&mut self, cpu: CpuId, _now: Instant) -> Kick {

@@ -168,6 +168,15 @@ impl Stats {
 pub trait Scheduler: Send {
     /// Gets the memory for `cpu`; changes nothing visible.
     fn alloc_pcpu(&mut self, cpu: CpuId) -> Result<(), SchedError>;
+    /// `cpu`, for which `alloc_pcpu` was called and which is no member, will not come.
+    fn forget_pcpu(&mut self, cpu: CpuId) {
+        let _ = cpu;
+    }
+    /// Refuses if what has been promised to the entities could not be kept without the CPUs `gone`.
+    fn can_lose(&self, gone: &CpuSet) -> Result<(), SchedError> {
+        let _ = gone;
+        Ok(())
+    }
     /// `cpu`, idle, starts to be ours.
     fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick;
     /// How fast `cpu`, a member, is: 1 to 1024, the fastest being 1024. Time on a slow CPU costs less.

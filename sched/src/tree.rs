@@ -42,37 +42,37 @@ pub struct Leaf {
 /// What the tag of a virtual processor has set.
 const VP: u32 = 1 << 31;
 
-const fn vp_tag(node: u16, vp: u16) -> Tag {
+pub(crate) const fn vp_tag(node: u16, vp: u16) -> Tag {
     Tag(VP | (node as u32) << 8 | vp as u32)
 }
 
 /// A virtual processor.
-struct Vp {
+pub(crate) struct Vp {
     /// As an entity of the parent.
-    ent: Ent,
+    pub(crate) ent: Ent,
     /// Runnable there.
-    runnable: bool,
+    pub(crate) runnable: bool,
     /// The CPU it is on.
-    cpu: Option<CpuId>,
+    pub(crate) cpu: Option<CpuId>,
     /// Its group thinks that it runs something.
-    live: bool,
+    pub(crate) live: bool,
 }
 
-struct Group {
-    parent: u16,
+pub(crate) struct Group {
+    pub(crate) parent: u16,
     depth: u8,
-    params: VcpuParams,
-    vps: Vec<Vp>,
+    pub(crate) params: VcpuParams,
+    pub(crate) vps: Vec<Vp>,
     /// vCPUs and groups directly inside.
     members: u32,
     /// When its scheduler wants to be asked again though it has nothing to run, and for which processor.
     due: Option<(Instant, u16)>,
 }
 
-struct Node {
+pub(crate) struct Node {
     sched: Box<dyn Scheduler>,
     /// `None` for the root.
-    group: Option<Group>,
+    pub(crate) group: Option<Group>,
 }
 
 /// A chain of (group, virtual processor) from the root downwards.
@@ -114,9 +114,9 @@ struct Paths {
 
 /// The schedulers of a pool.
 pub struct Tree {
-    root: Box<dyn Scheduler>,
+    pub(crate) root: Box<dyn Scheduler>,
     /// Groups; position 0 stays unused so that positions are `NodeId`s.
-    nodes: Vec<Option<Node>>,
+    pub(crate) nodes: Vec<Option<Node>>,
     paths: Vec<Paths>,
     groups: u32,
     /// The earliest of the groups' `due`.
@@ -161,7 +161,7 @@ impl Tree {
         }
     }
 
-    fn group(&mut self, node: u16) -> &mut Group {
+    pub(crate) fn group(&mut self, node: u16) -> &mut Group {
         match self.nodes.get_mut(usize::from(node)) {
             Some(Some(Node { group: Some(g), .. })) => g,
             _ => gone(),

@@ -1,0 +1,468 @@
+//! A plan carried out: prepared as a whole, then done while everything runs, by whichever CPU comes by.
+//!
+//! Two phases. *Preparing* gets everything that can be refused (memory, places, admission, new schedulers) and gives it all
+//! back if one thing is; nobody has noticed. *Carrying on* cannot fail: CPUs change pools by their own hand, domains that
+//! move are stopped, and when the last registers are in memory everything else happens in one critical section: moves,
+//! names, pools that go. Then schedulers are exchanged, pool by pool. Nobody waits: each CPU that comes by does what can
+//! be done then (`advance`), so that dom0 itself may be among those who are stopped. Until the registers are in memory
+//! the change can be taken back (`abort`).
+//!
+//! A lost kick only delays: `status` names all who are still waited for, each time it is asked. Neighbours: `prepare.rs`
+//! is the first phase, `exchange.rs` the schedulers, `moves.rs` and `groups.rs` carry domains over.
+
+use crate::error::PoolError;
+use crate::exchange::Exchange;
+use crate::moves::affinity;
+use crate::name::Name;
+use crate::plan::{Plan, Refusal};
+use crate::pool::{DomainParams, Pool, PoolParams};
+use crate::set::{Config, PoolSet, slot_of};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use spin::RelaxStrategy;
+use tarn_abi::call::report::{Adjusted, Report};
+use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, SchedId, Span};
+use tarn_sched::{Kick, VcpuParams};
+
+/// How far a change is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// There is none.
+    None,
+    /// It is under way; these CPUs must come by.
+    Pending(Kick),
+}
+
+/// A pool as a plan would make it.
+#[derive(Clone, Copy, Debug)]
+pub struct PreviewPool {
+    /// The pool, if it exists.
+    pub id: Option<PoolId>,
+    /// The step that makes it, if it does not.
+    pub step: u32,
+    /// Its CPUs.
+    pub cpus: CpuSet,
+    /// How many domains.
+    pub domains: u32,
+    /// Its scheduler.
+    pub sched: SchedId,
+}
+
+/// A domain's move as a plan would make it.
+#[derive(Clone, Copy, Debug)]
+pub struct PreviewMove {
+    /// The domain.
+    pub domain: DomainId,
+    /// Where it would be: position among the pools of the preview.
+    pub to: usize,
+    /// What could not stay as it is.
+    pub adjusted: Adjusted,
+}
+
+/// What a plan would do.
+#[derive(Clone, Debug, Default)]
+pub struct Preview {
+    /// The pools there would be.
+    pub pools: Vec<PreviewPool>,
+    /// The domains that would move.
+    pub moves: Vec<PreviewMove>,
+}
+
+/// What to give a domain back.
+pub(crate) struct Undo {
+    pub(crate) domain: DomainId,
+    pub(crate) params: DomainParams,
+    pub(crate) vcpus: Vec<VcpuParams>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// CPUs are on their way.
+    Cpus,
+    /// Domains are being stopped.
+    Stopping,
+    /// Schedulers are being exchanged.
+    Exchanging,
+}
+
+/// Whether the change is being taken back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Undoing {
+    No,
+    /// CPUs arrive where they were going.
+    Arriving,
+    /// CPUs come home.
+    Returning,
+}
+
+/// A change under way.
+pub(crate) struct Change {
+    phase: Phase,
+    /// CPU, and the words of `want` before and after.
+    pub(crate) cpus: Vec<(CpuId, u16, u16)>,
+    /// Domains that are marked as moving, to another pool or within theirs.
+    pub(crate) moves: Vec<DomainId>,
+    pub(crate) exchanges: Vec<Exchange>,
+    /// Slots of pools made, and of pools that go.
+    pub(crate) created: Vec<u8>,
+    pub(crate) doomed: Vec<u8>,
+    pub(crate) renames: Vec<(u8, Name)>,
+    /// What pools and domains had before.
+    pub(crate) pool_undo: Vec<(u8, PoolParams)>,
+    pub(crate) domain_undo: Vec<Undo>,
+    /// Who must come by because of parameters.
+    pub(crate) kick: Kick,
+    report: Report,
+    undoing: Undoing,
+}
+
+impl Change {
+    pub(crate) const fn new() -> Change {
+        Change {
+            phase: Phase::Cpus,
+            cpus: Vec::new(),
+            moves: Vec::new(),
+            exchanges: Vec::new(),
+            created: Vec::new(),
+            doomed: Vec::new(),
+            renames: Vec::new(),
+            pool_undo: Vec::new(),
+            domain_undo: Vec::new(),
+            report: Report {
+                stood_still: Span::ZERO,
+                adjusted: Adjusted::NONE,
+            },
+            kick: Kick::NONE,
+            undoing: Undoing::No,
+        }
+    }
+
+    pub(crate) fn stood(&mut self, s: Span) {
+        self.report.stood_still = self.report.stood_still.max(s);
+    }
+}
+
+impl<R: RelaxStrategy> PoolSet<R> {
+    /// Begins a plan; `status` tells the rest. These CPUs must come by, even where it was refused: somebody may have had
+    /// other parameters for a moment.
+    pub fn begin(&self, plan: &Plan, now: Instant) -> (Kick, Result<(), Refusal>) {
+        let first = |error| (Kick::NONE, Err(Refusal { step: 0, error }));
+        let mut config = match self.settled() {
+            Ok(c) => c,
+            Err(e) => return first(e),
+        };
+        let model = match self.model(&config, plan) {
+            Ok(m) => m,
+            Err(refusal) => return (Kick::NONE, Err(refusal)),
+        };
+        let mut change = Change::new();
+        if let Err(refusal) = self.prepare(&model, &mut change, true, now) {
+            return (self.release(change, now), Err(refusal));
+        }
+        config.ended = None;
+        let kick = change.kick.and(self.depart(&change, now));
+        config.change = Some(change);
+        self.changing.store(true, Ordering::Release);
+        (kick.and(self.carry(&mut config, now)), Ok(()))
+    }
+
+    /// What `plan` would do; changes nothing.
+    pub fn preview(&self, plan: &Plan, now: Instant) -> Result<Preview, Refusal> {
+        let config = self.settled().map_err(|error| Refusal { step: 0, error })?;
+        let model = self.model(&config, plan)?;
+        let mut change = Change::new();
+        let prepared = self.prepare(&model, &mut change, false, now);
+        let seen = prepared.and_then(|()| {
+            self.look(&model)
+                .map_err(|error| Refusal { step: 0, error })
+        });
+        let kick = self.release(change, now);
+        debug_assert!(kick.is_none(), "a preview sets nothing");
+        seen
+    }
+
+    /// How far the change is. Asking carries it on.
+    pub fn status(&self, now: Instant) -> Status {
+        let mut config = self.config.lock();
+        if config.change.is_none() {
+            return Status::None;
+        }
+        let kick = self.carry(&mut config, now);
+        match config.change {
+            Some(_) => Status::Pending(kick),
+            // Finished by this very look: the last kicks still have to be sent.
+            None if !kick.is_none() => Status::Pending(kick),
+            None => Status::None,
+        }
+    }
+
+    /// How the last change ended, once.
+    pub fn outcome(&self) -> Option<Result<Report, PoolError>> {
+        self.config.lock().ended.take()
+    }
+
+    /// Takes the change under way back. `TooLate` when domains have arrived already.
+    pub fn abort(&self, now: Instant) -> Result<Kick, PoolError> {
+        let mut config = self.config.lock();
+        let Some(mut c) = config.change.take() else {
+            return Ok(Kick::NONE);
+        };
+        if c.phase == Phase::Exchanging || c.undoing != Undoing::No {
+            let late = c.phase == Phase::Exchanging;
+            config.change = Some(c);
+            return if late {
+                Err(PoolError::TooLate)
+            } else {
+                Ok(self.carry(&mut config, now))
+            };
+        }
+        let mut kick = self.give_back_moves(&mut c, now);
+        // CPUs that have not arrived do so first, and then all go back; pools made for them go last.
+        let mut back = Change {
+            undoing: Undoing::Arriving,
+            cpus: core::mem::take(&mut c.cpus),
+            doomed: core::mem::take(&mut c.created),
+            ..Change::new()
+        };
+        for d in &back.doomed {
+            if let Some(mut p) = self.lock_slot(usize::from(*d)) {
+                p.closing = true;
+            }
+        }
+        kick = kick.and(self.undo(&mut c, now));
+        back.report = c.report;
+        config.change = Some(back);
+        kick = kick.and(self.carry(&mut config, now));
+        Ok(kick)
+    }
+
+    /// Does what can be done now. By any CPU that holds no lock.
+    pub(crate) fn advance(&self, now: Instant) -> Kick {
+        self.carry(&mut self.config.lock(), now)
+    }
+
+    fn carry(&self, config: &mut Config, now: Instant) -> Kick {
+        let Some(mut c) = config.change.take() else {
+            return Kick::NONE;
+        };
+        let mut kick = Kick::NONE;
+        let done = loop {
+            match c.phase {
+                Phase::Cpus => {
+                    let late = self.late(&c);
+                    if !late.is_empty() {
+                        kick = kick.and(Kick(late));
+                        break false;
+                    }
+                    self.note_cpus(&mut c);
+                    match c.undoing {
+                        Undoing::No => kick = kick.and(self.stop(&c, now)),
+                        Undoing::Arriving => {
+                            kick = kick.and(self.turn_back(&mut c, now));
+                            c.undoing = Undoing::Returning;
+                            continue;
+                        }
+                        Undoing::Returning => {}
+                    }
+                    c.phase = Phase::Stopping;
+                }
+                Phase::Stopping => {
+                    let held = self.held(&c);
+                    if !held.is_empty() {
+                        kick = kick.and(Kick(held));
+                        break false;
+                    }
+                    kick = kick.and(self.arrive(&mut c, now));
+                    c.phase = Phase::Exchanging;
+                }
+                Phase::Exchanging => {
+                    let Some(mut x) = c.exchanges.pop() else {
+                        break true;
+                    };
+                    let (k, finished) = self.exchange(&mut x, &mut c, now);
+                    kick = kick.and(k);
+                    if !finished {
+                        c.exchanges.push(x);
+                        break false;
+                    }
+                }
+            }
+        };
+        if done {
+            config.ended = Some(match c.undoing {
+                Undoing::No => Ok(c.report),
+                _ => Err(PoolError::Aborted),
+            });
+            self.changing.store(false, Ordering::Release);
+        } else {
+            config.change = Some(c);
+        }
+        kick
+    }
+
+    /// CPUs that have not arrived.
+    fn late(&self, c: &Change) -> CpuSet {
+        c.cpus
+            .iter()
+            .filter(|(cpu, _, _)| {
+                let x = &self.cpus[cpu.index()];
+                x.online.load(Ordering::Acquire)
+                    && x.member.load(Ordering::Acquire) != x.want.load(Ordering::Acquire)
+            })
+            .map(|x| x.0)
+            .collect()
+    }
+
+    /// Tells the CPUs where to go.
+    pub(crate) fn depart(&self, c: &Change, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        for (cpu, from, to) in &c.cpus {
+            let x = &self.cpus[cpu.index()];
+            x.displaced.store(0, Ordering::Relaxed);
+            if let Some(mut p) = self.lock_slot(slot_of(*to)) {
+                p.tick(now);
+                p.incoming.insert(*cpu);
+            }
+            if let Some(mut p) = self.lock_slot(slot_of(*from)) {
+                p.incoming.remove(*cpu);
+                if p.cpus.contains(*cpu) {
+                    p.leaving.insert(*cpu);
+                } else {
+                    p.sched().forget_pcpu(*cpu);
+                }
+            }
+            x.want.store(*to, Ordering::Release);
+            if x.online.load(Ordering::Acquire) {
+                kick = kick.and(Kick::one(*cpu));
+            }
+        }
+        kick
+    }
+
+    /// How long CPUs that left kept a vCPU in nobody's hands, and whose affinity has lost its meaning by it.
+    fn note_cpus(&self, c: &mut Change) {
+        let mut lost = CpuSet::EMPTY;
+        let mut from = [false; tarn_abi::MAX_POOLS];
+        for (cpu, old, _) in &c.cpus {
+            let displaced = self.cpus[cpu.index()].displaced.swap(0, Ordering::Relaxed);
+            c.report.stood_still = c.report.stood_still.max(Span(displaced));
+            lost.insert(*cpu);
+            if let Some(f) = from.get_mut(slot_of(*old)) {
+                *f = true;
+            }
+        }
+        for (slot, _) in from.iter().enumerate().filter(|(_, f)| **f) {
+            let Some(p) = self.lock_present(slot) else {
+                continue;
+            };
+            let cpus = p.future_cpus();
+            for r in p.rows.iter() {
+                let had = !r.params.affinity.intersection(&lost).is_empty();
+                if had {
+                    c.report.adjusted = c.report.adjusted.with(affinity(&r.params, &cpus));
+                }
+            }
+        }
+    }
+
+    /// A change that is taken back: the CPUs, all arrived, go home, where their places still are.
+    fn turn_back(&self, c: &mut Change, now: Instant) -> Kick {
+        for x in &mut c.cpus {
+            core::mem::swap(&mut x.1, &mut x.2);
+        }
+        for (cpu, _, to) in &c.cpus {
+            if let Some(mut p) = self.lock_slot(slot_of(*to)) {
+                let again = p.sched().alloc_pcpu(*cpu, now);
+                debug_assert!(again.is_ok(), "the tables never shrink");
+            }
+        }
+        self.depart(c, now)
+    }
+
+    /// Stops the domains that move.
+    fn stop(&self, c: &Change, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        for d in &c.moves {
+            if let Ok((mut p, dom, _)) = self.lock_domain(*d) {
+                let p: &mut Pool = &mut p;
+                let now = p.tick(now);
+                kick = kick.and(p.restate(dom, now));
+            }
+        }
+        kick
+    }
+
+    /// CPUs that hold registers of domains that move.
+    fn held(&self, c: &Change) -> CpuSet {
+        let mut held = CpuSet::EMPTY;
+        for d in &c.moves {
+            if let Ok((mut p, dom, _)) = self.lock_domain(*d)
+                && p.doms.at(dom).moving.is_some()
+            {
+                held = held.union(&p.holders(dom));
+            }
+        }
+        held
+    }
+
+    /// All registers are in memory: domains change hands, pools get their names, others go.
+    fn arrive(&self, c: &mut Change, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        for d in core::mem::take(&mut c.moves) {
+            // A domain that has ended meanwhile has taken its reservation back.
+            let Ok((mut guard, dom, slot)) = self.lock_domain(d) else {
+                continue;
+            };
+            let to = guard.doms.at(dom).moving.as_ref().map(|m| m.to);
+            let moved = match to {
+                None => continue,
+                Some(to) if to == slot => {
+                    let p: &mut Pool = &mut guard;
+                    let now = p.tick(now);
+                    p.finish_regroup(dom, now)
+                }
+                Some(_) => {
+                    drop(guard);
+                    self.finish_move(d, dom, slot, now)
+                }
+            };
+            kick = kick.and(moved.kick);
+            c.report.adjusted = c.report.adjusted.with(moved.adjusted);
+            c.stood(moved.stood_still);
+        }
+        for (slot, name) in core::mem::take(&mut c.renames) {
+            if let Some(mut p) = self.lock_slot(usize::from(slot)) {
+                p.name = name;
+            }
+        }
+        for slot in core::mem::take(&mut c.doomed) {
+            self.vacate(slot);
+        }
+        kick
+    }
+
+    /// Takes an empty pool out of its slot.
+    pub(crate) fn vacate(&self, slot: u8) {
+        let mut p = self.pools[usize::from(slot)].lock();
+        let old = p.take();
+        self.generations[usize::from(slot)].fetch_add(1, Ordering::Relaxed);
+        drop(p);
+        drop(old);
+    }
+
+    /// Gives reservations of moves back; their domains run on.
+    pub(crate) fn give_back_moves(&self, c: &mut Change, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        for d in core::mem::take(&mut c.moves) {
+            if let Ok((guard, dom, slot)) = self.lock_domain(d) {
+                kick = kick.and(self.cancel_move(guard, dom, slot, now));
+            }
+        }
+        kick
+    }
+
+    /// A pool that may or may not be there.
+    pub(crate) fn lock_present(&self, slot: usize) -> Option<crate::set::Guard<'_, R>> {
+        self.lock_pool(self.id_of(slot)).ok()
+    }
+}

@@ -1,0 +1,362 @@
+//! The first phase of a change: everything that can be refused, got or given back as a whole.
+//!
+//! Order: pools, CPUs' places, parameters, new schedulers, domains' places. Each thing got is noted in the `Change` before
+//! the next is tried, so `release` knows what to give back. Until `depart` nobody but the caller can tell that anything
+//! was prepared, and the config lock keeps others from changing what was looked at. Neighbours: `model.rs` says what is
+//! wanted, `change.rs` goes on.
+
+use crate::change::{Change, Preview, PreviewMove, PreviewPool, Undo};
+use crate::error::PoolError;
+use crate::exchange::Exchange;
+use crate::model::{Model, ModelPool};
+use crate::moves::Arrival;
+use crate::params::{Settings, split, vcpu_with};
+use crate::plan::Refusal;
+use crate::pool::{Next, Pool, PoolConfig, Wfi};
+use crate::set::{FREE, PoolSet};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use spin::RelaxStrategy;
+use tarn_abi::call::report::Adjusted;
+use tarn_abi::{DomainId, Instant, MAX_POOLS, PoolId};
+use tarn_sched::{Kick, NodeId, registry};
+
+fn room<T>(list: &mut Vec<T>, n: usize) -> Result<(), PoolError> {
+    list.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)
+}
+
+impl<R: RelaxStrategy> PoolSet<R> {
+    /// Gets everything `model` needs into `c`. `real`: parameters are set, too. Under the config lock.
+    pub(crate) fn prepare(
+        &self,
+        model: &Model,
+        c: &mut Change,
+        real: bool,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let at = |step: u32| move |error: PoolError| Refusal { step, error };
+        let all = model.pools.len();
+        let reserved = room(&mut c.cpus, model.cpus.len())
+            .and_then(|()| room(&mut c.moves, model.moves.len() + model.groups.len()))
+            .and_then(|()| room(&mut c.exchanges, all))
+            .and_then(|()| room(&mut c.created, all))
+            .and_then(|()| room(&mut c.doomed, all))
+            .and_then(|()| room(&mut c.renames, all))
+            .and_then(|()| room(&mut c.pool_undo, all))
+            .and_then(|()| room(&mut c.domain_undo, model.settings.len()));
+        reserved.map_err(at(0))?;
+        let mut slots: Vec<Option<u8>> = Vec::new();
+        room(&mut slots, all).map_err(at(0))?;
+        for p in &model.pools {
+            let slot = match p.slot {
+                Some(slot) => {
+                    self.mark(p, slot, c);
+                    Some(slot)
+                }
+                None if p.gone => None,
+                None => {
+                    let slot = self.found(p, now).map_err(at(p.made_by))?;
+                    c.created.push(slot);
+                    Some(slot)
+                }
+            };
+            slots.push(slot);
+        }
+        for (cpu, to, step) in &model.cpus {
+            let x = &self.cpus[cpu.index()];
+            let (member, want) = (
+                x.member.load(Ordering::Acquire),
+                x.want.load(Ordering::Acquire),
+            );
+            if member != want && x.online.load(Ordering::Acquire) {
+                return Err(at(*step)(PoolError::InFlight));
+            }
+            let slot = to.and_then(|t| slots.get(t).copied().flatten());
+            let word = slot.map_or(FREE, |s| u16::from(s) + 1);
+            if let Some(mut p) = slot.and_then(|s| self.lock_slot(usize::from(s))) {
+                let now = p.tick(now);
+                p.sched()
+                    .alloc_pcpu(*cpu, now)
+                    .map_err(|e| at(*step)(e.into()))?;
+            }
+            c.cpus.push((*cpu, want, word));
+        }
+        self.spare(model).map_err(|(s, e)| at(s)(e))?;
+        if real {
+            for (p, slot) in model.pools.iter().zip(&slots) {
+                if let (true, false, Some(slot)) = (p.adjusted, p.gone || p.exchange, slot)
+                    && let Some(mut g) = self.lock_slot(usize::from(*slot))
+                {
+                    let old = g.all_params();
+                    self.set_params(&mut g, usize::from(*slot), &p.params, now)
+                        .map_err(at(p.set_by))?;
+                    c.pool_undo.push((*slot, old));
+                }
+            }
+            for (d, settings, step) in &model.settings {
+                self.set_domain(*d, settings, c, now).map_err(at(*step))?;
+            }
+        }
+        for (p, slot) in model.pools.iter().zip(&slots) {
+            if let (true, false, Some(slot)) = (p.exchange, p.gone, slot) {
+                self.prepare_exchange(p, *slot).map_err(at(p.set_by))?;
+                c.exchanges.push(Exchange::new(*slot, p.params.sched));
+            }
+        }
+        for x in &model.moves {
+            let target = slots.get(x.to).copied().flatten();
+            let slot = target.ok_or(at(x.step)(PoolError::NoSuchPool))?;
+            let (guard, dom, from) = self.lock_domain(x.domain).map_err(at(x.step))?;
+            if guard.doms.get(dom).is_some_and(|d| d.moving.is_some()) {
+                return Err(at(x.step)(PoolError::InFlight));
+            }
+            self.begin_move(guard, dom, from, self.id_of(usize::from(slot)), true, now)
+                .map_err(at(x.step))?;
+            c.moves.push(x.domain);
+        }
+        for (d, only, g, step) in &model.groups {
+            if self.begin_regroup(*d, *only, *g, now).map_err(at(*step))? {
+                c.moves.push(*d);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what happens to a pool that exists.
+    fn mark(&self, p: &ModelPool, slot: u8, c: &mut Change) {
+        if p.gone {
+            if let Some(mut g) = self.lock_slot(usize::from(slot)) {
+                g.closing = true;
+            }
+            c.doomed.push(slot);
+        } else if p.renamed {
+            c.renames.push((slot, p.name));
+        }
+    }
+
+    /// Makes a pool.
+    fn found(&self, p: &ModelPool, now: Instant) -> Result<u8, PoolError> {
+        let sched = registry::build(p.kind, &p.params.sched)?;
+        room_for_box::<Pool>()?;
+        let name = p.name;
+        let config = PoolConfig {
+            sched: p.kind,
+            ..PoolConfig::new("").with(&p.params)
+        };
+        let mut pool = Some(Box::new(Pool::new(&config, name, sched, None, now)));
+        for slot in 0..MAX_POOLS {
+            let mut place = self.pools[slot].lock();
+            if place.is_none() {
+                *place = pool.take();
+                let native = u8::from(p.params.wfi == Wfi::Native);
+                self.wfi[slot].store(native, Ordering::Relaxed);
+                return Ok(slot as u8);
+            }
+        }
+        Err(PoolError::TooManyPools)
+    }
+
+    /// Whether pools that lose CPUs can keep their promises to those who stay.
+    fn spare(&self, model: &Model) -> Result<(), (u32, PoolError)> {
+        for p in model.pools.iter().filter(|p| !p.gone && !p.exchange) {
+            let gone = p.had.difference(&p.cpus);
+            let (Some(slot), false) = (p.slot, gone.is_empty()) else {
+                continue;
+            };
+            let step = model
+                .cpus
+                .iter()
+                .rev()
+                .find(|c| gone.contains(c.0))
+                .map_or(0, |c| c.2);
+            if let Some(g) = self.lock_present(usize::from(slot)) {
+                g.sched
+                    .can_lose(&gone)
+                    .map_err(|e| (step, PoolError::from(e)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new scheduler beside the old one, with places for all who are directly in the pool.
+    fn prepare_exchange(&self, m: &ModelPool, slot: u8) -> Result<(), PoolError> {
+        let sched = registry::build(m.kind, &m.params.sched)?;
+        let mut guard = self
+            .lock_present(usize::from(slot))
+            .ok_or(PoolError::NoSuchPool)?;
+        let p: &mut Pool = &mut guard;
+        let mut next = Next {
+            root: p.sched.prepare_root(sched, m.cpus.iter())?,
+            kind: m.kind,
+            ents: Vec::new(),
+        };
+        for row in 0..p.rows.len() as u16 {
+            if let Some(r) = p.rows.get(row)
+                && r.ent.node == NodeId::ROOT
+            {
+                next.alloc(row, &r.params)?;
+            }
+        }
+        p.next = Some(next);
+        Ok(())
+    }
+
+    /// Sets a domain's parameters and notes what they were.
+    fn set_domain(
+        &self,
+        d: DomainId,
+        settings: &Settings,
+        c: &mut Change,
+        now: Instant,
+    ) -> Result<(), PoolError> {
+        let (mut guard, dom, _) = self.lock_domain(d)?;
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let n = p.doms.at(dom).vcpus.len();
+        let old = p.doms.at(dom).params;
+        let (params, rest) = split(&old, n, settings)?;
+        let mut undo = Undo {
+            domain: d,
+            params: old,
+            vcpus: Vec::new(),
+        };
+        room(&mut undo.vcpus, n)?;
+        for i in 0..n {
+            let row = p.doms.at(dom).vcpus[i];
+            let was = p.rows.at(row).params;
+            let new = vcpu_with(&was, &rest)?;
+            let ent = p.rows.at(row).ent;
+            match p.sched().adjust_vcpu(ent, &new, now) {
+                Ok(k) => c.kick = c.kick.and(k),
+                Err(e) => {
+                    c.kick = c.kick.and(p.restore(dom, &undo.vcpus, now));
+                    return Err(e.into());
+                }
+            }
+            p.rows.at(row).params = new;
+            undo.vcpus.push(was);
+        }
+        c.kick = c.kick.and(p.set_domain(dom, &params, now));
+        c.domain_undo.push(undo);
+        Ok(())
+    }
+
+    /// Gives back what was prepared, the last first. Who had other parameters for a moment should look again.
+    pub(crate) fn release(&self, mut c: Change, now: Instant) -> Kick {
+        let kick = self.give_back_moves(&mut c, now);
+        for (cpu, from, to) in &c.cpus {
+            if to != from
+                && let Some(mut p) = self.lock_slot(usize::from(*to).wrapping_sub(1))
+                && !p.cpus.contains(*cpu)
+            {
+                p.sched().forget_pcpu(*cpu);
+            }
+        }
+        for slot in &c.doomed {
+            if let Some(mut p) = self.lock_slot(usize::from(*slot)) {
+                p.closing = false;
+            }
+        }
+        let kick = kick.and(self.undo(&mut c, now));
+        for slot in core::mem::take(&mut c.created) {
+            self.vacate(slot);
+        }
+        kick
+    }
+
+    /// Schedulers in preparation and parameters.
+    pub(crate) fn undo(&self, c: &mut Change, now: Instant) -> Kick {
+        let mut kick = c.kick;
+        for x in core::mem::take(&mut c.exchanges) {
+            if let Some(mut p) = self.lock_slot(usize::from(x.slot())) {
+                p.next = None;
+            }
+        }
+        for u in core::mem::take(&mut c.domain_undo).into_iter().rev() {
+            if let Ok((mut guard, dom, _)) = self.lock_domain(u.domain) {
+                let p: &mut Pool = &mut guard;
+                let now = p.tick(now);
+                kick = kick.and(p.restore(dom, &u.vcpus, now));
+                kick = kick.and(p.set_domain(dom, &u.params, now));
+            }
+        }
+        for (slot, old) in core::mem::take(&mut c.pool_undo) {
+            if let Some(mut p) = self.lock_slot(usize::from(slot)) {
+                // Valid before, valid now.
+                let _ = self.set_params(&mut p, usize::from(slot), &old, now);
+            }
+        }
+        for slot in core::mem::take(&mut c.doomed) {
+            if let Some(mut p) = self.lock_slot(usize::from(slot)) {
+                p.closing = false;
+            }
+        }
+        kick
+    }
+
+    /// What a prepared model looks like. Under the config lock.
+    pub(crate) fn look(&self, model: &Model) -> Result<Preview, PoolError> {
+        let mut seen = Preview::default();
+        room(&mut seen.pools, model.pools.len())?;
+        room(&mut seen.moves, model.moves.len())?;
+        for p in model.pools.iter().filter(|p| !p.gone) {
+            let id: Option<PoolId> = p.slot.map(|s| self.id_of(usize::from(s)));
+            seen.pools.push(PreviewPool {
+                id,
+                step: p.made_by,
+                cpus: p.cpus,
+                domains: p.domains,
+                sched: p.kind,
+            });
+        }
+        for x in &model.moves {
+            let target = &model.pools[x.to];
+            let to = model.pools[..x.to].iter().filter(|p| !p.gone).count();
+            let arrival = Arrival {
+                cpus: target.cpus,
+                kind: target.kind,
+                boost: target.params.sched.boost,
+            };
+            let (mut guard, dom, _) = self.lock_domain(x.domain)?;
+            let mut adjusted = Adjusted::NONE;
+            for i in 0..guard.doms.at(dom).vcpus.len() {
+                let row = guard.doms.at(dom).vcpus[i];
+                let r = guard.rows.at(row);
+                let grouped = r.ent.node != NodeId::ROOT;
+                adjusted = adjusted
+                    .with(arrival.adjusts(&r.params))
+                    .with_if(Adjusted::LEFT_GROUP, grouped);
+            }
+            seen.moves.push(PreviewMove {
+                domain: x.domain,
+                to,
+                adjusted,
+            });
+        }
+        Ok(seen)
+    }
+}
+
+/// Whether there is memory for a box, which is made next.
+pub(crate) fn room_for_box<T>() -> Result<(), PoolError> {
+    let mut place: Vec<T> = Vec::new();
+    room(&mut place, 1)
+}
+
+impl Pool {
+    /// Gives the first vCPUs of a domain these parameters back.
+    fn restore(&mut self, dom: u16, was: &[tarn_sched::VcpuParams], now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        for (i, old) in was.iter().enumerate() {
+            let row = self.doms.at(dom).vcpus[i];
+            let ent = self.rows.at(row).ent;
+            // Admitted before, admitted again.
+            if let Ok(k) = self.sched().adjust_vcpu(ent, old, now) {
+                kick = kick.and(k);
+            }
+            self.rows.at(row).params = *old;
+        }
+        kick
+    }
+}
