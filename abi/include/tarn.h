@@ -716,6 +716,44 @@ enum tarn_error {
 #define TARN_GROUP_BOOSTS UINT32_C(0xC600050C)
 
 /*
+ * Any domain. Lets others run: the calling vCPU goes behind those of its kind, and is boosted no longer.
+ */
+#define TARN_GUEST_YIELD UINT32_C(0xC6000600)
+
+/*
+ * Any domain. Gives up the calling vCPU's boost; it goes on if it ranks first even so.
+ */
+#define TARN_GUEST_DEBOOST UINT32_C(0xC6000601)
+
+/*
+ * Any domain. Registers the 64 bytes at this guest-physical address as the calling vCPU's boost page: from then
+ * on it counts as enlightened. All ones takes it back. Invalid unless aligned to 64, NoSuch unless RAM of the
+ * caller. Gone after PSCI CPU_ON and reset.
+ * in x1: address: Where. (u64)
+ */
+#define TARN_GUEST_SET_PAGE UINT32_C(0xC6000602)
+
+/*
+ * Any domain. The caller's own counters: exits by reason, boosts granted and ended by cause. Ends with End.
+ * in x1: index: From 0 on. (u32)
+ * out x1: value: Its value; counters only grow. (u64)
+ * out x2-x7: name: Its name: lower case, words joined by -. (text, up to 48 bytes)
+ */
+#define TARN_GUEST_COUNTERS UINT32_C(0xC6000603)
+
+/*
+ * Any domain. The time one of the caller's vCPUs has spent in each state. Ends with End.
+ * in x1: index: Its number in the domain, from 0 on. (u32)
+ * out x1: state: What it does. (run state: 0 running, 1 runnable, 2 blocked, 3 offline)
+ * out x2: since: Since when. (ns since entry)
+ * out x3: running: Time on a CPU, up to now. (ns)
+ * out x4: runnable: Time waiting for a CPU, up to now. (ns)
+ * out x5: blocked: Time waiting for interrupts, up to now. (ns)
+ * out x6: offline: Time off, up to now. (ns)
+ */
+#define TARN_GUEST_RUNSTATE UINT32_C(0xC6000604)
+
+/*
  * dom0. Starts an empty plan; one that was not committed is forgotten. Busy: one is being committed.
  */
 #define TARN_PLAN_BEGIN UINT32_C(0xC6000700)

@@ -14,6 +14,7 @@
 pub mod console;
 pub mod domain;
 pub mod group;
+pub mod guest;
 pub mod param;
 pub mod plan;
 pub mod pool;
@@ -26,6 +27,7 @@ pub mod wire;
 pub use console::ConsoleCall;
 pub use domain::DomainCall;
 pub use group::GroupCall;
+pub use guest::GuestCall;
 pub use plan::PlanCall;
 pub use pool::PoolCall;
 pub use system::{SystemCall, Version};
@@ -230,6 +232,8 @@ pub enum Call {
     Group(GroupCall),
     /// Transactions.
     Plan(PlanCall),
+    /// A domain's own affairs.
+    Guest(GuestCall),
 }
 
 impl Call {
@@ -250,6 +254,7 @@ impl Call {
             3 => VcpuCall::decode(regs).map(Call::Vcpu),
             4 => PoolCall::decode(regs).map(Call::Pool),
             5 => GroupCall::decode(regs).map(Call::Group),
+            6 => GuestCall::decode(regs).map(Call::Guest),
             7 => PlanCall::decode(regs).map(Call::Plan),
             _ => Err(Errno::NotSupported),
         }
@@ -266,6 +271,7 @@ impl Call {
             Call::Pool(c) => c.encode(),
             Call::Group(c) => c.encode(),
             Call::Plan(c) => c.encode(),
+            Call::Guest(c) => c.encode(),
         }
     }
 
@@ -280,6 +286,7 @@ impl Call {
             Call::Pool(c) => c.row(),
             Call::Group(c) => c.row(),
             Call::Plan(c) => c.row(),
+            Call::Guest(c) => c.row(),
         }
     }
 
@@ -303,6 +310,7 @@ pub fn table() -> impl Iterator<Item = Row> {
         .chain(VcpuCall::ROWS.iter().copied())
         .chain(PoolCall::ROWS.iter().copied())
         .chain(GroupCall::ROWS.iter().copied())
+        .chain(GuestCall::ROWS.iter().copied())
         .chain(PlanCall::ROWS.iter().copied())
 }
 

@@ -33,6 +33,8 @@ pub mod layout {
     pub const PL011_SIZE: u64 = 0x1000;
     /// INTID of the PL011's interrupt: SPI 0, level.
     pub const PL011_INTID: u32 = 32;
+    /// Stolen time and run states, one structure a vCPU (abi `call::guest::times`); found by PV_TIME_ST, not in the tree.
+    pub const TIMES: u64 = 0x2201_0000;
     /// First bank of RAM, at most 3 GiB.
     pub const RAM0: u64 = 0x4000_0000;
     /// Most bytes of the first bank.

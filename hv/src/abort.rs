@@ -5,7 +5,7 @@
 
 use crate::arch::{GuestFrame, sysreg};
 use crate::counters::Kind;
-use crate::domain::{Domain, Uart, life};
+use crate::domain::{Domain, Uart};
 use crate::percpu::Cpu;
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
@@ -97,7 +97,7 @@ fn refused(
 ) -> Outcome {
     match r {
         Refused::Busy(kick) => {
-            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+            vgic::deliver(&l.domain, kick, vgic::REGISTER, cpu);
             // The instruction is tried again; meanwhile others may run, which is what lets the other vCPU come by.
             crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
             Outcome::Reschedule
@@ -173,7 +173,7 @@ fn wrote(
 ) -> Outcome {
     match done {
         Ok(kick) => {
-            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+            vgic::deliver(&l.domain, kick, vgic::REGISTER, cpu);
             frame.skip(true);
             Outcome::Resume
         }
@@ -238,7 +238,7 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
         (result, kick)
     };
     if let Some(kick) = kick {
-        vgic::deliver(d, kick, life::INTERRUPT, cpu);
+        vgic::deliver(d, kick, vgic::line(layout::PL011_INTID as u16), cpu);
         vgic::flush(l, cpu);
     }
     match result {

@@ -10,7 +10,8 @@ use crate::domain::{self, table};
 use crate::mem::stage2::Stage2;
 use crate::mem::table::MapError;
 use crate::percpu::{self, Cpu, CpuLocal};
-use crate::run::{Outcome, POOLS};
+use crate::run::{self, Outcome, POOLS};
+use crate::vcpu::given;
 use crate::{console, time, vgic};
 use abi::{CpuId, Instant, Span, VcpuId};
 use board::guest::layout;
@@ -162,7 +163,7 @@ pub fn stop_others() {
 
 /// Takes one physical interrupt, if one is there.
 #[inline]
-pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> Outcome {
+pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Outcome {
     let Some(ack) = gic().ack() else {
         return Outcome::Resume;
     };
@@ -204,7 +205,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, _frame: &GuestFrame) -> O
         look(cpu, local);
         Outcome::Resume
     } else if intid == HYP_TIMER.load(Ordering::Relaxed) {
-        timer(cpu, local)
+        timer(cpu, local, frame)
     } else if intid == MAINTENANCE.load(Ordering::Relaxed) {
         match &local.loaded {
             Some(l) => {
@@ -243,22 +244,33 @@ pub fn next_nudge() -> Instant {
 /// in WFI, back to the runnable.
 fn look(cpu: &'static Cpu, local: &CpuLocal) {
     let Some(l) = &local.loaded else { return };
+    let v = l.vcpu();
     vgic::flush(l, cpu);
-    if local.dozing
-        && vgic::pending(l)
-        && let Woken::Kick(k) = POOLS.wake(l.vcpu().id, crate::domain::life::INTERRUPT, time::now())
+    let why = match v.last_line.swap(given::NONE, Ordering::Relaxed) {
+        given::NONE => None,
+        code => Some(given::reason(code)),
+    };
+    if !local.dozing {
+        if let Some(why) = why {
+            vgic::gave(cpu, v.id, why);
+        }
+    } else if vgic::pending(l)
+        && let Woken::Kick(k) = POOLS.wake(v.id, why.unwrap_or(vgic::REGISTER), time::now())
     {
         send(k);
     }
 }
 
 /// The EL2 timer: the slice's end, or guests' timers that need software.
-fn timer(cpu: &'static Cpu, local: &mut CpuLocal) -> Outcome {
+fn timer(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Outcome {
     let now = time::now();
     local.armed = Instant::NEVER;
     // Bounded: at most one alarm per vCPU is there, and none is set again for the past.
     while let Some(v) = local.alarms.take_due(now) {
         alarm(cpu, local, v, now);
+    }
+    if local.probe.0 <= now {
+        run::probe(cpu, local, frame, now);
     }
     if local.nudge <= now {
         // This very interrupt made the GIC look again; once more if the guest has not ended the timer's yet.
@@ -281,8 +293,8 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
     };
     let v = &d.vcpus[index];
     let mut next = vgic::ptimer_update(&d, index, cpu);
-    let loaded_here = local.loaded.as_ref().is_some_and(|l| l.vcpu().id == id);
-    if loaded_here {
+    let host = local.loaded.as_ref().map(|l| l.vcpu().id);
+    if host == Some(id) {
         look(cpu, local);
     } else {
         let due = v.vtimer_at.load(Ordering::Acquire);
@@ -297,6 +309,10 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
                     .lock()
                     .fire_hw(Irq::ppi(index, layout::VTIMER_INTID as u16));
                 vgic::deliver(&d, kick, WakeReason::Timer, cpu);
+                // Whoever has the CPU meanwhile does not pay for another's timer.
+                let host = host.filter(|_| !local.dozing);
+                let end = time::now();
+                POOLS.charge(id, host, end.since(now), end);
             }
         } else if due != u64::MAX {
             next = next.min(Instant(due));
@@ -338,7 +354,7 @@ fn typed(cpu: &'static Cpu) {
             .lock()
             .set_level(Irq::spi(layout::PL011_INTID as u16), level)
     };
-    vgic::deliver(&d, kick, crate::domain::life::INTERRUPT, cpu);
+    vgic::deliver(&d, kick, vgic::line(layout::PL011_INTID as u16), cpu);
 }
 
 /// What dom0 has not read yet.

@@ -7,7 +7,8 @@
 use crate::alarm::Alarms;
 use crate::arch::sysreg;
 use crate::vcpu::Loaded;
-use abi::{CpuId, Instant, MAX_CPUS};
+use crate::vcpu::given::Given;
+use abi::{CpuId, Instant, MAX_CPUS, Span};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pools::IdleCpu;
@@ -33,6 +34,8 @@ pub struct Cpu {
     pub up: AtomicBool,
     /// Physical interrupts it took.
     pub irqs: AtomicU64,
+    /// Interrupts its running vCPU was given; only this CPU touches it.
+    pub given: Given,
     local: UnsafeCell<CpuLocal>,
 }
 
@@ -53,6 +56,8 @@ pub struct CpuLocal {
     pub slice: Instant,
     /// When to make a forgetful GIC look at the virtual timer's line again.
     pub nudge: Instant,
+    /// When to look whether a boosted vCPU has left its handler or masked stretch, and how long after the last look.
+    pub probe: (Instant, Span),
     /// What the hardware timer is set to; `NEVER` = off.
     pub armed: Instant,
     /// The guest vtimer's physical interrupt is active in this CPU's GIC interface.
@@ -97,6 +102,7 @@ impl Cpu {
             resched: AtomicBool::new(false),
             up: AtomicBool::new(false),
             irqs: AtomicU64::new(0),
+            given: Given::new(),
             local: UnsafeCell::new(CpuLocal {
                 loaded: None,
                 dozing: false,
@@ -104,6 +110,7 @@ impl Cpu {
                 alarms: Alarms::new(),
                 slice: Instant::NEVER,
                 nudge: Instant::NEVER,
+                probe: (Instant::NEVER, Span::ZERO),
                 armed: Instant::NEVER,
                 vtimer_active: false,
                 resident: 0,

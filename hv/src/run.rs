@@ -9,18 +9,28 @@ use crate::arch::{self, GuestFrame, Relax, sysreg};
 use crate::counters::Kind;
 use crate::domain::{life, table};
 use crate::percpu::{Cpu, CpuLocal};
+use crate::vcpu::page::BoostPage;
 use crate::vcpu::{Loaded, NOWHERE};
 use crate::{irq, time, vgic};
 use aarch64_cpu::registers::HCR_EL2;
-use abi::{Instant, VcpuId};
+use abi::{Instant, Span, VcpuId};
 use board::guest::layout;
 use core::sync::atomic::Ordering;
 use drivers::HypTimer;
-use pools::{Block, Clock, GuestHint, Kick, Machine, PoolSet, Running, Wfi, Woken};
+use pools::{
+    Block, Clock, DeboostCause, GuestHint, Kick, Machine, News, PoolSet, Running, VcpuTimes, Wfi,
+    Woken,
+};
 use vdev::vgic::{CpuIf, Irq};
 
 /// Pools, and through them every scheduling decision.
 pub static POOLS: PoolSet<Relax> = PoolSet::new();
+
+/// PSTATE.I in a saved program status.
+const PSTATE_I: u64 = 1 << 7;
+/// How soon, and at most how long after the last look, the end of a boosted handler is looked for.
+const PROBE_FIRST: Span = Span::us(25);
+const PROBE_MOST: Span = Span::us(200);
 
 /// What is to be done after a handler.
 #[must_use]
@@ -144,7 +154,7 @@ impl Machine for CpuMachine<'_> {
             late = vgic.needs_flush(l.index) && vgic.pending(l.index, &vgic::lrs(), CpuIf::ANY);
             vgic.is_hw_inflight(l.index, layout::VTIMER_INTID as u16)
         };
-        vgic::deliver(d, kick.without(l.index), life::INTERRUPT, self.cpu);
+        vgic::deliver(d, kick.without(l.index), vgic::REGISTER, self.cpu);
         irq::viface().disable();
         // What the physical interrupt's state is now: the guest may have ended it meanwhile.
         self.local.vtimer_active = inflight;
@@ -163,7 +173,7 @@ impl Machine for CpuMachine<'_> {
         // TLB and cache maintenance the guest began here is finished before another CPU can run it.
         arch::dsb_ish();
         *vcpu.rest.lock() = Some(l.ctx);
-        if late && let Woken::Kick(k) = POOLS.wake(id, life::INTERRUPT, time::now()) {
+        if late && let Woken::Kick(k) = POOLS.wake(id, vgic::REGISTER, time::now()) {
             irq::send(k);
         }
     }
@@ -223,7 +233,7 @@ impl Machine for CpuMachine<'_> {
             kick = vgic.flush(index, &mut vgic::lrs());
             inflight
         };
-        vgic::deliver(d, kick.without(index), life::INTERRUPT, self.cpu);
+        vgic::deliver(d, kick.without(index), vgic::REGISTER, self.cpu);
         self.local.nudge = if inflight {
             irq::next_nudge()
         } else {
@@ -239,6 +249,18 @@ impl Machine for CpuMachine<'_> {
         self.local.loaded = Some(Loaded { domain, index, ctx });
     }
 
+    fn arrives(&mut self, v: VcpuId, times: &VcpuTimes) {
+        if let Some((d, index)) = table::vcpu(v) {
+            d.times.publish(index, times);
+        }
+    }
+
+    fn news(&mut self, v: VcpuId, what: News) {
+        if let Some((d, index)) = table::vcpu(v) {
+            d.report(index, what, time::now());
+        }
+    }
+
     fn kick(&mut self, k: Kick) {
         irq::send(k);
     }
@@ -246,10 +268,56 @@ impl Machine for CpuMachine<'_> {
 
 /// What the pool may want to know of the vCPU that is about to lose the CPU.
 fn hint(local: &CpuLocal, frame: &GuestFrame) -> GuestHint {
+    let Some(l) = &local.loaded else {
+        return GuestHint::default();
+    };
     GuestHint {
-        irqs_masked: local.loaded.is_some() && frame.spsr & 1 << 7 != 0,
+        irqs_masked: frame.spsr & PSTATE_I != 0,
+        dont_desched: l.ctx.page.as_ref().is_some_and(BoostPage::dont_desched),
+        enlightened: l.ctx.page.is_some(),
         ..GuestHint::default()
     }
+}
+
+/// A vCPU goes on after the pool was asked. If it does so boosted, while others wait, the end of what it is boosted for
+/// must be seen: a guest that tells by its page is told in turn, and both a handler and a masked stretch are looked
+/// for from time to time, since no trap says that they are over.
+fn follow(local: &mut CpuLocal, hint: &GuestHint) {
+    local.probe.0 = Instant::NEVER;
+    let Some(l) = &local.loaded else { return };
+    if l.ctx.page.is_none() && !hint.irqs_masked {
+        return;
+    }
+    let contended = local.slice != Instant::NEVER;
+    let boosted = contended && POOLS.is_boosted(l.vcpu().id);
+    if let Some(page) = &l.ctx.page {
+        page.tell(boosted, boosted);
+    }
+    if boosted && !hint.dont_desched {
+        local.probe = (time::now() + PROBE_FIRST, PROBE_FIRST);
+    }
+}
+
+/// The time to look at a boosted vCPU has come: out of its handler and with interrupts enabled it is boosted no longer.
+pub fn probe(cpu: &Cpu, local: &mut CpuLocal, frame: &GuestFrame, now: Instant) {
+    let step = Span((local.probe.1.0 * 2).min(PROBE_MOST.0));
+    local.probe = (Instant::NEVER, step);
+    let Some(l) = &local.loaded else { return };
+    let hint = hint(local, frame);
+    if hint.dont_desched {
+        return;
+    }
+    if hint.irqs_masked || (hint.enlightened && irq::viface().handling()) {
+        local.probe.0 = now + step;
+        return;
+    }
+    vgic::tell(cpu, l.vcpu().id);
+    let why = if hint.enlightened {
+        DeboostCause::HandlerReturned
+    } else {
+        DeboostCause::Unmasked
+    };
+    irq::send(POOLS.deboost(l.vcpu().id, why, now));
 }
 
 fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
@@ -257,13 +325,22 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
     cpu.resched.store(false, Ordering::Relaxed);
     core::sync::atomic::fence(Ordering::SeqCst);
     let loaded = local.loaded.as_ref().map(|l| l.vcpu().id);
+    if let Some(v) = loaded {
+        vgic::tell(cpu, v);
+    }
     let hint = hint(local, frame);
     let mut m = CpuMachine { cpu, local, frame };
     let running = POOLS.reschedule(cpu.id, loaded, hint, &mut m);
     match running {
-        Running::Vcpu(_) => {
+        Running::Vcpu(v) => {
             m.local.dozing = false;
             m.local.idle = None;
+            if loaded == Some(v) {
+                follow(m.local, &hint);
+            } else {
+                let hint = self::hint(m.local, m.frame);
+                follow(m.local, &hint);
+            }
         }
         Running::Doze(_) => {
             m.local.dozing = true;
@@ -281,7 +358,11 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
 /// Sets the hardware timer to the earliest thing that needs it.
 #[inline]
 fn arm(local: &mut CpuLocal) {
-    let next = local.slice.min(local.alarms.next()).min(local.nudge);
+    let next = local
+        .slice
+        .min(local.alarms.next())
+        .min(local.nudge)
+        .min(local.probe.0);
     if next != local.armed {
         set_timer(local, next);
     }
@@ -320,6 +401,7 @@ fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: 
             // dom0 waits for typed input, of which a wake-up is the only sign; all others for a virtual interrupt.
             Some(l) => {
                 let woken = || l.domain.is_control() || vgic::pending(l);
+                vgic::tell(cpu, l.vcpu().id);
                 !vgic::pending(l) && POOLS.block(l.vcpu().id, time::now(), woken) == Block::Slept
             }
             None => true,

@@ -5,7 +5,6 @@
 
 use crate::arch::{GuestFrame, esr, sysreg};
 use crate::counters::Kind;
-use crate::domain::life;
 use crate::percpu::{Cpu, CpuLocal};
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
@@ -138,7 +137,7 @@ fn sgi(which: SgiReg, rt: usize, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
         .vgic
         .lock()
         .sgi_v3(l.index, which, value, &mut vgic::lrs());
-    vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+    vgic::deliver(&l.domain, kick, vgic::line((value >> 24 & 15) as u16), cpu);
     Outcome::Resume
 }
 
@@ -185,7 +184,7 @@ fn other(
                 .vgic
                 .lock()
                 .deactivate(l.index, value, &mut vgic::lrs());
-            vgic::deliver(&l.domain, kick, life::INTERRUPT, cpu);
+            vgic::deliver(&l.domain, kick, vgic::REGISTER, cpu);
             Answer::Value(0)
         }
         Trapped::Mdscr => {

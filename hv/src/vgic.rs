@@ -4,13 +4,13 @@
 //! registers in its terms, and the kicks that follow. Lock rank 3: nothing else is taken under it.
 
 use crate::arch::sysreg;
-use crate::domain::{Domain, life};
+use crate::domain::Domain;
 use crate::irq;
 use crate::percpu::Cpu;
 use crate::run::POOLS;
 use crate::time;
-use crate::vcpu::{Loaded, NOWHERE};
-use abi::{CpuId, Instant};
+use crate::vcpu::{Loaded, NOWHERE, given};
+use abi::{CpuId, Instant, VcpuId};
 use board::guest::layout;
 use core::sync::atomic::Ordering;
 use drivers::VIface;
@@ -73,6 +73,31 @@ pub fn lrs() -> Lrs {
     Lrs(irq::viface())
 }
 
+/// Why a vCPU wakes for interrupt `intid`.
+pub const fn line(intid: u16) -> WakeReason {
+    WakeReason::Interrupt { line: intid }
+}
+
+/// An interrupt that a guest's own access to its GIC set free; which one is not known any more.
+pub const REGISTER: WakeReason = line(1023);
+
+/// Notes that the vCPU running here was given an interrupt.
+#[inline]
+pub fn gave(here: &Cpu, v: VcpuId, why: WakeReason) {
+    if !here.given.note(why) {
+        tell(here, v);
+        let _ = here.given.note(why);
+    }
+}
+
+/// Tells the pool what the vCPU loaded here was given since it was told last.
+#[inline]
+pub fn tell(here: &Cpu, v: VcpuId) {
+    if !here.given.is_empty() {
+        POOLS.delivered(v, here.given.take());
+    }
+}
+
 /// Tells the vCPUs of `d` that `kick` names, wherever they are.
 #[inline]
 pub fn deliver(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
@@ -91,7 +116,10 @@ fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
         // called flushes. The pool has to be asked only for a vCPU at rest.
         let on = v.loaded_on.load(Ordering::Acquire);
         if on != NOWHERE {
-            if on != here.id.0 {
+            if on == here.id.0 {
+                gave(here, v.id, why);
+            } else {
+                v.last_line.store(given::code(why), Ordering::Relaxed);
                 irq::poke(CpuId(on));
             }
             continue;
@@ -127,7 +155,7 @@ pub fn flush(l: &Loaded, here: &Cpu) {
         release(&mut vgic, l.index);
         kick
     };
-    deliver(&l.domain, kick, life::INTERRUPT, here);
+    deliver(&l.domain, kick, REGISTER, here);
 }
 
 /// An access of the loaded vCPU to registers of the model that hold state. The virtual timer's line is in this CPU's
@@ -165,7 +193,7 @@ pub fn maintenance(l: &Loaded, here: &Cpu) {
         release(&mut vgic, l.index);
         kick
     };
-    deliver(&l.domain, kick, life::INTERRUPT, here);
+    deliver(&l.domain, kick, REGISTER, here);
 }
 
 /// The loaded vCPU's virtual timer fired: its physical interrupt was acknowledged here and stays active until the
@@ -177,7 +205,8 @@ pub fn vtimer_fired(l: &Loaded, here: &Cpu) {
         .vgic
         .lock()
         .inject_hw(l.index, layout::VTIMER_INTID as u16, &mut lrs());
-    deliver(&l.domain, kick.without(l.index), life::INTERRUPT, here);
+    gave(here, l.vcpu().id, WakeReason::Timer);
+    deliver(&l.domain, kick.without(l.index), REGISTER, here);
 }
 
 /// Whether the loaded vCPU has an interrupt that would end a WFI.
@@ -196,7 +225,7 @@ pub fn ptimer_update(d: &Domain, index: usize, here: &Cpu) -> Instant {
         .lock()
         .set_level(Irq::ppi(index, layout::PTIMER_INTID as u16), level);
     drop(timer);
-    deliver(d, kick, life::INTERRUPT, here);
+    deliver(d, kick, WakeReason::Timer, here);
     match deadline {
         Some(at) if !level => time::at(at),
         _ => Instant::NEVER,

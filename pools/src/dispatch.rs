@@ -5,11 +5,12 @@
 
 use crate::pool::Pool;
 use crate::row::{Place, Want};
+use crate::runstate::VcpuTimes;
 use crate::set::{Cpu, FREE, PoolSet, slot_of};
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{CpuId, Instant, VcpuId};
-use tarn_sched::{GuestHint, Kick};
+use tarn_sched::{GuestHint, Kick, News};
 
 /// A CPU's clock and its one timer for the scheduler.
 pub trait Clock {
@@ -25,6 +26,14 @@ pub trait Machine: Clock {
     fn save(&mut self, v: VcpuId);
     /// Registers of `v` from memory to the CPU.
     fn load(&mut self, v: VcpuId);
+    /// `v` is about to be loaded; how its time was spent until now.
+    fn arrives(&mut self, v: VcpuId, times: &VcpuTimes) {
+        let _ = (v, times);
+    }
+    /// Something an operator should hear of `v`.
+    fn news(&mut self, v: VcpuId, what: News) {
+        let _ = (v, what);
+    }
     /// Makes these CPUs call `reschedule` before they enter a guest or sleep; the calling one may be among them.
     fn kick(&mut self, k: Kick);
 }
@@ -125,7 +134,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 && !self.no_doze.load(Ordering::Relaxed);
             p.book(row, now);
         }
-        let mut entered = None;
+        let (mut entered, mut times) = (None, None);
         if let Some(row) = next {
             let r = p.rows.at(row);
             r.place = Place::Running(cpu);
@@ -135,6 +144,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
             }
             entered = Some(r.id);
             p.book(row, now);
+            if next != prev {
+                times = Some(p.rows.at(row).times);
+            }
             me.gets_busy(now);
         } else {
             me.goes_idle(now);
@@ -143,9 +155,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
             Some(row) => p.cap_until(row, pick.until, now),
             None => pick.until.into_iter().chain(p.unpark_at).min(),
         };
+        let news = pick
+            .news
+            .and_then(|(tag, what)| Some((p.rows.get(tag.0 as u16)?.id, what)));
         drop(guard);
 
         m.arm(until);
+        if let Some((v, what)) = news {
+            m.news(v, what);
+        }
         let kick = pick.kick.and(unparked);
         if !kick.is_none() {
             m.kick(kick);
@@ -179,6 +197,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         match entered {
             Some(v) => {
+                if let Some(times) = &times {
+                    m.arrives(v, times);
+                }
                 m.load(v);
                 Running::Vcpu(v)
             }

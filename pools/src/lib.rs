@@ -70,6 +70,6 @@ pub use set::{Block, PoolSet, Woken, sched_by_name};
 pub use tarn_abi::trace::Record;
 pub use tarn_sched::registry;
 pub use tarn_sched::{
-    BoostCause, BoostParams, DeboostCause, GuestHint, Kick, RtParams, SchedError, SchedParams,
-    Stats, Totals, VcpuParams, WakeReason,
+    BoostCause, BoostParams, DeboostCause, GuestHint, Kick, News, RtParams, SchedError,
+    SchedParams, Stats, Totals, VcpuParams, WakeReason,
 };

@@ -15,7 +15,8 @@ use spin::RelaxStrategy;
 use spin::mutex::{TicketMutex, TicketMutexGuard};
 use tarn_abi::call::report::Report;
 use tarn_abi::{
-    CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, VcpuId,
+    CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, Span,
+    VcpuId,
 };
 use tarn_sched::{DeboostCause, Kick, Scheduler, WakeReason, registry};
 
@@ -462,6 +463,45 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let now = p.tick(now);
         let ent = p.rows.at(row).ent;
         p.sched().deboost(ent, why, now)
+    }
+
+    /// Interrupts that `v` was given while it ran, with their times in ascending order. For the vCPU whose registers are
+    /// in the calling CPU, before that CPU calls `reschedule` or `block`: they count if it is about to lose the CPU (G2).
+    pub fn delivered(&self, v: VcpuId, list: impl Iterator<Item = (WakeReason, Instant)>) {
+        let Some((mut guard, row)) = self.lock_vcpu(v) else {
+            return;
+        };
+        let p = &mut *guard;
+        let r = p.rows.at(row);
+        let (ent, counts) = (r.ent, r.eligible() && matches!(r.place, Place::Running(_)));
+        for (why, at) in list.filter(|_| counts) {
+            let at = p.tick(at);
+            // It runs: nobody has to come for it.
+            let _ = p.sched().notify(ent, why, at);
+        }
+    }
+
+    /// Whether `v` is boosted at this moment.
+    pub fn is_boosted(&self, v: VcpuId) -> bool {
+        self.lock_vcpu(v).is_some_and(|(mut guard, row)| {
+            let ent = guard.rows.at(row).ent;
+            guard.sched().is_boosted(ent)
+        })
+    }
+
+    /// The hypervisor has worked for `cost` on `target`'s behalf while `host` (if any) had the CPU: the one pays, the
+    /// other gets its time back. They may be in different pools.
+    pub fn charge(&self, target: VcpuId, host: Option<VcpuId>, cost: Span, now: Instant) {
+        if let Some((mut guard, row)) = self.lock_vcpu(target) {
+            let now = guard.tick(now);
+            let ent = guard.rows.at(row).ent;
+            guard.sched().charge(ent, cost, now);
+        }
+        if let Some((mut guard, row)) = host.and_then(|h| self.lock_vcpu(h)) {
+            let now = guard.tick(now);
+            let ent = guard.rows.at(row).ent;
+            guard.sched().refund(ent, cost, now);
+        }
     }
 
     /// What WFI does in the pool `cpu` is in.

@@ -41,6 +41,7 @@ pub use exchange::Root;
 pub use params::{BoostParams, RtParams, SchedParams, VcpuParams};
 pub use record::{MAX_RECORDS, Pending, Recorded, Recorder};
 pub use scheduler::{
-    BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
+    BoostCause, DeboostCause, Ent, GuestHint, Kick, News, Pick, Scheduler, Stats, Tag, Totals,
+    WakeReason,
 };
 pub use tree::{GroupShape, Leaf, NodeId, Tree};

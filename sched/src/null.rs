@@ -230,6 +230,7 @@ impl Scheduler for Null {
             next: next.map(|n| self.rows[n].tag),
             until: None,
             kick: Kick::NONE,
+            news: None,
         }
     }
 

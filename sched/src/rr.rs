@@ -245,6 +245,7 @@ impl Scheduler for Rr {
                 next: None,
                 until: None,
                 kick,
+                news: None,
             };
         };
         self.queue.remove(&mut self.rows, n);
@@ -268,6 +269,7 @@ impl Scheduler for Rr {
             next: Some(tag),
             until,
             kick,
+            news: None,
         }
     }
 

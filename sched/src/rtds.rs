@@ -403,6 +403,7 @@ impl Scheduler for Rtds {
                 next: None,
                 until,
                 kick,
+                news: None,
             };
         };
         if self.queue.is_queued(n) {
@@ -430,6 +431,7 @@ impl Scheduler for Rtds {
             next: Some(tag),
             until: Some(until),
             kick,
+            news: None,
         }
     }
 

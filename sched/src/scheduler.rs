@@ -59,6 +59,17 @@ pub struct Pick {
     pub until: Option<Instant>,
     /// Others that must come by because of this decision.
     pub kick: Kick,
+    /// Something an operator should hear of, and whose fault it is. One at a time; the counters have them all.
+    pub news: Option<(Tag, News)>,
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// Its boost credit ran out while somebody waited (D1).
+    Exhausted,
+    /// One of its interrupt lines storms: no boosts by that line for a while.
+    Storm,
 }
 
 /// What the hypervisor knows about the guest that is about to lose the CPU.
@@ -238,6 +249,10 @@ pub trait Scheduler: Send {
     }
     /// Takes `cost` of hypervisor time off the entity's account.
     fn charge(&mut self, e: Ent, cost: Span, now: Instant) {
+        let _ = (e, cost, now);
+    }
+    /// Gives `cost` of hypervisor time, spent for somebody else while the entity had a CPU, back to it.
+    fn refund(&mut self, e: Ent, cost: Span, now: Instant) {
         let _ = (e, cost, now);
     }
     /// Counters of an entity; its running time is included up to its last accounting.

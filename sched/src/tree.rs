@@ -533,6 +533,14 @@ impl Tree {
         self.sched(l.node.0).charge(l.ent, cost, now);
     }
     /// See `Scheduler`.
+    pub fn refund(&mut self, l: Leaf, cost: Span, now: Instant) {
+        self.sched(l.node.0).refund(l.ent, cost, now);
+    }
+    /// See `Scheduler`.
+    pub fn is_boosted(&mut self, l: Leaf) -> bool {
+        self.sched(l.node.0).is_boosted(l.ent)
+    }
+    /// See `Scheduler`.
     pub fn stats(&mut self, l: Leaf) -> Stats {
         self.sched(l.node.0).stats(l.ent)
     }
@@ -567,6 +575,7 @@ impl Tree {
 
     fn descend(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         let mut kick = self.ask_due(now);
+        let mut news = None;
         let loaded = self.paths[cpu.index()].loaded;
         let mut path = Path::default();
         let mut untils: [Option<Instant>; DEPTH + 1] = [None; DEPTH + 1];
@@ -582,6 +591,8 @@ impl Tree {
                 .sched(node)
                 .pick_next(local, if same { hint } else { outside }, now);
             untils[level] = pick.until;
+            // A virtual processor is nobody an operator knows.
+            news = news.or(pick.news.filter(|(tag, _)| tag.0 & VP == 0));
             kick = kick.and(self.translate(node, pick.kick, false, now));
             match pick.next {
                 Some(t) if t.0 & VP == 0 => {
@@ -650,7 +661,12 @@ impl Tree {
             .chain(self.due.iter())
             .min()
             .copied();
-        Pick { next, until, kick }
+        Pick {
+            next,
+            until,
+            kick,
+            news,
+        }
     }
 
     /// Every processor on the path has something to run. Others of those groups may have lost theirs to it, and a

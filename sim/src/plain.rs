@@ -297,6 +297,7 @@ impl Scheduler for Plain {
                 next: None,
                 until: None,
                 kick: Kick::NONE,
+                news: None,
             };
         };
         if self.rows[n.index()].queued {
@@ -335,6 +336,7 @@ impl Scheduler for Plain {
             next: Some(tag),
             until: Some(until),
             kick: Kick::NONE,
+            news: None,
         }
     }
     fn context_saved(&mut self, e: Ent, now: Instant) -> Kick {

@@ -17,6 +17,9 @@ pub enum SmcccCall {
     Done([u64; 4]),
     /// A power request with valid arguments.
     Psci(PsciCall),
+    /// PV_TIME_ST (Arm DEN0057, 3.2.3): answer with the guest-physical address of the calling vCPU's stolen-time
+    /// structure in x0.
+    StolenTime,
     /// SMCCC_ARCH_WORKAROUND_1 (CVE-2017-5715), _2 (CVE-2018-3639) or _3 (CVE-2022-23960): pass on to the firmware,
     /// which said it has it; no result.
     Workaround {
@@ -138,6 +141,9 @@ const SOC_ID: u32 = 0x8000_0002;
 const WORKAROUND_3: u32 = 0x8000_3fff;
 const WORKAROUND_2: u32 = 0x8000_7fff;
 const WORKAROUND_1: u32 = 0x8000_8000;
+/// Paravirtualized time (DEN0057): which of its calls there are, and where the stolen time stands.
+const PV_TIME_FEATURES: u32 = 0xc500_0020;
+const PV_TIME_ST: u32 = 0xc500_0021;
 const HYP_UID: u32 = 0x8600_ff01;
 const HYP_REVISION: u32 = 0x8600_ff03;
 
@@ -193,6 +199,11 @@ fn architecture(id: u32, regs: &Regs, caps: &Caps) -> SmcccCall {
             (_, Some(_)) => refuse(PsciError::InvalidParameters),
             (_, None) => refuse(PsciError::NotSupported),
         },
+        PV_TIME_FEATURES => match regs.0[1] as u32 {
+            PV_TIME_FEATURES | PV_TIME_ST => done(0),
+            _ => refuse(PsciError::NotSupported),
+        },
+        PV_TIME_ST => SmcccCall::StolenTime,
         WORKAROUND_1 => workaround(1, regs, caps),
         WORKAROUND_2 => workaround(2, regs, caps),
         WORKAROUND_3 => workaround(3, regs, caps),

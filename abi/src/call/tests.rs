@@ -34,6 +34,11 @@ fn calls() -> Vec<Call> {
     let bytes = Bytes::new(&core::array::from_fn::<u8, 40, _>(|i| i as u8)).unwrap();
     std::vec![
         Call::Version(Version {}),
+        Call::Guest(guest::Yield {}.into()),
+        Call::Guest(guest::Deboost {}.into()),
+        Call::Guest(guest::SetPage { address: u64::MAX }.into()),
+        Call::Guest(guest::Counters { index: u32::MAX }.into()),
+        Call::Guest(guest::Runstate { index: 7 }.into()),
         Call::System(system::Info {}.into()),
         Call::System(system::MemoryInfo {}.into()),
         Call::System(system::Model {}.into()),
@@ -293,11 +298,11 @@ fn refusals_are_typed() {
 }
 
 #[test]
-fn only_version_and_delegated_groups_are_for_everybody() {
+fn own_affairs_and_delegated_groups_are_for_everybody() {
     for call in calls() {
         assert_eq!(call.permit(true), Ok(()));
         let anyone = match call {
-            Call::Version(_) => true,
+            Call::Version(_) | Call::Guest(_) => true,
             Call::Group(c) => {
                 !matches!(c, group::GroupCall::Move(_) | group::GroupCall::Delegate(_))
             }

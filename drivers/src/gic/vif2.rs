@@ -109,6 +109,11 @@ impl VifV2 {
     }
 
     #[inline]
+    pub(super) fn handling(&self) -> bool {
+        get!(self.h, Gich, apr) != 0
+    }
+
+    #[inline]
     pub(super) fn save(&self, to: &mut CpuIfState) {
         to.vmcr = get!(self.h, Gich, vmcr);
         to.ap0r[0] = get!(self.h, Gich, apr);

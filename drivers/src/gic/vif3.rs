@@ -87,6 +87,11 @@ impl VifV3 {
     }
 
     #[inline]
+    pub(super) fn handling(&self) -> bool {
+        (0..self.active.clamp(1, 4)).any(|i| arch::read_ich_ap1r(i) | arch::read_ich_ap0r(i) != 0)
+    }
+
+    #[inline]
     pub(super) fn save(&self, to: &mut CpuIfState) {
         to.vmcr = arch::read_ich_vmcr() as u32;
         to.ap0r[0] = arch::read_ich_ap0r(0) as u32;

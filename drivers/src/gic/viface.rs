@@ -243,6 +243,12 @@ impl VIface {
         both!(self, v => v.misr())
     }
 
+    /// Whether the guest has acknowledged an interrupt whose priority it has not dropped yet (ICH_AP1R0_EL2, GICH_APR).
+    #[inline]
+    pub fn handling(&self) -> bool {
+        both!(self, v => v.handling())
+    }
+
     /// Reads what a vCPU that leaves this CPU holds beside its list registers.
     #[inline]
     pub fn save(&self, to: &mut CpuIfState) {

@@ -6,12 +6,13 @@
 
 use super::build::{self, Builder};
 use super::recipe::{self, Recipe};
-use super::{Crash, Domain, State, Uart, table};
+use super::{Crash, Domain, State, Told, Uart, table};
 use crate::arch::Lock;
 use crate::counters::Counters;
 use crate::mem::stage2::Stage2;
 use crate::mem::{BLOCK_2M, PAGE, frames, heap};
-use crate::vcpu::{Context, NOWHERE, Vcpu};
+use crate::vcpu::page::TimeArea;
+use crate::vcpu::{Context, NOWHERE, Vcpu, given};
 use crate::{arch, console, irq, run, time};
 use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS};
 use alloc::sync::Arc;
@@ -19,7 +20,7 @@ use alloc::vec::Vec;
 use board::config::Restart;
 use board::guest::{layout, vcpu_mpidr};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
-use pools::{DomainParams, VcpuParams, WakeReason};
+use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
 use vdev::pl011::Pl011;
 use vdev::ptimer::Ptimer;
@@ -94,6 +95,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
         give_ram(&mut s2, ipa, bytes)?;
     }
     irq::map_virtual_cpu_interface(&mut s2).map_err(|_| Errno::NoMemory)?;
+    let times = TimeArea::map(&mut s2, vcpus).map_err(|_| Errno::NoMemory)?;
     let builder = Builder::plan(r, &s2, gic.version, &seed()).map_err(|e| {
         log::warn!("domain {}: {e}", r.name);
         Errno::Invalid
@@ -112,6 +114,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
             starting: AtomicBool::new(false),
             pending_on: AtomicBool::new(false),
             loaded_on: AtomicU16::new(NOWHERE),
+            last_line: AtomicU16::new(given::NONE),
             vtimer_at: AtomicU64::new(u64::MAX),
             ptimer: Lock::new(Ptimer::new()),
             counters: Counters::new(),
@@ -151,6 +154,8 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
         }),
         vcpus: list,
         cntvoff: AtomicU64::new(time::ticks()),
+        times,
+        told: Told::default(),
         memory_kib: r.memory_kib,
         last_vcpu: [const { AtomicU16::new(u16::MAX) }; MAX_CPUS],
         state: AtomicU8::new(State::Building as u8),
@@ -400,6 +405,3 @@ pub fn destroy(id: DomainId) -> Result<(), Errno> {
         Err(_) => Ok(()),
     }
 }
-
-/// What woke a vCPU whose interrupt became pending.
-pub const INTERRUPT: WakeReason = WakeReason::Interrupt { line: 0 };

@@ -13,11 +13,16 @@ pub mod table;
 use crate::arch::Lock;
 use crate::mem::stage2::Stage2;
 use crate::vcpu::Vcpu;
-use abi::{CpuId, DomainId, MAX_CPUS};
+use crate::vcpu::page::TimeArea;
+use abi::{CpuId, DomainId, Instant, MAX_CPUS};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use pools::News;
 use vdev::pl011::Pl011;
 use vdev::vgic::{Vgic, VgicConfig};
+
+/// A second, ns.
+const SECOND: u64 = 1_000_000_000;
 
 /// How a domain stands. Values are the wire's (abi `DomainState`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +77,10 @@ pub struct Domain {
     pub vcpus: Vec<Vcpu>,
     /// Its virtual counter is the physical one minus this, ticks.
     pub cntvoff: AtomicU64,
+    /// Where its vCPUs read their stolen time and run states.
+    pub times: TimeArea,
+    /// What of its scheduling has been logged.
+    pub told: Told,
     /// RAM in KiB.
     pub memory_kib: u64,
     /// Which vCPU of it each CPU ran last (`u16::MAX` none): another one's stage-1 TLB entries must go first.
@@ -126,6 +135,43 @@ impl Domain {
     pub fn runs_here(&self, cpu: CpuId, index: usize) -> bool {
         let old = self.last_vcpu[cpu.index()].swap(index as u16, Ordering::Relaxed);
         old != u16::MAX && old != index as u16
+    }
+}
+
+/// A limit on log lines that a guest can cause: one a second for a domain, with a count of those left out.
+#[derive(Default)]
+pub struct Told {
+    next: AtomicU64,
+    left_out: AtomicU32,
+}
+
+impl Domain {
+    /// Logs scheduling news of vCPU `index`.
+    pub fn report(&self, index: usize, what: News, now: Instant) {
+        let next = self.told.next.load(Ordering::Relaxed);
+        let mine = now.0 >= next
+            && self
+                .told
+                .next
+                .compare_exchange(next, now.0 + SECOND, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if !mine {
+            self.told.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let left_out = self.told.left_out.swap(0, Ordering::Relaxed);
+        let what = match what {
+            News::Exhausted => "boost credit spent while others wait",
+            News::Storm => "an interrupt storms; it is delivered without boost for a while",
+        };
+        if left_out == 0 {
+            log::warn!("domain {}: vCPU {index}: {what}", self.name);
+        } else {
+            log::warn!(
+                "domain {}: vCPU {index}: {what} ({left_out} more such events since the last line)",
+                self.name
+            );
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod console;
 mod domain;
+mod guest;
 mod pool;
 mod system;
 mod vcpu;
@@ -15,6 +16,7 @@ use crate::domain::psci;
 use crate::percpu::Cpu;
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
+use crate::vcpu::page::TimeArea;
 use abi::call::{Call, Request};
 use abi::{Errno, Regs};
 use vdev::psci::{Caps, SmcccCall, smccc};
@@ -41,6 +43,10 @@ pub fn handle(frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outc
                 l.vcpu().counters.add(Kind::UnknownCall);
             }
             frame.x[..4].copy_from_slice(&x);
+            Outcome::Resume
+        }
+        SmcccCall::StolenTime => {
+            frame.x[0] = TimeArea::ipa(l.index);
             Outcome::Resume
         }
         // `Caps` says that the machine's firmware has none, so vdev never asks; should it, there is nothing to do.
@@ -76,6 +82,7 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
         Call::Vcpu(c) => vcpu::handle(c),
         Call::Pool(c) => pool::handle(c),
         Call::Group(_) | Call::Plan(_) => Regs::refusal(Errno::NotSupported),
+        Call::Guest(c) => return guest::handle(c, cpu, l),
     };
     // A domain that was just created, destroyed or paused may be this CPU's business.
     let outcome = if cpu.resched.load(core::sync::atomic::Ordering::Relaxed) {

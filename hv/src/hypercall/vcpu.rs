@@ -1,6 +1,6 @@
 //! Area 3: vCPUs.
 
-use crate::domain::table;
+use crate::domain::{Domain, table};
 use crate::run::POOLS;
 use crate::time;
 use abi::call::vcpu::{RunState, RunTimes, VcpuRow};
@@ -18,16 +18,25 @@ pub fn handle(call: VcpuCall) -> Regs {
             affinity: i.params.affinity,
             time: i.times.in_state(VcpuState::Running),
         })),
-        VcpuCall::Runstate(c) => c.answer(info(c.domain, c.index).map(|(_, i)| RunTimes {
-            state: state(i.times.state),
-            since: i.times.since,
-            running: i.times.in_state(VcpuState::Running),
-            runnable: i.times.in_state(VcpuState::Runnable),
-            blocked: i.times.in_state(VcpuState::Blocked),
-            offline: i.times.offline(),
-        })),
+        VcpuCall::Runstate(c) => {
+            c.answer(table::domain(c.domain).and_then(|d| run_times(&d, c.index)))
+        }
         _ => Regs::refusal(Errno::NotSupported),
     }
+}
+
+/// Where the time of a domain's vCPU goes.
+pub fn run_times(d: &Domain, index: u32) -> Result<RunTimes, Errno> {
+    let v = d.vcpus.get(index as usize).ok_or(Errno::End)?;
+    let i = POOLS.vcpu_info(v.id, time::now()).map_err(|e| e.errno())?;
+    Ok(RunTimes {
+        state: state(i.times.state),
+        since: i.times.since,
+        running: i.times.in_state(VcpuState::Running),
+        runnable: i.times.in_state(VcpuState::Runnable),
+        blocked: i.times.in_state(VcpuState::Blocked),
+        offline: i.times.offline(),
+    })
 }
 
 fn info(domain: DomainId, index: u32) -> Result<(VcpuId, VcpuInfo), Errno> {

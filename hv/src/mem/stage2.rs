@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 const AF: u64 = 1 << 10;
 const INNER: u64 = 3 << 8;
 const RW: u64 = 3 << 6;
+const RO: u64 = 1 << 6;
 const NORMAL_WB: u64 = 0xf << 2;
 const DEVICE_NGNRE: u64 = 1 << 2;
 const XN: u64 = 1 << 54;
@@ -38,6 +39,8 @@ pub struct Bank {
 pub struct Stage2 {
     table: Table,
     banks: Vec<Bank>,
+    /// What the guest may read but does not own.
+    shown: Vec<FrameRange>,
     vmid: u16,
 }
 
@@ -47,6 +50,7 @@ impl Stage2 {
         Ok(Stage2 {
             table: Table::new(1)?,
             banks: Vec::new(),
+            shown: Vec::new(),
             vmid,
         })
     }
@@ -66,6 +70,19 @@ impl Stage2 {
             NORMAL_WB | RW | INNER | AF,
         )?;
         self.banks.push(Bank { ipa, frames });
+        Ok(())
+    }
+
+    /// Lets the guest read `frames` at `ipa`; not RAM of its own.
+    pub fn add_readonly(&mut self, ipa: u64, frames: FrameRange) -> Result<(), MapError> {
+        self.shown.try_reserve(1).map_err(|_| MapError::NoMemory)?;
+        self.table.map(
+            ipa as usize,
+            frames.start(),
+            frames.len(),
+            NORMAL_WB | RO | INNER | XN | AF,
+        )?;
+        self.shown.push(frames);
         Ok(())
     }
 

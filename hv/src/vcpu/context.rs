@@ -6,6 +6,7 @@
 use crate::arch::GuestFrame;
 use crate::arch::el1::{El1State, FpState};
 use crate::domain::build::Builder;
+use crate::vcpu::page::BoostPage;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 use drivers::CpuIfState;
@@ -29,6 +30,8 @@ pub struct Context {
     pub mdscr: u64,
     /// Work to be done in this vCPU's time before its first instruction: building its domain.
     pub work: Option<Box<Builder>>,
+    /// The page it registered to tell how urgent it is.
+    pub page: Option<BoostPage>,
     /// Which CPU's EL1 and FP registers may still hold this state, as `Context::tag`; 0 = none.
     pub home: u64,
     serial: u64,
@@ -46,6 +49,7 @@ impl Context {
             cpuif,
             mdscr: 0,
             work: None,
+            page: None,
             home: 0,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         })
@@ -62,6 +66,7 @@ impl Context {
         self.cntv = (0, 0);
         self.cpuif = cpuif;
         self.mdscr = 0;
+        self.page = None;
         self.home = 0;
     }
 

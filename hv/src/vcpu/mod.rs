@@ -5,6 +5,8 @@
 //! Scheduling state is not here but in the pools crate, by id.
 
 pub mod context;
+pub mod given;
+pub mod page;
 
 pub use context::Context;
 
@@ -35,6 +37,8 @@ pub struct Vcpu {
     /// The CPU its registers are in, `NOWHERE` if in none. Written under the domain's vGIC lock, so that who marked an
     /// interrupt pending there before the vCPU left its CPU is seen by that CPU, and who comes later sees it gone.
     pub loaded_on: AtomicU16,
+    /// The interrupt (`given::code`) that another CPU made pending for it last, for the CPU it is loaded in.
+    pub last_line: AtomicU16,
     /// When its virtual timer is due while it is at rest, ns; `u64::MAX` = never.
     pub vtimer_at: AtomicU64,
     /// Its emulated physical timer.

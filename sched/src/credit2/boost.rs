@@ -6,7 +6,7 @@
 use super::Credit2;
 use super::entity::Boost;
 use crate::mutant::{Mutant, broken};
-use crate::scheduler::{DeboostCause, Ent, GuestHint, WakeReason};
+use crate::scheduler::{DeboostCause, Ent, GuestHint, News, WakeReason};
 use tarn_abi::{CpuId, Instant};
 
 /// The number under which a vCPU's own timer is followed like an interrupt line.
@@ -25,10 +25,14 @@ impl Credit2 {
         };
         let r = &mut self.rows[e];
         if r.cap == 0 {
-            0
-        } else {
-            r.interrupt(line, now).unwrap_or(0)
+            return 0;
         }
+        let storms = r.stats.storm_lines;
+        let worth = r.interrupt(line, now).unwrap_or(0);
+        if r.stats.storm_lines != storms {
+            self.news = Some((r.tag, News::Storm));
+        }
+        worth
     }
 
     /// G1: an interrupt for a vCPU that does not run. Not while it is queued.
@@ -102,6 +106,7 @@ impl Credit2 {
         r.stats.deboosts[cause] += 1;
         if cause == 0 && contended {
             r.stats.exhausted += 1;
+            self.news = Some((r.tag, News::Exhausted));
         }
         if let Some(c) = r.on
             && self.cpus[c].curr == Some(e)

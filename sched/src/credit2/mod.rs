@@ -19,7 +19,8 @@ use crate::mutant::{Mutant, broken};
 use crate::params::{SchedParams, VcpuParams};
 use crate::queue::{Head, Queue};
 use crate::scheduler::{
-    BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
+    BoostCause, DeboostCause, Ent, GuestHint, Kick, News, Pick, Scheduler, Stats, Tag, Totals,
+    WakeReason,
 };
 use crate::slab::Slab;
 use alloc::vec::Vec;
@@ -49,6 +50,8 @@ pub(crate) struct Credit2 {
     /// Who has been queued with a boost bucket not full since the last reset.
     burned: Vec<Ent>,
     totals: Totals,
+    /// Not told yet.
+    news: Option<(Tag, News)>,
 }
 
 impl Credit2 {
@@ -68,6 +71,7 @@ impl Credit2 {
             put_back: 0,
             burned: Vec::new(),
             totals: Totals::default(),
+            news: None,
         };
         s.resize();
         s
@@ -387,6 +391,8 @@ impl Scheduler for Credit2 {
         }
         if let Some(c) = self.rows[e].on {
             if self.cpus[c].curr == Some(e) && self.cpus[c].running {
+                // What it ran before this interrupt does not use up the time armed by it.
+                self.account(c, now);
                 self.arm(e, worth);
             } else {
                 self.touch(e, now);
@@ -480,6 +486,7 @@ impl Scheduler for Credit2 {
             self.rows[c].put_back = true;
             self.put_back += 1;
         }
+        let news = self.news.take();
         let Some(n) = next else {
             self.cpus[cpu].until = None;
             if !hint.must_idle {
@@ -490,6 +497,7 @@ impl Scheduler for Credit2 {
                 next: None,
                 until: None,
                 kick,
+                news,
             };
         };
         if self.queue.is_queued(n) {
@@ -526,6 +534,7 @@ impl Scheduler for Credit2 {
             next: Some(tag),
             until,
             kick,
+            news,
         }
     }
 
@@ -620,6 +629,21 @@ impl Scheduler for Credit2 {
         let (a, _) = self.rows[e].price(cost.0);
         let r = &mut self.rows[e];
         r.consumed = r.consumed.wrapping_add(a);
+        if !r.is_boosted() && self.queue.is_queued(e) {
+            self.queue
+                .rekey_normal(self.rows[e].class, e, self.rows[e].consumed);
+        }
+    }
+
+    fn refund(&mut self, e: Ent, cost: Span, _now: Instant) {
+        let (a, _) = self.rows[e].price(cost.0);
+        let r = &mut self.rows[e];
+        // Never more than a grant ahead: what it is given back was its own.
+        let ceiling = self.granted.wrapping_sub(self.grant + self.carry);
+        r.consumed = r.consumed.wrapping_sub(a);
+        if r.consumed.wrapping_sub(ceiling) < 0 {
+            r.consumed = ceiling;
+        }
         if !r.is_boosted() && self.queue.is_queued(e) {
             self.queue
                 .rekey_normal(self.rows[e].class, e, self.rows[e].consumed);

@@ -1,0 +1,90 @@
+//! Area 6: a domain's own affairs. Every call concerns the calling vCPU or its own domain; no id is taken from outside.
+
+use super::vcpu::run_times;
+use crate::counters;
+use crate::domain::Domain;
+use crate::percpu::Cpu;
+use crate::run::{Outcome, POOLS};
+use crate::vcpu::Loaded;
+use crate::vcpu::page::BoostPage;
+use crate::{irq, time, vgic};
+use abi::call::text::Text;
+use abi::call::{Counter, GuestCall, Request};
+use abi::{Errno, Regs};
+use pools::DeboostCause;
+
+/// Takes a page back.
+const NO_PAGE: u64 = u64::MAX;
+
+/// Carries out a call of this area by the vCPU loaded here.
+pub fn handle(call: GuestCall, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcome) {
+    let id = l.vcpu().id;
+    let (reply, outcome) = match call {
+        GuestCall::Yield(c) => {
+            POOLS.yield_now(id, time::now());
+            (c.answer(Ok(())), Outcome::Reschedule)
+        }
+        GuestCall::Deboost(c) => {
+            vgic::tell(cpu, id);
+            irq::send(POOLS.deboost(id, DeboostCause::Asked, time::now()));
+            (c.answer(Ok(())), Outcome::Reschedule)
+        }
+        GuestCall::SetPage(c) => (c.answer(set_page(c.address, l)), Outcome::Resume),
+        GuestCall::Counters(c) => (c.answer(counter(&l.domain, c.index)), Outcome::Resume),
+        GuestCall::Runstate(c) => (c.answer(run_times(&l.domain, c.index)), Outcome::Resume),
+    };
+    (Some(reply), outcome)
+}
+
+fn set_page(address: u64, l: &mut Loaded) -> Result<(), Errno> {
+    let page = if address == NO_PAGE {
+        None
+    } else {
+        Some(BoostPage::new(&l.domain.s2.lock(), address)?)
+    };
+    l.ctx.page = page;
+    Ok(())
+}
+
+/// Names of the boost counters, in the order of `pools::Stats`: grants G1-G6, ends D1-D6, and the rest.
+const BOOSTS: [&str; 15] = [
+    "boost-irq-asleep",
+    "boost-irq-running",
+    "boost-dont-desched",
+    "boost-armed",
+    "boost-masked",
+    "boost-refill",
+    "deboost-spent",
+    "deboost-interval",
+    "deboost-handler",
+    "deboost-unmasked",
+    "deboost-asked",
+    "deboost-blocked",
+    "boost-exhausted",
+    "boost-storm-held",
+    "boost-storm-lines",
+];
+
+/// Counter `index` of a domain: exits of all its vCPUs by reason, then boosts.
+fn counter(d: &Domain, index: u32) -> Result<Counter, Errno> {
+    let i = index as usize;
+    if let Some(name) = counters::NAMES.get(i) {
+        let value = d.vcpus.iter().filter_map(|v| v.counters.get(i)).sum();
+        return Ok(Counter {
+            value,
+            name: Text::truncated(name),
+        });
+    }
+    let i = i - counters::NAMES.len();
+    let name = BOOSTS.get(i).ok_or(Errno::End)?;
+    let s = POOLS
+        .domain_info(d.id, time::now())
+        .map_err(|e| e.errno())?
+        .stats;
+    let rest = [s.exhausted, s.storm_held, s.storm_lines];
+    let value = s.boosts.iter().chain(&s.deboosts).chain(&rest).nth(i);
+    Ok(Counter {
+        value: value.copied().unwrap_or(0),
+        name: Text::truncated(name),
+    })
+}
