@@ -128,6 +128,29 @@ impl Credit2 {
         }
     }
 
+    /// Takes `cost` of hypervisor time off `e`'s normal credit.
+    pub(super) fn pay(&mut self, e: Ent, cost: Span) {
+        let (a, _) = self.rows[e].price(cost.0);
+        self.move_consumed(e, self.rows[e].consumed.wrapping_add(a));
+    }
+
+    /// Gives `cost` back to it, never more than a grant and the carry-over ahead: what it gets was its own.
+    pub(super) fn give_back(&mut self, e: Ent, cost: Span) {
+        let (a, _) = self.rows[e].price(cost.0);
+        let floor = self.granted.wrapping_sub(self.grant + self.carry);
+        let consumed = self.rows[e].consumed.wrapping_sub(a);
+        let below = consumed.wrapping_sub(floor) < 0;
+        self.move_consumed(e, if below { floor } else { consumed });
+    }
+
+    fn move_consumed(&mut self, e: Ent, consumed: i64) {
+        let r = &mut self.rows[e];
+        r.consumed = consumed;
+        if !r.is_boosted() && self.queue.is_queued(e) {
+            self.queue.rekey_normal(r.class, e, consumed);
+        }
+    }
+
     /// How many resets lift `credit` above zero.
     pub(super) fn resets_for(&self, credit: i64) -> u64 {
         if credit > 0 || broken(Mutant::ResetSkipped) {

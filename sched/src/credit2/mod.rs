@@ -626,28 +626,11 @@ impl Scheduler for Credit2 {
     }
 
     fn charge(&mut self, e: Ent, cost: Span, _now: Instant) {
-        let (a, _) = self.rows[e].price(cost.0);
-        let r = &mut self.rows[e];
-        r.consumed = r.consumed.wrapping_add(a);
-        if !r.is_boosted() && self.queue.is_queued(e) {
-            self.queue
-                .rekey_normal(self.rows[e].class, e, self.rows[e].consumed);
-        }
+        self.pay(e, cost);
     }
 
     fn refund(&mut self, e: Ent, cost: Span, _now: Instant) {
-        let (a, _) = self.rows[e].price(cost.0);
-        let r = &mut self.rows[e];
-        // Never more than a grant ahead: what it is given back was its own.
-        let ceiling = self.granted.wrapping_sub(self.grant + self.carry);
-        r.consumed = r.consumed.wrapping_sub(a);
-        if r.consumed.wrapping_sub(ceiling) < 0 {
-            r.consumed = ceiling;
-        }
-        if !r.is_boosted() && self.queue.is_queued(e) {
-            self.queue
-                .rekey_normal(self.rows[e].class, e, self.rows[e].consumed);
-        }
+        self.give_back(e, cost);
     }
 
     fn stats(&self, e: Ent) -> Stats {
