@@ -4,8 +4,8 @@ use core::arch::asm;
 use tarn_abi::Regs;
 use tarn_dom0_shim::Hyp;
 
-/// PSCI CPU_OFF (Arm DEN0022, 5.1.3): this vCPU stops for good; the machine runs on.
-const CPU_OFF: u64 = 0x8400_0002;
+/// PSCI SYSTEM_RESET (Arm DEN0022, 5.1.12) by dom0: its domain starts anew; the machine runs on.
+const SYSTEM_RESET: u64 = 0x8400_0009;
 
 /// Tarn, below us.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ impl Hyp for Hvc {
     }
 }
 
-/// Ends dom0's only vCPU.
-pub fn cpu_off() -> ! {
+/// Starts dom0 anew (PSCI SYSTEM_RESET): a prompt that has failed is followed by a fresh one.
+pub fn start_again() -> ! {
     loop {
-        Hvc.call(Regs([CPU_OFF, 0, 0, 0, 0, 0, 0, 0]));
+        Hvc.call(Regs([SYSTEM_RESET, 0, 0, 0, 0, 0, 0, 0]));
     }
 }

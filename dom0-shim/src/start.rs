@@ -12,11 +12,13 @@ global_asm!(include_str!("start.s"));
 #[unsafe(no_mangle)]
 extern "C" fn shim_main() -> ! {
     let why = Shell::new(&mut Hvc).run();
-    Session::new(&mut Hvc).fail(format_args!("dom0 ends: the console cannot be read: {why}"));
-    hvc::cpu_off()
+    Session::new(&mut Hvc).fail(format_args!(
+        "dom0 starts again: the console cannot be read: {why}"
+    ));
+    hvc::start_again()
 }
 
-/// From the vectors in start.s, on a fresh stack; another exception now ends the vCPU without a word.
+/// From the vectors in start.s, on a fresh stack; another exception now would only come here again.
 // SAFETY: no other symbol of this image has that name.
 #[unsafe(no_mangle)]
 extern "C" fn shim_exception(vector: u64, esr: u64, elr: u64, far: u64, lr: u64, base: u64) -> ! {
@@ -24,19 +26,19 @@ extern "C" fn shim_exception(vector: u64, esr: u64, elr: u64, far: u64, lr: u64,
     let mut hvc = Hvc;
     let mut s = Session::new(&mut hvc);
     s.fail(format_args!(
-        "dom0 ends: {kind} exception, vector {vector}, ESR {esr:#x}, ELR {elr:#x} (image + {:#x}), FAR {far:#x}, LR image + {:#x}",
+        "dom0 starts again: {kind} exception, vector {vector}, ESR {esr:#x}, ELR {elr:#x} (image + {:#x}), FAR {far:#x}, LR image + {:#x}",
         elr.wrapping_sub(base),
         lr.wrapping_sub(base)
     ));
     s.flush();
-    hvc::cpu_off()
+    hvc::start_again()
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let mut hvc = Hvc;
     let mut s = Session::new(&mut hvc);
-    s.fail(format_args!("dom0 ends: {info}"));
+    s.fail(format_args!("dom0 starts again: {info}"));
     s.flush();
-    hvc::cpu_off()
+    hvc::start_again()
 }

@@ -3,7 +3,7 @@
 //! Windows are those of board::guest::layout. An access to nothing, and one whose syndrome does not say what it was
 //! (load/store pair, write-back, atomics on a device), becomes an external abort in the guest, as a bus would answer.
 
-use crate::arch::{GuestFrame, sysreg};
+use crate::arch::{GuestFrame, esr, sysreg};
 use crate::counters::Kind;
 use crate::domain::{Domain, Uart};
 use crate::percpu::Cpu;
@@ -15,7 +15,6 @@ use vdev::Refused;
 use vdev::mmio::{Access, Size};
 use vdev::vgic::{Irq, Version};
 
-const WNR: u64 = 1 << 6;
 const S1PTW: u64 = 1 << 7;
 
 /// A data abort.
@@ -30,7 +29,7 @@ pub fn data(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Lo
         return o;
     }
     l.vcpu().counters.add(Kind::BadAccess);
-    inject::external_data_abort(frame, far, syndrome & WNR != 0, walk(syndrome));
+    inject::external_data_abort(frame, far, syndrome, walk(syndrome));
     Outcome::Resume
 }
 
@@ -83,7 +82,7 @@ fn device(
 #[inline]
 fn answer(a: &Access, raw: u64, frame: &mut GuestFrame) -> Outcome {
     frame.set_reg(a.rt as usize, a.loaded(raw));
-    frame.skip(true);
+    frame.skip(esr::il(sysreg::esr_el2()));
     Outcome::Resume
 }
 
@@ -105,7 +104,7 @@ fn refused(
         _ => {
             l.vcpu().counters.add(Kind::GicReserved);
             if a.write {
-                frame.skip(true);
+                frame.skip(esr::il(sysreg::esr_el2()));
                 Outcome::Resume
             } else {
                 answer(a, 0, frame)
@@ -125,7 +124,7 @@ fn distributor(
     l.vcpu().counters.add(Kind::Gic);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done = vgic::registers(l, |g, lrs| {
+        let done = vgic::registers(l, cpu, |g, lrs| {
             g.dist_write(l.index, offset, a.size, value, lrs)
         });
         return wrote(done, a, frame, cpu, l);
@@ -133,7 +132,7 @@ fn distributor(
     if let Some(v) = l.domain.gic.constant_dist(offset, a.size) {
         return answer(a, v, frame);
     }
-    match vgic::registers(l, |g, lrs| g.dist_read(l.index, offset, a.size, lrs)) {
+    match vgic::registers(l, cpu, |g, lrs| g.dist_read(l.index, offset, a.size, lrs)) {
         Ok(v) => answer(a, v, frame),
         Err(r) => refused(r, a, frame, cpu, l),
     }
@@ -150,7 +149,7 @@ fn redistributor(
     l.vcpu().counters.add(Kind::Gic);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done = vgic::registers(l, |g, lrs| {
+        let done = vgic::registers(l, cpu, |g, lrs| {
             g.redist_write(l.index, offset, a.size, value, lrs)
         });
         return wrote(done, a, frame, cpu, l);
@@ -158,7 +157,7 @@ fn redistributor(
     if let Some(v) = l.domain.gic.constant_redist(offset, a.size) {
         return answer(a, v, frame);
     }
-    match vgic::registers(l, |g, lrs| g.redist_read(l.index, offset, a.size, lrs)) {
+    match vgic::registers(l, cpu, |g, lrs| g.redist_read(l.index, offset, a.size, lrs)) {
         Ok(v) => answer(a, v, frame),
         Err(r) => refused(r, a, frame, cpu, l),
     }
@@ -174,7 +173,7 @@ fn wrote(
     match done {
         Ok(kick) => {
             vgic::deliver(&l.domain, kick, vgic::REGISTER, cpu);
-            frame.skip(true);
+            frame.skip(esr::il(sysreg::esr_el2()));
             Outcome::Resume
         }
         Err(r) => refused(r, a, frame, cpu, l),
@@ -213,6 +212,12 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
     }
     let (result, kick) = {
         let mut u = lock.lock();
+        if offset == DR && a.write && !console::has_room(slot) {
+            // Another vCPU took the last room: before the model has seen the store.
+            l.vcpu().counters.add(Kind::ConsoleWait);
+            crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
+            return Outcome::Reschedule;
+        }
         let before = u.model.irq_level();
         let result = if a.write {
             let value = a.stored(frame.reg(a.rt as usize));
@@ -244,7 +249,7 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
     match result {
         Ok(mut v) => {
             if a.write {
-                frame.skip(true);
+                frame.skip(esr::il(sysreg::esr_el2()));
                 return Outcome::Resume;
             }
             if offset == FR && a.size != Size::Byte && !console::has_room(slot) {
@@ -255,7 +260,7 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
         Err(_) => {
             l.vcpu().counters.add(Kind::GicReserved);
             if a.write {
-                frame.skip(true);
+                frame.skip(esr::il(sysreg::esr_el2()));
                 Outcome::Resume
             } else {
                 answer(a, 0, frame)

@@ -7,7 +7,8 @@
 //! called out from under it but the UART. Never waits for the UART except in `flush` and `panic_write`.
 
 use crate::arch::Lock;
-use abi::MAX_DOMAINS;
+use crate::time;
+use abi::{Instant, MAX_DOMAINS, Span};
 use alloc::boxed::Box;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -87,6 +88,15 @@ struct Output {
     starved: bool,
 }
 
+impl Output {
+    /// Nothing more comes: what there is becomes a line.
+    fn end_line(&mut self) {
+        if !self.ring.is_empty() && self.ring.last() != Some(b'\n') && self.ring.room() > 0 {
+            self.ring.push(b'\n');
+        }
+    }
+}
+
 struct Console {
     uart: Option<Uart>,
     /// Chosen bytes on their way to the UART: what makes choosing independent of the UART's speed.
@@ -107,6 +117,8 @@ struct Console {
     after_log: bool,
     escape: u8,
     waiting: bool,
+    /// When the UART took a byte last.
+    moved: Instant,
 }
 
 static CONSOLE: Lock<Console> = Lock::new(Console {
@@ -124,6 +136,7 @@ static CONSOLE: Lock<Console> = Lock::new(Console {
     after_log: false,
     escape: 0,
     waiting: false,
+    moved: Instant(0),
 });
 
 /// The log as text, for `dmesg`: an endless byte stream of which the last `LOG` bytes are kept.
@@ -170,12 +183,8 @@ pub fn open(slot: u16, name: &str) {
 /// Takes the output of `slot` away after printing what it still holds; focus falls back to dom0.
 pub fn close(slot: u16) {
     let mut c = CONSOLE.lock();
-    if let Some(out) = c.outs[slot as usize].as_mut()
-        && !out.ring.is_empty()
-        && out.ring.last() != Some(b'\n')
-        && out.ring.room() > 0
-    {
-        out.ring.push(b'\n');
+    if let Some(out) = c.outs[slot as usize].as_mut() {
+        out.end_line();
     }
     c.drain();
     if c.current == Some(Source::Domain(slot)) {
@@ -188,6 +197,18 @@ pub fn close(slot: u16) {
     let gone = c.outs[slot as usize].take();
     drop(c);
     drop(gone);
+}
+
+/// Whether all that the domain in `slot` has written is on its way out of the UART. While that makes no headway at all
+/// (nothing takes bytes from the UART) the answer is yes: a dead serial line holds up nobody.
+pub fn printed(slot: u16) -> bool {
+    let mut c = CONSOLE.lock();
+    if let Some(out) = c.outs[slot as usize].as_mut() {
+        out.end_line();
+        c.drain();
+    }
+    let out = c.outs[slot as usize].as_ref();
+    out.is_none_or(|o| o.ring.is_empty()) || c.stuck()
 }
 
 /// Prints bytes of a domain; returns how many were taken. Fewer than all: full, try again later.
@@ -409,12 +430,21 @@ impl Console {
         let Some(uart) = self.uart.as_mut() else {
             return;
         };
+        let before = self.stage.tail;
         while let Some(b) = self.stage.peek() {
             if !uart.try_put(b) {
                 break;
             }
             self.stage.pop();
         }
+        if self.stage.tail != before {
+            self.moved = time::now();
+        }
+    }
+
+    /// Bytes wait, and the UART has taken none for a second.
+    fn stuck(&self) -> bool {
+        !self.stage.is_empty() && time::now().since(self.moved) > Span::ms(1000)
     }
 
     fn newline(&mut self) {

@@ -63,6 +63,6 @@ fn word_read(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> bool {
 #[inline(always)]
 fn done(rt: usize, value: u64, frame: &mut GuestFrame) -> bool {
     frame.set_reg(rt, value);
-    frame.elr = frame.elr.wrapping_add(4);
+    frame.skip(true);
     true
 }

@@ -136,6 +136,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     interrupts(&board);
     let here = cpus[0];
     cpu_init(here);
+    here.up.store(true, Ordering::Release);
     console_irq(&board);
     sysreg::init();
     hypercall::init(caps(), &board);
@@ -241,7 +242,9 @@ fn memory(board: &Board, tree: &'static [u8], payload: Option<Region>) -> Vec<&'
     let mut holes: Vec<Range<usize>> = Vec::new();
     for r in &board.reserved {
         if matches!(r.why, board::ReservedBy::Node { no_map: true }) {
-            holes.push(r.region.base() as usize..r.region.end() as usize);
+            // Whole pages: the map knows no smaller hole.
+            let (from, to) = (r.region.base() as usize, r.region.end() as usize);
+            holes.push(from & !(PAGE - 1)..to.checked_next_multiple_of(PAGE).unwrap_or(to));
         }
     }
     let mut blocks: Vec<&'static Cpu> = Vec::new();
@@ -404,7 +407,6 @@ fn cpu_init(cpu: &'static Cpu) -> bool {
     // SAFETY: this CPU's boot path; no entry from a guest has happened yet.
     let local = unsafe { cpu.local() };
     run::init_cpu(local);
-    cpu.up.store(true, Ordering::Release);
     true
 }
 
@@ -413,6 +415,8 @@ extern "C" fn secondary_main(cpu: &'static Cpu) -> ! {
     if !cpu_init(cpu) {
         arch::halt();
     }
+    sysreg::join();
+    cpu.up.store(true, Ordering::Release);
     arch::enter_idle(cpu)
 }
 

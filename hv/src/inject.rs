@@ -12,15 +12,19 @@ const IL: u64 = 1 << 25;
 /// Synchronous external abort, not on a table walk.
 const DFSC_EXTERNAL: u64 = 0x10;
 
+/// ISS of a data abort: by a write; by cache maintenance.
+const WNR: u64 = 1 << 6;
+const CM: u64 = 1 << 8;
+
 /// UNDEFINED instruction at the guest's PC.
 pub fn undefined(frame: &mut GuestFrame) {
     sync(frame, EC_UNKNOWN << 26 | IL, None);
 }
 
 /// Synchronous external abort of a data access at virtual address `far`, as the bus answers for an address where
-/// nothing is. `wnr`: it was a write.
-pub fn external_data_abort(frame: &mut GuestFrame, far: u64, wnr: bool, on_walk: Option<u64>) {
-    let iss = fault_status(on_walk) | u64::from(wnr) << 6;
+/// nothing is. Whether it was a write, or cache maintenance, is taken from EL2's own `syndrome`.
+pub fn external_data_abort(frame: &mut GuestFrame, far: u64, syndrome: u64, on_walk: Option<u64>) {
+    let iss = fault_status(on_walk) | syndrome & (CM | WNR);
     let ec = EC_DABORT_LOWER + u64::from(from_el1(frame));
     sync(frame, ec << 26 | IL | iss, Some(far));
 }
@@ -66,6 +70,10 @@ fn sync(frame: &mut GuestFrame, esr: u64, far: Option<u64>) {
     let pan_implemented = (sysreg::id_aa64mmfr1_el1() >> 20) & 0xf != 0;
     if pan_implemented && (old & 1 << 22 != 0 || sysreg::sctlr_el1() & 1 << 23 == 0) {
         new |= 1 << 22;
+    }
+    // SCTLR_EL1.DSSBS, where there is such a thing.
+    if (sysreg::id_aa64pfr1_el1() >> 4) & 0xf != 0 {
+        new |= (sysreg::sctlr_el1() >> 44 & 1) << 12;
     }
     frame.spsr = new;
 }

@@ -6,7 +6,7 @@
 //! here, in bounded work.
 
 use crate::arch::{self, GuestFrame, sysreg};
-use crate::domain::{self, table};
+use crate::domain::{self, life, table};
 use crate::mem::stage2::Stage2;
 use crate::mem::table::MapError;
 use crate::percpu::{self, Cpu, CpuLocal};
@@ -211,6 +211,8 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
             Some(l) => {
                 l.vcpu().counters.add(crate::counters::Kind::Maintenance);
                 vgic::maintenance(l, cpu);
+                // Ended while it dozes: what became deliverable by that has to wake it.
+                look(cpu, local);
             }
             // Nothing is loaded: switch the cause off.
             None => viface().disable(),
@@ -219,7 +221,12 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
     } else if intid == UART.load(Ordering::Relaxed) {
         typed(cpu);
         look(cpu, local);
-        Outcome::Resume
+        // Room on the line may be what an ended domain's last words waited for.
+        if life::any_ended() {
+            Outcome::Reschedule
+        } else {
+            Outcome::Resume
+        }
     } else if intid == SGI_STOP && STOPPING.load(Ordering::Acquire) {
         arch::halt()
     } else {

@@ -64,6 +64,8 @@ pub struct CpuLocal {
     pub vtimer_active: bool,
     /// Whose EL1 and FP registers this CPU still holds (`Context::tag`).
     pub resident: u64,
+    /// It has the RAS extension.
+    pub ras: bool,
     /// HCR_EL2 as it stands.
     pub hcr: u64,
 }
@@ -114,6 +116,7 @@ impl Cpu {
                 armed: Instant::NEVER,
                 vtimer_active: false,
                 resident: 0,
+                ras: false,
                 hcr: 0,
             }),
         }

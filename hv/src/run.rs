@@ -44,7 +44,9 @@ pub enum Outcome {
     Reschedule,
 }
 
-/// HCR_EL2 for guests whose WFI and WFE trap.
+/// HCR_EL2 for guests whose WFI and WFE trap. Cache maintenance by set and way does not trap: on the CPU it runs on it
+/// does what a guest that turns its caches off needs; across a move to another CPU no hypervisor can make it right
+/// without cleaning all of the guest's memory. It cannot discard anybody's data (SWIO makes it clean, too).
 pub fn hcr(wfi: Wfi) -> u64 {
     let always = (HCR_EL2::VM::Enable
         + HCR_EL2::SWIO::SET
@@ -60,7 +62,6 @@ pub fn hcr(wfi: Wfi) -> u64 {
         | 1 << 19 // TSC: SMC
         | 1 << 20 // TIDCP: implementation-defined registers
         | 1 << 21 // TACR: auxiliary control
-        | 1 << 22 // TSW: cache maintenance by set and way
         | newer_traps();
     match wfi {
         Wfi::Trapped => always | 1 << 13 | 1 << 14,
@@ -78,6 +79,9 @@ fn newer_traps() -> u64 {
 /// Sets this CPU's traps for the first time.
 pub fn init_cpu(local: &mut CpuLocal) {
     local.hcr = hcr(Wfi::Trapped);
+    local.ras = (sysreg::id_aa64pfr0_el1() >> 28) & 0xf != 0;
+    // UNKNOWN after reset; a guest's own writes trap.
+    sysreg::set_mdscr_el1(0);
     // SAFETY: no guest is loaded yet; the stage-2 geometry is that of mem/stage2.rs.
     unsafe {
         sysreg::set_vtcr_el2(crate::mem::stage2::vtcr());
@@ -138,6 +142,9 @@ impl Machine for CpuMachine<'_> {
         let cval = sysreg::cntv_cval_el0();
         sysreg::set_cntv_ctl_el0(0);
         ctx.cntv = (ctl & 3, cval);
+        if self.local.ras {
+            ctx.vdisr = sysreg::vdisr_el2();
+        }
         ctx.home = ctx.tag(self.cpu.id.0);
         self.local.resident = ctx.home;
         irq::viface().save(&mut ctx.cpuif);
@@ -156,8 +163,11 @@ impl Machine for CpuMachine<'_> {
         };
         vgic::deliver(d, kick.without(l.index), vgic::REGISTER, self.cpu);
         irq::viface().disable();
-        // What the physical interrupt's state is now: the guest may have ended it meanwhile.
-        self.local.vtimer_active = inflight;
+        // What the physical interrupt's state is now: the guest may have ended it meanwhile, or never have had it (a
+        // virtual one that it made pending itself).
+        let physical = u32::from(irq::vtimer_intid());
+        self.local.vtimer_active =
+            inflight && irq::gic().is_active(physical, self.cpu.id) == Ok(true);
         // Enabled, not masked, not waiting to be taken already: software watches it from here.
         let due = if ctl & 3 == 1 && !inflight {
             time::at(cval.saturating_add(d.cntvoff.load(Ordering::Relaxed)))
@@ -215,13 +225,21 @@ impl Machine for CpuMachine<'_> {
             .alarms
             .set(v, vgic::ptimer_update(d, index, self.cpu));
 
+        if self.local.ras {
+            sysreg::set_vdisr_el2(ctx.vdisr);
+        }
         irq::viface().load(&ctx.cpuif);
         irq::viface().enable(0);
         let (ctl, cval) = ctx.cntv;
         let kick;
         let inflight = {
             let mut vgic = d.vgic.lock();
-            vgic::release(&mut vgic, index);
+            if vgic.has_release(index) {
+                vgic::release(&mut vgic, index);
+                // Whoever's it was, the private interrupt may have been ended by that.
+                let physical = u32::from(irq::vtimer_intid());
+                self.local.vtimer_active = irq::gic().is_active(physical, self.cpu.id) == Ok(true);
+            }
             let vtimer = Irq::ppi(index, layout::VTIMER_INTID as u16);
             let mut inflight = vgic.is_hw_inflight(index, layout::VTIMER_INTID as u16);
             if !inflight && ctl & 3 == 1 && time::ticks().wrapping_sub(voff) >= cval {
@@ -241,7 +259,10 @@ impl Machine for CpuMachine<'_> {
         };
         if inflight != self.local.vtimer_active {
             // Of this CPU's own interface: the release above was another CPU's business and is settled here.
-            let _ = irq::gic().set_active(u32::from(irq::vtimer_intid()), self.cpu.id, inflight);
+            let physical = u32::from(irq::vtimer_intid());
+            let _ = irq::gic().set_active(physical, self.cpu.id, inflight);
+            // Read back: the write has reached the GIC before the guest is entered.
+            let _ = irq::gic().is_active(physical, self.cpu.id);
             self.local.vtimer_active = inflight;
         }
         sysreg::set_cntv_cval_el0(cval);

@@ -1,7 +1,7 @@
 //! Trapped system registers of a guest: identification, SGIs, the physical timer, debug stubs.
 //!
 //! Which register it is and what class of answer it gets, vdev decides; here it meets this CPU and this vCPU. ID
-//! registers come from a table made at boot from the boot CPU's values, filtered to what is really virtualised.
+//! registers come from a table made at boot of what all CPUs have, filtered to what is really virtualised.
 
 use crate::arch::{GuestFrame, esr, sysreg};
 use crate::counters::Kind;
@@ -9,31 +9,47 @@ use crate::percpu::{Cpu, CpuLocal};
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
 use crate::{irq, time, trap, vgic};
-use vdev::idregs::{IdConfig, guest_value};
+use core::sync::atomic::{AtomicU64, Ordering};
+use vdev::idregs::{IdConfig, common_value, guest_value};
 use vdev::sysreg::{SysAccess, SysReg, Trapped, classify};
 use vdev::vgic::{SgiReg, Version};
 
 /// op0 3, op1 0, CRn 0, CRm 1-7, op2 0-7, as guests see them.
-static IDS: spin::Once<[u64; 64]> = spin::Once::new();
+static IDS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
-/// Reads the ID registers of this CPU and makes the guests' table.
+/// Reads the ID registers of this CPU, the first one, and makes the guests' table.
 pub fn init() {
+    for (slot, value) in IDS.iter().zip(own_ids()) {
+        slot.store(value, Ordering::Release);
+    }
+}
+
+/// Another CPU, before it runs any guest: what it lacks, no guest may see, since its vCPUs may come here.
+pub fn join() {
+    for (i, (slot, own)) in IDS.iter().zip(own_ids()).enumerate() {
+        let reg = SysReg::new(3, 0, 0, i as u8 >> 3, i as u8 & 7);
+        let merge = |common| Some(common_value(reg, common, own));
+        // Never refused: the closure always answers.
+        let _ = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, merge);
+    }
+}
+
+/// What guests would read if all CPUs were like this one.
+fn own_ids() -> [u64; 64] {
     let cfg = IdConfig {
         gicv3: irq::guest_version() == Version::V3,
         pa_range: (sysreg::id_aa64mmfr0_el1() & 0xf) as u8,
     };
-    IDS.call_once(|| {
-        core::array::from_fn(|i| {
-            let (crm, op2) = (i as u8 >> 3, i as u8 & 7);
-            guest_value(SysReg::new(3, 0, 0, crm, op2), hardware(crm, op2), &cfg)
-        })
-    });
+    core::array::from_fn(|i| {
+        let (crm, op2) = (i as u8 >> 3, i as u8 & 7);
+        guest_value(SysReg::new(3, 0, 0, crm, op2), hardware(crm, op2), &cfg)
+    })
 }
 
 /// What guests read in ID register `crm << 3 | op2`.
 #[inline(always)]
 pub fn id_value(index: usize) -> u64 {
-    IDS.get().map_or(0, |t| t[index & 63])
+    IDS[index & 63].load(Ordering::Relaxed)
 }
 
 /// The hardware's value of an ID register; 0 for those that do not exist.
@@ -132,11 +148,12 @@ fn sgi(which: SgiReg, rt: usize, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
     l.vcpu().counters.add(Kind::Sgi);
     let value = frame.reg(rt);
     frame.skip(true);
-    let kick = l
-        .domain
-        .vgic
-        .lock()
-        .sgi_v3(l.index, which, value, &mut vgic::lrs());
+    let kick = {
+        let mut g = l.domain.vgic.lock();
+        let kick = g.sgi_v3(l.index, which, value, &mut vgic::lrs());
+        vgic::release(&mut g, l.index);
+        kick
+    };
     vgic::deliver(&l.domain, kick, vgic::line((value >> 24 & 15) as u16), cpu);
     Outcome::Resume
 }
@@ -179,11 +196,12 @@ fn other(
         Trapped::PhysicalCount => Answer::Value(now),
         Trapped::Dir => {
             // Only while list registers do not suffice: the end has to be seen by the model.
-            let kick = l
-                .domain
-                .vgic
-                .lock()
-                .deactivate(l.index, value, &mut vgic::lrs());
+            let kick = {
+                let mut g = l.domain.vgic.lock();
+                let kick = g.deactivate(l.index, value, &mut vgic::lrs());
+                vgic::release(&mut g, l.index);
+                kick
+            };
             vgic::deliver(&l.domain, kick, vgic::REGISTER, cpu);
             Answer::Value(0)
         }
@@ -195,8 +213,7 @@ fn other(
             l.ctx.mdscr = value;
             Answer::Value(0)
         }
-        // Cache maintenance by set and way reaches this CPU's caches only, which is what it means on one CPU; a vCPU
-        // that moves would need all of them cleaned, so the guest's RAM is left coherent instead: nothing to do.
+        // Not trapped (run.rs, `hcr`): it acts on this CPU's caches, which is what a boot loader on one CPU means by it.
         Trapped::SetWay => Answer::Value(0),
         Trapped::Implementation => Answer::Value(match a.reg.op1() {
             0 => sysreg::revidr_el1(),

@@ -6,7 +6,7 @@
 use crate::arch::sysreg;
 use crate::domain::Domain;
 use crate::irq;
-use crate::percpu::Cpu;
+use crate::percpu::{self, Cpu};
 use crate::run::POOLS;
 use crate::time;
 use crate::vcpu::{Loaded, NOWHERE, given};
@@ -52,6 +52,10 @@ impl ListRegs for Lrs {
         }
         if want.trap_dir && self.0.info().tds {
             bits |= hcr::TDIR;
+        }
+        if want.lrenpie {
+            // Ends counted meanwhile are still to be taken.
+            bits |= self.0.hcr() & (0x1f << hcr::EOI_COUNT_SHIFT);
         }
         self.0.enable(bits);
     }
@@ -148,7 +152,7 @@ fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
 pub fn flush(l: &Loaded, here: &Cpu) {
     let kick = {
         let mut vgic = l.domain.vgic.lock();
-        if !vgic.needs_flush(l.index) {
+        if !(vgic.needs_flush(l.index) || vgic.has_release(l.index)) {
             return;
         }
         let kick = vgic.flush(l.index, &mut lrs());
@@ -162,15 +166,19 @@ pub fn flush(l: &Loaded, here: &Cpu) {
 /// hardware, not in the model: if it has fallen since the interrupt was taken, the interrupt is withdrawn first, and
 /// what the access releases may fire again at once.
 #[inline]
-pub fn registers<T>(l: &Loaded, access: impl FnOnce(&mut Vgic, &mut Lrs) -> T) -> T {
+pub fn registers<T>(l: &Loaded, here: &Cpu, access: impl FnOnce(&mut Vgic, &mut Lrs) -> T) -> T {
+    let mut others = Kick::NONE;
     let mut vgic = l.domain.vgic.lock();
     if vgic.is_hw_inflight(l.index, layout::VTIMER_INTID as u16) && sysreg::cntv_ctl_el0() & 7 != 5
     {
-        // Only this vCPU's list registers are concerned, and the access below brings them up to date.
+        // Only this vCPU's list registers are concerned; they are brought up to date before the access looks.
         let _ = vgic.lower_hw(Irq::ppi(l.index, layout::VTIMER_INTID as u16));
+        others = vgic.flush(l.index, &mut lrs());
     }
     let result = access(&mut vgic, &mut lrs());
     release(&mut vgic, l.index);
+    drop(vgic);
+    deliver(&l.domain, others.without(l.index), REGISTER, here);
     result
 }
 
@@ -179,6 +187,13 @@ pub fn registers<T>(l: &Loaded, access: impl FnOnce(&mut Vgic, &mut Lrs) -> T) -
 pub fn release(vgic: &mut Vgic, index: usize) {
     while vgic.has_release(index) {
         match vgic.take_release(index) {
+            // A private one by its register: this CPU need not be the one that acknowledged it (GICv2: GICC_DIR would
+            // be UNPREDICTABLE then), and it stays in order with what `load` writes there.
+            Some(intid) if intid < 32 => {
+                if let Some(cpu) = percpu::this() {
+                    let _ = irq::gic().set_active(u32::from(intid), cpu.id, false);
+                }
+            }
             Some(intid) => irq::gic().deactivate_intid(u32::from(intid)),
             None => break,
         }
@@ -200,11 +215,12 @@ pub fn maintenance(l: &Loaded, here: &Cpu) {
 /// guest ends the virtual one.
 #[inline]
 pub fn vtimer_fired(l: &Loaded, here: &Cpu) {
-    let kick = l
-        .domain
-        .vgic
-        .lock()
-        .inject_hw(l.index, layout::VTIMER_INTID as u16, &mut lrs());
+    let kick = {
+        let mut vgic = l.domain.vgic.lock();
+        let kick = vgic.inject_hw(l.index, layout::VTIMER_INTID as u16, &mut lrs());
+        release(&mut vgic, l.index);
+        kick
+    };
     gave(here, l.vcpu().id, WakeReason::Timer);
     deliver(&l.domain, kick.without(l.index), REGISTER, here);
 }

@@ -164,6 +164,24 @@ pub fn guest_value(reg: SysReg, hw: u64, config: &IdConfig) -> u64 {
     }
 }
 
+/// What a guest may be told of a register that reads `a` on one CPU and `b` on another: field by field the lesser, so that
+/// it finds on each CPU what it was told of. AArch64 fields in which 15 means "absent" count as signed (D24.1.3).
+pub fn common_value(reg: SysReg, a: u64, b: u64) -> u64 {
+    let signed: &[u8] = match (reg.crm(), reg.op2()) {
+        (4, 0) => &[16, 20], // FP, AdvSIMD
+        (5, 0) => &[36],     // DoubleLock
+        (7, 0) => &[24, 28], // TGran64, TGran4
+        _ => &[],
+    };
+    let mut value = 0;
+    for shift in (0..64).step_by(4) {
+        let (x, y) = (a >> shift & 15, b >> shift & 15);
+        let flip = if signed.contains(&shift) { 8 } else { 0 };
+        value |= ((x ^ flip).min(y ^ flip) ^ flip) << shift;
+    }
+    value
+}
+
 /// DebugVer: the Armv8.0 debug architecture, which must not read as absent on an AArch64 CPU.
 const DEBUG_V8: u64 = 6;
 
@@ -252,6 +270,18 @@ mod tests {
         ] {
             assert_eq!(field(crm, op2, shift), 0, "CRm {crm} op2 {op2} bit {shift}");
         }
+    }
+
+    #[test]
+    fn two_kinds_of_cpu_have_in_common_what_both_have() {
+        let pfr0 = SysReg::new(3, 0, 0, 4, 0);
+        // A big core with FP and half precision beside a little one without half precision, and one without any FP.
+        assert_eq!(common_value(pfr0, 0x0110_0012, 0x0100_0012), 0x0100_0012);
+        assert_eq!(common_value(pfr0, 0x0110_0012, 0x01ff_0011), 0x01ff_0011);
+        let isar0 = SysReg::new(3, 0, 0, 6, 0);
+        assert_eq!(common_value(isar0, 0x0021_1120, 0x0001_1110), 0x0001_1110);
+        let mmfr0 = SysReg::new(3, 0, 0, 7, 0);
+        assert_eq!(common_value(mmfr0, 0xf010_1124, 0x0010_0122), 0xf010_0122);
     }
 
     #[test]

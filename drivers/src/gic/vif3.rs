@@ -73,6 +73,9 @@ impl VifV3 {
 
     #[inline(always)]
     pub(super) fn elrsr(&self) -> u32 {
+        // A list register written just before counts (IHI 0069, 8.2: self-synchronising only with a context
+        // synchronization event).
+        arch::isb();
         arch::read_ich_elrsr() as u32
     }
 
@@ -142,6 +145,8 @@ mod tests {
         assert_eq!((v.read_lr(1), v.read_lr(3), v.read_lr(4)), (2, 4, 0));
         arch::set("ich_elrsr", 0, 0xffff);
         assert_eq!(v.elrsr(), 0xf);
+        // What was written to a list register just before counts.
+        assert_eq!(arch::journal(), [("isb", 0)]);
         v.load(&CpuIfState {
             vmcr: 0xff00_0002,
             ap0r: [1, 9, 9, 9],

@@ -38,6 +38,7 @@ boot_entry:
     msr     elr_el3, x9
     eret
 1:
+    msr     spsel, #1                   // a loader may have left SP_EL0 in use
     // Early tables: level 0, level 1 of the image, level 1 of the device tree if that lies in another 512 GiB.
     adrp    x22, __early_tables
     mov     x9, x22
@@ -55,7 +56,8 @@ boot_entry:
     adr     x9, _start
     bl      early_block
     add     x12, x22, #4096
-    adrp    x9, __boot_emergency_top    // the image may reach into the next 1 GiB
+    adrp    x9, __heap_end              // the image may reach into the next 1 GiB
+    sub     x9, x9, #1
     bl      early_block
     cbz     x20, 3f
     lsr     x10, x20, #48
@@ -210,6 +212,7 @@ secondary_start:
     mrs     x9, CurrentEL
     cmp     x9, #8
     b.ne    park
+    msr     spsel, #1
     mov     x9, #(1 << 31)              // RW, not E2H: see above
     msr     hcr_el2, x9
     isb

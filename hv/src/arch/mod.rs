@@ -49,8 +49,25 @@ impl GuestFrame {
     }
 
     /// Steps over the trapped instruction (four bytes; two only for a 16-bit T32 instruction of a 32-bit EL0).
+    #[inline]
     pub fn skip(&mut self, il: bool) {
         self.elr = self.elr.wrapping_add(if il { 4 } else { 2 });
+        if self.spsr & 0x10 != 0 {
+            self.step_it_block();
+        }
+    }
+
+    /// A 32-bit EL0 has passed one instruction of an IT block (Arm ARM, AArch32.ITAdvance): IT[7:2] is SPSR[15:10],
+    /// IT[1:0] is SPSR[26:25].
+    #[cold]
+    fn step_it_block(&mut self) {
+        let it = (self.spsr >> 10 & 0x3f) << 2 | (self.spsr >> 25 & 3);
+        let next = if it & 7 == 0 {
+            0
+        } else {
+            (it & 0xe0) | (it << 1 & 0x1f)
+        };
+        self.spsr = self.spsr & !(0x3f << 10 | 3 << 25) | (next >> 2) << 10 | (next & 3) << 25;
     }
 }
 

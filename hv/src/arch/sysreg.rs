@@ -62,6 +62,8 @@ read! {
     sctlr_el1 = "sctlr_el1";
     /// Guest vectors.
     vbar_el1 = "vbar_el1";
+    /// Pending virtual SError as the guest's error synchronization reports it; exists with RAS.
+    vdisr_el2 = "s3_4_c12_c1_1";
     /// Guest virtual timer control.
     cntv_ctl_el0 = "cntv_ctl_el0";
     /// Guest virtual timer compare value.
@@ -141,6 +143,10 @@ read! {
 }
 
 write_guest_state! {
+    /// See `vdisr_el2`.
+    set_vdisr_el2 = "s3_4_c12_c1_1";
+    /// Guest debug control.
+    set_mdscr_el1 = "mdscr_el1";
     /// Guest return address.
     set_elr_el1 = "elr_el1";
     /// Guest saved PSTATE.

@@ -6,7 +6,7 @@
 
 use super::build::{self, Builder};
 use super::recipe::{self, Recipe};
-use super::{Crash, Domain, State, Told, Uart, table};
+use super::{Crash, Domain, Life, State, Told, Uart, table};
 use crate::arch::Lock;
 use crate::counters::Counters;
 use crate::mem::stage2::Stage2;
@@ -24,7 +24,7 @@ use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
 use vdev::pl011::Pl011;
 use vdev::ptimer::Ptimer;
-use vdev::vgic::{Vgic, VgicConfig};
+use vdev::vgic::{Irq, Vgic, VgicConfig};
 
 /// Domains that have ended and wait for their last vCPU to stop.
 static ENDED: Lock<heapless::Vec<DomainId, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
@@ -156,6 +156,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
         cntvoff: AtomicU64::new(time::ticks()),
         times,
         told: Told::default(),
+        life: Life::default(),
         memory_kib: r.memory_kib,
         last_vcpu: [const { AtomicU16::new(u16::MAX) }; MAX_CPUS],
         state: AtomicU8::new(State::Building as u8),
@@ -176,6 +177,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
             log::warn!("domain {}: {e}", r.name);
             e.errno()
         })?;
+    d.life.begins(now);
     ids.install(&d);
     if r.console {
         console::open(id.slot, &r.name);
@@ -279,7 +281,12 @@ pub fn crash(d: &Domain, c: Crash) {
     end(d, State::Crashed);
 }
 
-/// Finishes ended domains whose vCPUs have all stopped. Cheap when there are none.
+/// Whether a domain waits for its end.
+pub fn any_ended() -> bool {
+    ANY_ENDED.load(Ordering::Acquire)
+}
+
+/// Finishes ended domains whose vCPUs have all stopped and whose last words are printed. Cheap when there are none.
 pub fn reap() {
     if !ANY_ENDED.load(Ordering::Acquire) {
         return;
@@ -287,7 +294,9 @@ pub fn reap() {
     loop {
         let next = {
             let mut list = ENDED.lock();
-            let found = list.iter().position(|id| run::POOLS.quiescent(*id));
+            let found = list
+                .iter()
+                .position(|id| run::POOLS.quiescent(*id) && console::printed(id.slot));
             ANY_ENDED.store(list.len() > usize::from(found.is_some()), Ordering::Release);
             found.map(|i| list.swap_remove(i))
         };
@@ -310,6 +319,16 @@ fn finish(d: Arc<Domain>) {
         State::Shutdown => matches!(r.restart, Restart::Always),
         _ => false,
     };
+    if again && !d.life.again(time::now()) {
+        // Kept as a crashed domain is: dom0 sees why, and can create it anew.
+        log::error!(
+            "domain {}: ended at once several times: not started again",
+            d.name
+        );
+        let _life = LIFE.lock();
+        d.transit(&[state], State::Crashed);
+        return;
+    }
     if again {
         match restart(&d, r, state) {
             Ok(()) => return,
@@ -324,9 +343,12 @@ fn finish(d: Arc<Domain>) {
 
 /// Takes a stopped domain apart; its memory is free when the last reference goes.
 fn forget(d: Arc<Domain>) {
-    if let Err(e) = run::POOLS.remove_domain(d.id, time::now()) {
-        log::error!("domain {}: cannot be removed: {e}", d.name);
-        return;
+    match run::POOLS.remove_domain(d.id, time::now()) {
+        Ok(k) => irq::send(k),
+        Err(e) => {
+            log::error!("domain {}: cannot be removed: {e}", d.name);
+            return;
+        }
     }
     // The slot and its VMID may be taken again as soon as the table gives them up.
     console::close(d.id.slot);
@@ -366,15 +388,23 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
         }
     }
     if let Some(u) = &d.uart {
-        *u.lock() = Uart {
+        let mut u = u.lock();
+        *u = Uart {
             model: Pl011::new(),
             ahead: heapless::Deque::new(),
             lost: 0,
         };
+        // The line belonged to the old model. Under the UART's lock: what is typed now raises it again afterwards.
+        let none = d
+            .vgic
+            .lock()
+            .set_level(Irq::spi(layout::PL011_INTID as u16), false);
+        debug_assert!(none.is_none(), "a falling line wakes nobody");
     }
     if let Some(ctx) = d.vcpus[0].rest.lock().as_mut() {
         ctx.work = Some(alloc::boxed::Box::new(builder));
     }
+    d.life.begins(time::now());
     d.cntvoff.store(time::ticks(), Ordering::Relaxed);
     *d.crash.lock() = None;
     d.transit(&[from], State::Building);

@@ -81,6 +81,8 @@ pub struct Domain {
     pub times: TimeArea,
     /// What of its scheduling has been logged.
     pub told: Told,
+    /// When it began its present life, ns, and how many lives before it ended at once.
+    pub life: Life,
     /// RAM in KiB.
     pub memory_kib: u64,
     /// Which vCPU of it each CPU ran last (`u16::MAX` none): another one's stage-1 TLB entries must go first.
@@ -143,6 +145,34 @@ impl Domain {
 pub struct Told {
     next: AtomicU64,
     left_out: AtomicU32,
+}
+
+/// How long a domain lives between restarts: one that ends at once each time is given up.
+#[derive(Default)]
+pub struct Life {
+    since: AtomicU64,
+    short: AtomicU32,
+}
+
+impl Life {
+    /// A life shorter than this is short.
+    const SHORT: u64 = SECOND;
+    /// So many short lives in a row are enough.
+    const MOST: u32 = 5;
+
+    /// It begins anew.
+    pub fn begins(&self, now: Instant) {
+        self.since.store(now.0, Ordering::Relaxed);
+    }
+
+    /// It has ended; whether it is worth another one.
+    pub fn again(&self, now: Instant) -> bool {
+        if now.0.saturating_sub(self.since.load(Ordering::Relaxed)) >= Self::SHORT {
+            self.short.store(0, Ordering::Relaxed);
+            return true;
+        }
+        self.short.fetch_add(1, Ordering::Relaxed) + 1 < Self::MOST
+    }
 }
 
 impl Domain {

@@ -26,6 +26,8 @@ pub struct Context {
     pub cntv: (u64, u64),
     /// Virtual CPU interface of the GIC.
     pub cpuif: CpuIfState,
+    /// What its error synchronization would report (VDISR_EL2, with RAS).
+    pub vdisr: u64,
     /// What the guest wrote to MDSCR_EL1, which traps.
     pub mdscr: u64,
     /// Work to be done in this vCPU's time before its first instruction: building its domain.
@@ -47,6 +49,7 @@ impl Context {
             fp: FpState::RESET,
             cntv: (0, 0),
             cpuif,
+            vdisr: 0,
             mdscr: 0,
             work: None,
             page: None,
@@ -65,6 +68,7 @@ impl Context {
         self.fp = FpState::RESET;
         self.cntv = (0, 0);
         self.cpuif = cpuif;
+        self.vdisr = 0;
         self.mdscr = 0;
         self.page = None;
         self.home = 0;

@@ -215,13 +215,17 @@ impl Vgic {
         mask: u32,
         lrs: &mut L,
     ) -> Kick {
-        let kick = self.grab(a, t, w, mask, lrs);
+        let mut kick = self.grab(a, t, w, mask, lrs);
         let bank = self.bank(t, w);
         bank.clr_pend |= mask & bank.resident;
         let dropped = bank.latch & bank.hw & mask & !bank.resident & !bank.active;
         bank.release |= dropped;
         bank.latch &= !mask;
-        self.vcpus[t].release |= dropped != 0;
+        if dropped != 0 {
+            // Only the CPU that `t` is loaded on can end the physical interrupt.
+            self.vcpus[t].release = true;
+            kick.resync |= 1 << t;
+        }
         kick.and(self.changed(t, w, mask))
     }
 
