@@ -18,6 +18,8 @@ use alloc::vec::Vec;
 use tarn_abi::trace::{NEVER, Op, Record};
 use tarn_abi::{CpuId, CpuSet, Instant, SchedId, Span};
 
+/// In a `Charge`: the other way round.
+const REFUND: u64 = 1;
 /// Most records a ring keeps (48 bytes each).
 pub const MAX_RECORDS: u32 = 1 << 20;
 
@@ -462,6 +464,15 @@ impl Recorded {
         self.tree.charge(l, cost, now);
         self.note(|| of(Op::Charge, l, now).with(cost.0, 0));
     }
+    /// See `Scheduler`.
+    pub fn refund(&mut self, l: Leaf, cost: Span, now: Instant) {
+        self.tree.refund(l, cost, now);
+        self.note(|| of(Op::Charge, l, now).with(cost.0, REFUND));
+    }
+    /// See `Scheduler`.
+    pub fn is_boosted(&mut self, l: Leaf) -> bool {
+        self.tree.is_boosted(l)
+    }
     /// See `Tree`.
     #[inline]
     pub fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
@@ -592,6 +603,7 @@ impl Recorded {
                 let why = cause_of(r.0[2]).ok_or("no such cause")?;
                 let _ = self.deboost(leaf, why, now);
             }
+            Op::Charge if r.0[3] == REFUND => self.refund(leaf, Span(r.0[2]), now),
             Op::Charge => self.charge(leaf, Span(r.0[2]), now),
             Op::Pick => {
                 let _ = self.pick_next(cpu()?, hint_of(r.0[3] >> 40), now);
