@@ -447,7 +447,9 @@ impl Hyp for Fake {
             Ok(Call::Domain(c)) => self.domain(c),
             Ok(Call::Vcpu(c)) => self.vcpu(c),
             Ok(Call::Pool(c)) => self.pool(c),
-            Ok(Call::Group(_) | Call::Plan(_)) => Regs::refusal(Errno::NotSupported),
+            Ok(Call::Group(_) | Call::Plan(_) | Call::Guest(_)) => {
+                Regs::refusal(Errno::NotSupported)
+            }
         }
     }
 }
