@@ -7,6 +7,7 @@ use crate::pool::Pool;
 use crate::row::{Place, Want};
 use crate::runstate::VcpuTimes;
 use crate::set::{Cpu, FREE, PoolSet, slot_of};
+use crate::step::{Fault, broken};
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{CpuId, Instant, VcpuId};
@@ -114,7 +115,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if let Some(row) = prev {
             p.park_if_spent(row, now);
         }
-        let leaving = p.leaving.contains(cpu);
+        let leaving = p.leaving.contains(cpu) && !broken(Fault::LeavingIgnored);
         let must_idle = hint.must_idle || leaving;
         let pick = p
             .sched()
@@ -176,7 +177,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
             };
         }
         if let (Some(v), Some(row)) = (loaded, prev) {
-            m.save(v);
+            if !broken(Fault::SavedEarly) {
+                m.save(v);
+            }
             if let Some(mut guard) = self.lock_slot(slot) {
                 let p: &mut Pool = &mut guard;
                 let now = p.tick(m.now());
@@ -189,11 +192,14 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     me.displaced
                         .fetch_max(now.since(decided).0, Ordering::Relaxed);
                 }
-                if !kick.is_none() {
+                if !kick.is_none() && !broken(Fault::SavedForgotten) {
                     m.kick(kick);
                 }
             }
             self.carry_on(m);
+        }
+        if let (Some(v), true) = (loaded, broken(Fault::SavedEarly)) {
+            m.save(v);
         }
         match entered {
             Some(v) => {

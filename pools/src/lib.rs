@@ -52,6 +52,7 @@ mod record;
 mod row;
 mod runstate;
 mod set;
+mod step;
 
 pub use change::{Preview, PreviewMove, PreviewPool, Status};
 pub use dispatch::{Clock, IdleCpu, Machine, Running};
@@ -67,6 +68,8 @@ pub use record::{Decision, Look};
 pub use row::Power;
 pub use runstate::{DomainState, DomainTimes, VcpuState, VcpuTimes};
 pub use set::{Block, PoolSet, Woken, sched_by_name};
+#[cfg(feature = "step")]
+pub use step::{Fault, install as install_step};
 pub use tarn_abi::trace::Record;
 pub use tarn_sched::registry;
 pub use tarn_sched::{

@@ -232,12 +232,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
             None => return Moved::default(),
         };
         let (low, high) = (from.min(to), from.max(to));
-        let (Some(mut a), Some(mut b)) = (
-            self.lock_slot(usize::from(low)),
-            self.lock_slot(usize::from(high)),
-        ) else {
+        let Some(mut a) = self.lock_slot(usize::from(low)) else {
             return Moved::default();
         };
+        let mut b = Guard::of(self.pools[usize::from(high)].lock());
         let (source, target): (&mut Pool, &mut Pool) = if from == low {
             (&mut a, &mut b)
         } else {

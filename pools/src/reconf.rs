@@ -11,6 +11,7 @@ use crate::pool::{Pool, PoolConfig, PoolParams, Wfi};
 use crate::prepare::room_for_box;
 use crate::record::recorder;
 use crate::set::{FREE, PoolSet, slot_of};
+use crate::step;
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
@@ -142,6 +143,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             drop(old);
             return Progress::Done(Kick::NONE);
         }
+        step::point();
         for cpu in cpus.iter() {
             let c = &self.cpus[cpu.index()];
             // A CPU still on its way in arrives first and leaves on a later call.
@@ -215,7 +217,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 p.sched().forget_pcpu(cpu);
             }
         }
+        step::point();
         c.want.store(target, Ordering::Release);
+        step::point();
         if c.online.load(Ordering::Acquire) {
             Progress::Again(Kick::one(cpu))
         } else {

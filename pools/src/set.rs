@@ -8,6 +8,7 @@ use crate::dispatch::IdleCpu;
 use crate::error::PoolError;
 use crate::pool::{Pool, PoolConfig, Wfi, vacant};
 use crate::row::{Place, Power, Want};
+use crate::step;
 use alloc::boxed::Box;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
@@ -102,6 +103,13 @@ pub enum Block {
 
 /// A pool that exists, locked.
 pub(crate) struct Guard<'a, R>(TicketMutexGuard<'a, Option<Box<Pool>>, R>);
+
+impl<'a, R> Guard<'a, R> {
+    /// Of a pool that exists.
+    pub(crate) fn of(lock: TicketMutexGuard<'a, Option<Box<Pool>>, R>) -> Self {
+        Guard(lock)
+    }
+}
 
 impl<R> Deref for Guard<'_, R> {
     type Target = Pool;
@@ -257,6 +265,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if !home.is(v.generation) {
                 return None;
             }
+            step::point();
             let guard = Guard(self.pools[home.pool()].lock());
             if Home(word.load(Ordering::Acquire)) == home {
                 return Some((guard, home.row()));
@@ -282,6 +291,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if !home.is(d.generation) {
                 return Err(PoolError::Stale);
             }
+            step::point();
             let guard = Guard(self.pools[home.pool()].lock());
             if Home(word.load(Ordering::Acquire)) == home {
                 return Ok((guard, home.row(), home.pool() as u8));
@@ -291,6 +301,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
 
     /// Locks the pool of that id.
     pub(crate) fn lock_pool(&self, id: PoolId) -> Result<Guard<'_, R>, PoolError> {
+        step::point();
         let p = self
             .pools
             .get(id.index())
@@ -309,7 +320,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Locks the pool a word of `member` or `want` names, or a slot known to be in use.
     #[inline]
     pub(crate) fn lock_slot(&self, slot: usize) -> Option<Guard<'_, R>> {
-        Some(Guard(self.pools.get(slot)?.lock()))
+        let pool = self.pools.get(slot)?;
+        step::point();
+        Some(Guard(pool.lock()))
     }
 
     /// The id of the pool in that slot.
@@ -352,7 +365,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             Want::Ready => {
                 let eligible = r.eligible();
                 if let Place::Running(c) = place {
-                    r.sticky = true;
+                    r.sticky = !step::broken(step::Fault::WakeForgotten);
                     if eligible {
                         let _ = p.sched().notify(ent, why, now);
                     }
