@@ -6,6 +6,9 @@
 //! in two CPUs, no panic, every change ends, every interrupt is taken. `TARN_INTERLEAVE` = preemptions (default 1) and
 //! `TARN_INTERLEAVE_RUNS` = schedules per model (default 600) reach further. Deliberate mistakes are noticed.
 
+mod models;
+
+use models::{Do, GROUPED, Guest, MODELS, Model};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, Once};
@@ -19,38 +22,6 @@ const VCPUS: usize = 3;
 const LONGEST: u64 = 4000;
 /// How often a CPU's timer goes off in one schedule.
 const TIMERS: u8 = 12;
-
-/// What a vCPU's guest does with its CPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Guest {
-    /// Takes its interrupts and sleeps.
-    Sleeper,
-    /// Computes.
-    Hog,
-    /// Yields after an interrupt, then sleeps.
-    Yielder,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Do {
-    Interrupt(usize),
-    Pause(usize),
-    Unpause(usize),
-    Move(usize, usize),
-    Cpu(u16, Option<usize>),
-    Affinity(usize, u64),
-    Group(usize, bool),
-    Cap(usize, u32),
-}
-
-struct Model {
-    name: &'static str,
-    /// CPUs of each pool.
-    pools: &'static [&'static [u16]],
-    guests: &'static [Guest],
-    scripts: &'static [&'static [Do]],
-    group: bool,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Status {
@@ -599,129 +570,6 @@ fn explore(m: &Model, sched: &str) -> Result<usize, String> {
     );
     Ok(done)
 }
-
-const MODELS: &[Model] = &[
-    Model {
-        name: "wake against block",
-        pools: &[&[0, 1]],
-        guests: &[Guest::Sleeper, Guest::Sleeper],
-        scripts: &[
-            &[Do::Interrupt(0), Do::Interrupt(1), Do::Interrupt(0)],
-            &[Do::Interrupt(0)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "wake on one CPU, three vCPUs",
-        pools: &[&[0]],
-        guests: &[Guest::Sleeper, Guest::Hog, Guest::Yielder],
-        scripts: &[
-            &[Do::Interrupt(0), Do::Interrupt(2)],
-            &[Do::Interrupt(2), Do::Interrupt(0)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "pause against wake",
-        pools: &[&[0, 1]],
-        guests: &[Guest::Sleeper, Guest::Hog],
-        scripts: &[
-            &[Do::Pause(0), Do::Pause(1), Do::Unpause(0), Do::Unpause(1)],
-            &[Do::Interrupt(0), Do::Interrupt(1)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "domain changes pool",
-        pools: &[&[0], &[1]],
-        guests: &[Guest::Sleeper, Guest::Hog],
-        scripts: &[
-            &[Do::Move(0, 1), Do::Move(1, 1), Do::Move(0, 0)],
-            &[Do::Interrupt(0), Do::Interrupt(1), Do::Interrupt(0)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "CPU changes pool",
-        pools: &[&[0, 1], &[2]],
-        guests: &[Guest::Sleeper, Guest::Hog, Guest::Hog],
-        scripts: &[
-            &[Do::Cpu(1, Some(1)), Do::Cpu(1, None), Do::Cpu(1, Some(0))],
-            &[Do::Interrupt(0), Do::Interrupt(0)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "both at once",
-        pools: &[&[0, 1], &[2]],
-        guests: &[Guest::Sleeper, Guest::Yielder],
-        scripts: &[
-            &[Do::Cpu(1, Some(1)), Do::Cpu(1, Some(0))],
-            &[Do::Move(0, 1), Do::Move(0, 0)],
-            &[Do::Interrupt(0), Do::Interrupt(1)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "two hands on one domain",
-        pools: &[&[0], &[1]],
-        guests: &[Guest::Sleeper],
-        scripts: &[
-            &[Do::Move(0, 1), Do::Move(0, 0)],
-            &[Do::Move(0, 0), Do::Pause(0), Do::Move(0, 1), Do::Unpause(0)],
-            &[Do::Interrupt(0)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "affinity against switch",
-        pools: &[&[0, 1]],
-        guests: &[Guest::Sleeper, Guest::Hog],
-        scripts: &[
-            &[Do::Affinity(0, 1), Do::Affinity(1, 1), Do::Affinity(1, 2)],
-            &[Do::Interrupt(0), Do::Interrupt(0)],
-        ],
-        group: false,
-    },
-    Model {
-        name: "cap comes and goes",
-        pools: &[&[0, 1]],
-        guests: &[Guest::Hog, Guest::Sleeper],
-        scripts: &[
-            &[Do::Cap(0, 1), Do::Cap(0, 0)],
-            &[Do::Interrupt(1), Do::Interrupt(0)],
-        ],
-        group: false,
-    },
-];
-
-const GROUPED: &[Model] = &[
-    Model {
-        name: "group in and out",
-        pools: &[&[0, 1]],
-        guests: &[Guest::Sleeper, Guest::Hog],
-        scripts: &[
-            &[Do::Group(0, true), Do::Group(1, true), Do::Group(0, false)],
-            &[Do::Interrupt(0), Do::Interrupt(1), Do::Interrupt(0)],
-        ],
-        group: true,
-    },
-    Model {
-        name: "group against pool",
-        pools: &[&[0], &[1]],
-        guests: &[Guest::Sleeper, Guest::Yielder],
-        scripts: &[
-            &[Do::Group(0, true), Do::Move(0, 1), Do::Move(0, 0)],
-            &[
-                Do::Interrupt(0),
-                Do::Pause(0),
-                Do::Interrupt(1),
-                Do::Unpause(0),
-            ],
-        ],
-        group: true,
-    },
-];
 
 fn all() -> Result<usize, String> {
     let mut schedules = 0;
