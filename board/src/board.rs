@@ -32,6 +32,8 @@ pub struct Board<'a> {
     pub cpus: Vec<CpuDesc>,
     /// RAM, ascending, joined where it touches. Includes what is reserved.
     pub ram: Vec<Region>,
+    /// The banks of RAM as the tree has them, each with its NUMA node (`numa-node-id`, 0 if it has none).
+    pub nodes: Vec<(Region, u32)>,
     /// What of the RAM is in use or must be left alone, in the order of the tree.
     pub reserved: Vec<Reserved>,
     /// The interrupt controller.

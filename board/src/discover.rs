@@ -154,11 +154,14 @@ impl<'a> Board<'a> {
         let timer = timer.finish(lines)?;
         let uart = uarts.finish(chosen.stdout, lines, &mut notes);
         let cpus = cpus.finish(power.psci.as_ref(), &mut notes)?;
+        let mut memory = memory;
+        let nodes = core::mem::take(&mut memory.nodes);
         let (ram, reserved) = memory.finish()?;
         Ok(Board {
             model,
             cpus,
             ram,
+            nodes,
             reserved,
             gic,
             timer,

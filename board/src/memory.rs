@@ -16,6 +16,8 @@ use alloc::vec::Vec;
 #[derive(Default)]
 pub(crate) struct Memory {
     ram: Vec<Region>,
+    /// Banks as the tree has them, each with its NUMA node.
+    pub nodes: Vec<(Region, u32)>,
     reserved: Vec<Reserved>,
     lost: bool,
 }
@@ -86,7 +88,11 @@ impl Memory {
                     }
                     return;
                 }
-                Some(bank) => self.ram.push(bank),
+                Some(bank) => {
+                    self.ram.push(bank);
+                    let node = node.props.u32(Key::NumaNode).unwrap_or(0);
+                    self.nodes.push((bank, node));
+                }
                 // Firmware is to fill it in and did not.
                 None if entry.1 == 0 => {
                     notes.add(node.error("reg", Problem::Ignored("a bank of size 0")))

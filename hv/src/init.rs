@@ -6,10 +6,12 @@
 use crate::arch::{self, image, mmu, sysreg as regs};
 use crate::domain::recipe::{Blob, Recipe};
 use crate::domain::{life, recipe};
-use crate::mem::{PAGE, frames, heap, stage1};
+use crate::mem::{PAGE, frames, heap, nodes, stage1};
 use crate::percpu::{self, Cpu};
 use crate::run::{self, POOLS};
-use crate::{console, hypercall, irq, logger, panic, payload, power, record, sysreg, time};
+use crate::{
+    console, hypercall, irq, logger, panic, payload, placement, power, record, sysreg, time,
+};
 use abi::{CpuId, CpuSet, MAX_CPUS, PoolId, Span};
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -23,7 +25,7 @@ use drivers::gic::RedistRegion;
 use drivers::power::{BcmPm, Psci, SystemPower, spin_table};
 use drivers::{Gic, Uart, VIface};
 use log::LevelFilter;
-use pools::Progress;
+use pools::VcpuParams;
 
 /// Pages of a CPU's stack (the boot CPU's is in the image).
 pub const STACK_PAGES: usize = 8;
@@ -132,6 +134,12 @@ extern "C" fn boot_main(dtb: usize) -> ! {
             ),
         );
     }
+    nodes::init(
+        board
+            .nodes
+            .iter()
+            .map(|(r, n)| (r.base() as usize..r.end() as usize, *n)),
+    );
     power_up(&board);
     interrupts(&board);
     let here = cpus[0];
@@ -157,7 +165,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
             Severity::Warning => log::warn!("{n}"),
         }
     }
-    let pools = make_pools(&config, &cpus);
+    let pools = placement::make_pools(&config, CpuSet::first(cpus.len()));
     start_cpus(&board, &cpus);
     make_domains(&config, &pools, payload.is_none());
     log::info!("Tarn keeps {} KiB of memory", hypercall::kept() / 1024);
@@ -186,6 +194,13 @@ fn options(args: &str) {
                 panic::RESET.store(true, Ordering::Relaxed);
                 true
             }
+            ("pool0", v) => match CpuSet::parse(v).filter(|s| s.contains(CpuId::BOOT)) {
+                Some(cpus) => {
+                    placement::POOL0.call_once(|| cpus);
+                    true
+                }
+                None => false,
+            },
             ("record", v) => v
                 .parse()
                 .map(|n: u32| record::ENTRIES.store(n, Ordering::Relaxed))
@@ -198,7 +213,7 @@ fn options(args: &str) {
         };
         if !ok {
             log::warn!(
-                "boot option {word:?}: unknown (loglevel=off|error|warn|info|debug|trace, panic=halt|reset, record=N)"
+                "boot option {word:?}: unknown (loglevel=off|error|warn|info|debug|trace, panic=halt|reset, pool0=LIST with CPU 0, record=N)"
             );
         }
     }
@@ -425,79 +440,6 @@ fn caps() -> vdev::psci::Caps {
     vdev::psci::Caps::NONE
 }
 
-/// Pool-0 and the configured ones; the answer maps the configuration's numbers to ids.
-fn make_pools(config: &Config, cpus: &[&'static Cpu]) -> Vec<PoolId> {
-    let now = time::now();
-    let present = CpuSet::first(cpus.len());
-    let fallback = board::config::PoolConfig {
-        name: "Pool-0".into(),
-        cpus: present,
-        sched: "",
-        params: Vec::new(),
-    };
-    let list: Vec<_> = if config.pools.is_empty() {
-        alloc::vec![fallback]
-    } else {
-        config.pools.clone()
-    };
-    let mut ids = Vec::new();
-    for (i, p) in list.iter().enumerate() {
-        let mut c = pools::PoolConfig::new(&p.name);
-        c.record = record::ENTRIES.load(Ordering::Relaxed);
-        if !p.sched.is_empty() {
-            match pools::sched_by_name(p.sched) {
-                Some(s) => c.sched = s,
-                None => log::warn!(
-                    "pool {}: no scheduler {:?}; it gets the default",
-                    p.name,
-                    p.sched
-                ),
-            }
-        }
-        if p.params
-            .iter()
-            .any(|x| x.name.trim_start_matches("tarn,") == "wfi-native")
-        {
-            c.wfi = pools::Wfi::Native;
-        }
-        for x in p
-            .params
-            .iter()
-            .filter(|x| x.name.trim_start_matches("tarn,") != "wfi-native")
-        {
-            log::warn!(
-                "pool {}: tarn,{}: not supported yet; ignored",
-                p.name,
-                x.name
-            );
-        }
-        let made = if i == 0 {
-            POOLS.init(present, &c, now).map(|()| PoolId::POOL0)
-        } else {
-            POOLS.create(&c, now)
-        };
-        let id = match made {
-            Ok(id) => id,
-            Err(e) => {
-                log::error!(
-                    "pool {}: {e}; its CPUs stay free and its domains start in Pool-0",
-                    p.name
-                );
-                ids.push(PoolId::POOL0);
-                continue;
-            }
-        };
-        for cpu in p.cpus.intersection(&present).iter() {
-            match POOLS.assign_cpu(cpu, Some(id), now) {
-                Progress::Done(k) | Progress::Again(k) => irq::send(k),
-                Progress::Refused(e) => log::error!("pool {}: cpu{cpu}: {e}", p.name),
-            }
-        }
-        ids.push(id);
-    }
-    ids
-}
-
 /// Starts the other CPUs and waits a bounded time for them.
 fn start_cpus(board: &Board, cpus: &[&'static Cpu]) {
     let entry = arch::secondary_entry();
@@ -577,19 +519,13 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool) {
         ramdisk: None,
         bootargs: Default::default(),
         affinity: Vec::new(),
-        weight: None,
+        params: VcpuParams::DEFAULT,
+        boost_set: false,
         cap: None,
         restart: Restart::Always,
         paused: false,
     }];
     for d in &config.domains {
-        for x in &d.params {
-            log::warn!(
-                "domain {}: tarn,{}: not supported yet; ignored",
-                d.name,
-                x.name
-            );
-        }
         list.push(from_config(d, pools));
     }
     if config.domains.is_empty() && demo {
@@ -606,7 +542,7 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool) {
     let n = list.len();
     recipe::init(list);
     for i in 0..n {
-        if let Err(e) = life::create(i) {
+        if let Err(e) = life::create(i, None) {
             log::error!("domain {}: {e}", recipe::all()[i].name);
         }
     }
@@ -635,7 +571,12 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
         ramdisk: d.ramdisk.as_ref().map(blob),
         bootargs: d.kernel.bootargs.to_string(),
         affinity: d.vcpus.iter().map(|v| (v.id, v.affinity)).collect(),
-        weight: d.weight,
+        params: {
+            let mut start = VcpuParams::DEFAULT;
+            start.weight = d.weight.unwrap_or(start.weight);
+            placement::vcpu_params(&d.name, &d.params, start)
+        },
+        boost_set: d.params.iter().any(|p| p.name.starts_with("boost-")),
         cap: d.cap,
         restart: d.restart,
         paused: d.paused,

@@ -12,7 +12,7 @@ use crate::mem::table::MapError;
 use crate::percpu::{self, Cpu, CpuLocal};
 use crate::run::{self, Outcome, POOLS};
 use crate::vcpu::given;
-use crate::{console, time, vgic};
+use crate::{console, time, vgic, work};
 use abi::{CpuId, Instant, Span, VcpuId};
 use board::guest::layout;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -39,6 +39,10 @@ static NUDGE: AtomicBool = AtomicBool::new(false);
 const NUDGE_AFTER: Span = Span::us(50);
 /// SGIs sent to other CPUs.
 pub static IPIS: AtomicU64 = AtomicU64::new(0);
+/// Of those, to a CPU of another pool; moves of CPUs and domains apart there are none.
+pub static CROSS_IPIS: AtomicU64 = AtomicU64::new(0);
+/// Wake-ups that took the lock of a pool other than the one of the CPU that woke.
+pub static CROSS_LOCKS: AtomicU64 = AtomicU64::new(0);
 /// Interrupts nobody expected.
 pub static STRAY: AtomicU64 = AtomicU64::new(0);
 
@@ -136,17 +140,32 @@ pub fn send(k: Kick) {
         let Some(cpu) = percpu::cpu(id) else { continue };
         cpu.resched.store(true, Ordering::Release);
         if Some(id) != here && cpu.up.load(Ordering::Acquire) {
-            IPIS.fetch_add(1, Ordering::Relaxed);
-            gic().send_sgi(SGI_KICK, id);
+            call(here, id);
         }
+    }
+}
+
+/// Sends the SGI, and counts it.
+fn call(here: Option<CpuId>, to: CpuId) {
+    IPIS.fetch_add(1, Ordering::Relaxed);
+    if here.is_some_and(|h| !POOLS.neighbours(h, to)) {
+        CROSS_IPIS.fetch_add(1, Ordering::Relaxed);
+    }
+    gic().send_sgi(SGI_KICK, to);
+}
+
+/// Counts a wake-up on CPU `here` that concerns another pool.
+#[inline]
+pub fn count_lock(here: CpuId, v: VcpuId) {
+    if !POOLS.at_home(here, v) {
+        CROSS_LOCKS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Makes `cpu` leave its guest and look at its list registers.
 #[inline]
 pub fn poke(cpu: CpuId) {
-    IPIS.fetch_add(1, Ordering::Relaxed);
-    gic().send_sgi(SGI_KICK, cpu);
+    call(percpu::this().map(|c| c.id), cpu);
 }
 
 /// Stops every other CPU for ever, as far as they still listen.
@@ -202,6 +221,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
     }
     gic().finish(ack);
     if intid == SGI_KICK {
+        work::come_by(cpu);
         look(cpu, local);
         Outcome::Resume
     } else if intid == HYP_TIMER.load(Ordering::Relaxed) {

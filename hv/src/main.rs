@@ -40,6 +40,8 @@ mod payload;
 #[cfg(target_os = "none")]
 mod percpu;
 #[cfg(target_os = "none")]
+mod placement;
+#[cfg(target_os = "none")]
 mod power;
 #[cfg(target_os = "none")]
 mod record;
@@ -55,6 +57,8 @@ mod trap;
 mod vcpu;
 #[cfg(target_os = "none")]
 mod vgic;
+#[cfg(target_os = "none")]
+mod work;
 
 /// On the host there is nothing to run: build with `cargo xtask build`.
 #[cfg(not(target_os = "none"))]

@@ -8,6 +8,7 @@ use crate::alarm::Alarms;
 use crate::arch::sysreg;
 use crate::vcpu::Loaded;
 use crate::vcpu::given::Given;
+use crate::work;
 use abi::{CpuId, Instant, MAX_CPUS, Span};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +35,8 @@ pub struct Cpu {
     pub up: AtomicBool,
     /// Physical interrupts it took.
     pub irqs: AtomicU64,
+    /// What it is asked to do at EL2.
+    pub work: work::Box,
     /// Interrupts its running vCPU was given; only this CPU touches it.
     pub given: Given,
     local: UnsafeCell<CpuLocal>,
@@ -104,6 +107,7 @@ impl Cpu {
             resched: AtomicBool::new(false),
             up: AtomicBool::new(false),
             irqs: AtomicU64::new(0),
+            work: work::Box::new(),
             given: Given::new(),
             local: UnsafeCell::new(CpuLocal {
                 loaded: None,

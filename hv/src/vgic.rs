@@ -128,6 +128,7 @@ fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
             }
             continue;
         }
+        irq::count_lock(here.id, v.id);
         match POOLS.wake(v.id, why, time::now()) {
             Woken::Running(cpu) if cpu != here.id => irq::poke(cpu),
             Woken::Running(_) => {}

@@ -13,7 +13,7 @@ use crate::set::PoolSet;
 use alloc::vec::Vec;
 use spin::RelaxStrategy;
 use tarn_abi::call::report::Adjusted;
-use tarn_abi::{CpuSet, DomainId, Instant, PoolId, SchedId, Span};
+use tarn_abi::{CpuSet, DomainId, Instant, PoolId, SchedId, Span, VcpuId};
 use tarn_sched::{Kick, NodeId, SchedError, SchedParams, Stats, VcpuParams, registry};
 
 /// A group of a pool.
@@ -126,6 +126,17 @@ impl Pool {
         }
         moved.kick = moved.kick.and(p.restate(dom, now));
         moved
+    }
+
+    /// Whether a scheduler is `outer` or inside it.
+    fn is_inside(&mut self, mut node: NodeId, outer: NodeId) -> bool {
+        while node != outer {
+            match self.sched().shape(node) {
+                Some(shape) => node = shape.parent,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// A domain has gone: what was delegated to it is dom0's again.
@@ -353,5 +364,110 @@ impl<R: RelaxStrategy> PoolSet<R> {
             members: shape.members,
             stats: shape.stats,
         })
+    }
+
+    /// Gives a group to a domain of the same pool, or (`None`) takes it back.
+    pub fn delegate(
+        &self,
+        pool: PoolId,
+        g: GroupId,
+        to: Option<DomainId>,
+    ) -> Result<(), PoolError> {
+        let _config = self.settled()?;
+        if let Some(d) = to {
+            let (guard, _, slot) = self.lock_domain(d)?;
+            drop(guard);
+            if u16::from(slot) != pool.slot {
+                return Err(PoolError::NotHere);
+            }
+        }
+        let mut guard = self.lock_pool(pool)?;
+        let p: &mut Pool = &mut guard;
+        let node = p.node(Some(g))?;
+        if to.is_some() {
+            for other in 1..p.groups.len() as u16 {
+                let owned = matches!(&p.groups[usize::from(other)], Some(r) if r.owner.is_some());
+                let (this, other) = (node, NodeId(other));
+                if owned && (p.is_inside(other, this) || p.is_inside(this, other)) {
+                    return Err(PoolError::Delegated);
+                }
+            }
+        }
+        if let Some(Some(row)) = p.groups.get_mut(usize::from(node.0)) {
+            row.owner = to;
+        }
+        Ok(())
+    }
+
+    /// Whether `g` is `outer` or inside it; `outer` `None` is the pool, in which all are.
+    pub fn group_is_inside(
+        &self,
+        pool: PoolId,
+        g: GroupId,
+        outer: Option<GroupId>,
+    ) -> Result<bool, PoolError> {
+        let mut p = self.lock_pool(pool)?;
+        let (g, outer) = (p.node(Some(g))?, p.node(outer)?);
+        Ok(p.is_inside(g, outer))
+    }
+
+    /// The group delegated to `d` that `g` is or is inside of.
+    pub fn delegated_around(&self, pool: PoolId, g: GroupId, d: DomainId) -> Option<GroupId> {
+        let mut p = self.lock_pool(pool).ok()?;
+        let mut node = p.node(Some(g)).ok()?;
+        while node != NodeId::ROOT {
+            let row = p.groups.get(usize::from(node.0)).and_then(Option::as_ref)?;
+            if row.owner == Some(d) {
+                return p.group_id(node);
+            }
+            node = p.sched().shape(node)?.parent;
+        }
+        None
+    }
+
+    /// The vCPU directly in a group (`None`: directly in the pool) with the lowest slot at or behind `from`.
+    pub fn group_member(
+        &self,
+        pool: PoolId,
+        g: Option<GroupId>,
+        from: u16,
+    ) -> Result<Option<VcpuId>, PoolError> {
+        let p = self.lock_pool(pool)?;
+        let node = p.node(g)?;
+        Ok(p.rows
+            .iter()
+            .filter(|r| r.ent.node == node && r.id.slot >= from)
+            .map(|r| r.id)
+            .min())
+    }
+
+    /// CPU time of a group, and of all that compete with it in its parent, itself included.
+    pub fn group_times(
+        &self,
+        pool: PoolId,
+        g: GroupId,
+        now: Instant,
+    ) -> Result<(Span, Span), PoolError> {
+        let mut guard = self.lock_pool(pool)?;
+        let p: &mut Pool = &mut guard;
+        p.tick(now);
+        let node = p.node(Some(g))?;
+        let own = p.sched().shape(node).ok_or(PoolError::NoSuchGroup)?;
+        let mut all = Span::ZERO;
+        for other in 1..p.groups.len() as u16 {
+            if let Some(shape) = p.sched().shape(NodeId(other))
+                && shape.parent == own.parent
+            {
+                all += shape.stats.runtime;
+            }
+        }
+        for row in 0..p.rows.len() as u16 {
+            let Some(r) = p.rows.get(row) else { continue };
+            let ent = r.ent;
+            if ent.node == own.parent {
+                all += p.sched().stats(ent).runtime;
+            }
+        }
+        Ok((own.stats.runtime, all))
     }
 }

@@ -245,6 +245,36 @@ impl<R: RelaxStrategy> PoolSet<R> {
         })
     }
 
+    /// Whether two CPUs are in the same pool (or both in none) at this moment.
+    #[inline]
+    pub fn neighbours(&self, a: CpuId, b: CpuId) -> bool {
+        let member = |c: CpuId| {
+            self.cpus
+                .get(c.index())
+                .map(|c| c.member.load(Ordering::Relaxed))
+        };
+        member(a) == member(b)
+    }
+
+    /// Whether a vCPU belongs to the pool `cpu` is in: then its lock is the one this CPU takes anyway.
+    #[inline]
+    pub fn at_home(&self, cpu: CpuId, v: VcpuId) -> bool {
+        let member = self
+            .cpus
+            .get(cpu.index())
+            .map_or(FREE, |c| c.member.load(Ordering::Relaxed));
+        self.vcpu_home(v)
+            .is_none_or(|h| h.pool() == slot_of(member))
+    }
+
+    /// The pool a CPU is on its way into, if it is not the one it is in.
+    pub fn coming(&self, cpu: CpuId) -> Option<PoolId> {
+        let c = self.cpus.get(cpu.index())?;
+        let want = c.want.load(Ordering::Acquire);
+        (want != FREE && want != c.member.load(Ordering::Acquire))
+            .then(|| self.id_of(slot_of(want)))
+    }
+
     /// CPUs that belong to no pool and are not on their way into one.
     pub fn free_cpus(&self) -> CpuSet {
         let present = self.config.lock().present;

@@ -14,6 +14,7 @@
 //! `tarn-sim replay` reads. Must never loop over a ring under the lock. Neighbours: `sched::Recorded` writes.
 
 use crate::error::PoolError;
+use crate::pool::Pool;
 use crate::set::PoolSet;
 use alloc::boxed::Box;
 use spin::RelaxStrategy;
@@ -94,21 +95,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let top = before.min(rec.written());
         let bottom = rec.oldest().max(top.saturating_sub(STRETCH));
         for n in (bottom..top).rev() {
-            let Some(r) = rec.get(n) else { continue };
-            if r.op() != Some(Op::Pick) || r.on() != Some(cpu) {
-                continue;
+            if let Some(d) = rec.get(n).and_then(|r| decided(&p, r, cpu)) {
+                return Ok(Look::Found(n, d));
             }
-            let row = r.picked().and_then(|tag| u16::try_from(tag).ok());
-            return Ok(Look::Found(
-                n,
-                Decision {
-                    at: r.at(),
-                    idle: r.picked().is_none(),
-                    vcpu: row.and_then(|row| p.rows.get(row)).map(|row| row.id),
-                    until: r.until(),
-                    kick: r.kicked(),
-                },
-            ));
         }
         Ok(if bottom > rec.oldest() {
             Look::Before(bottom)
@@ -116,4 +105,45 @@ impl<R: RelaxStrategy> PoolSet<R> {
             Look::End
         })
     }
+
+    /// Whether the scheduler of `pool` is being recorded.
+    pub fn recording(&self, pool: PoolId) -> Result<bool, PoolError> {
+        Ok(self.lock_pool(pool)?.sched.recorder().is_some())
+    }
+
+    /// The earliest decision of `cpu` in `pool` with number `from` or more. `Look::Before` here: not among those looked
+    /// at; go on from that number.
+    pub fn decision_from(&self, pool: PoolId, cpu: CpuId, from: u64) -> Result<Look, PoolError> {
+        let p = self.lock_pool(pool)?;
+        let Some(rec) = p.sched.recorder() else {
+            return Ok(Look::End);
+        };
+        let bottom = from.max(rec.oldest());
+        let top = rec.written().min(bottom.saturating_add(STRETCH));
+        for n in bottom..top {
+            if let Some(d) = rec.get(n).and_then(|r| decided(&p, r, cpu)) {
+                return Ok(Look::Found(n, d));
+            }
+        }
+        Ok(if top < rec.written() {
+            Look::Before(top)
+        } else {
+            Look::End
+        })
+    }
+}
+
+/// A record as a decision of `cpu`, if it is one.
+fn decided(p: &Pool, r: &Record, cpu: CpuId) -> Option<Decision> {
+    if r.op() != Some(Op::Pick) || r.on() != Some(cpu) {
+        return None;
+    }
+    let row = r.picked().and_then(|tag| u16::try_from(tag).ok());
+    Some(Decision {
+        at: r.at(),
+        idle: r.picked().is_none(),
+        vcpu: row.and_then(|row| p.rows.get(row)).map(|row| row.id),
+        until: r.until(),
+        kick: r.kicked(),
+    })
 }

@@ -38,6 +38,8 @@ read! {
     dczid_el0 = "dczid_el0";
     /// Implementer and part of this CPU.
     midr_el1 = "midr_el1";
+    /// Frequency of the counter, as firmware says.
+    cntfrq_el0 = "cntfrq_el0";
     /// Affinity of this CPU.
     mpidr_el1 = "mpidr_el1";
     /// Revision id.

@@ -10,15 +10,17 @@ use super::{Crash, Domain, Life, State, Told, Uart, table};
 use crate::arch::Lock;
 use crate::counters::Counters;
 use crate::mem::stage2::Stage2;
-use crate::mem::{BLOCK_2M, PAGE, frames, heap};
+use crate::mem::{BLOCK_2M, PAGE, frames, heap, nodes};
 use crate::vcpu::page::TimeArea;
 use crate::vcpu::{Context, NOWHERE, Vcpu, given};
 use crate::{arch, console, irq, run, time};
-use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS};
+use abi::call::pool::MemoryFrom;
+use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS, PoolId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use board::config::Restart;
 use board::guest::{layout, vcpu_mpidr};
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
@@ -59,14 +61,14 @@ fn seed() -> [u8; 32] {
     out
 }
 
-/// Makes the domain of recipe `n` and lets it build itself (paused, if the recipe says so).
-pub fn create(n: usize) -> Result<DomainId, Errno> {
+/// Makes the domain of recipe `n`, in `pool` if one is named, and lets it build itself (paused, if the recipe says so).
+pub fn create(n: usize, pool: Option<PoolId>) -> Result<DomainId, Errno> {
     let r = recipe::all().get(n).ok_or(Errno::NoSuch)?;
     let _one = CREATING.try_lock().ok_or(Errno::Again)?;
     if table::find(&r.name).is_some() {
         return Err(Errno::Exists);
     }
-    match make(n, r) {
+    match make(n, r, pool.unwrap_or(r.pool)) {
         Ok(id) => Ok(id),
         Err(e) => {
             log::warn!("domain {}: not created: {e}", r.name);
@@ -75,7 +77,9 @@ pub fn create(n: usize) -> Result<DomainId, Errno> {
     }
 }
 
-fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
+fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
+    let defaults = run::POOLS.pool_params(pool).map_err(|e| e.errno())?;
+    let memory = nodes::of(pool);
     let vcpus = r.vcpus as usize;
     // Everything small that is about to be allocated for it, generously: contexts, vGIC, tree, plan.
     if !heap::reserve(64 * 1024 + vcpus * 6 * 1024 + r.spis as usize * 32) {
@@ -92,7 +96,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
     vgic.link_ppi(layout::VTIMER_INTID as u16, irq::vtimer_intid());
     let mut s2 = Stage2::new(id.slot + 1).map_err(|_| Errno::NoMemory)?;
     for (ipa, bytes) in build::bank_plan(r.memory_kib) {
-        give_ram(&mut s2, ipa, bytes)?;
+        give_ram(&mut s2, ipa, bytes, memory)?;
     }
     irq::map_virtual_cpu_interface(&mut s2).map_err(|_| Errno::NoMemory)?;
     let times = TimeArea::map(&mut s2, vcpus).map_err(|_| Errno::NoMemory)?;
@@ -126,10 +130,10 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
             .map_or(CpuSet::ALL, |a| a.1);
         let mut p = VcpuParams {
             affinity,
-            ..VcpuParams::DEFAULT
+            ..r.params
         };
-        if let Some(w) = r.weight {
-            p.weight = w;
+        if !r.boost_set {
+            p.boost = defaults.boost;
         }
         params.push((*v, p));
     }
@@ -166,7 +170,7 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
     run::POOLS
         .add_domain(
             id,
-            r.pool,
+            pool,
             &DomainParams {
                 cap: r.cap.unwrap_or(0),
             },
@@ -203,23 +207,35 @@ fn make(n: usize, r: &Recipe) -> Result<DomainId, Errno> {
     Ok(id)
 }
 
-/// Takes `bytes` of free memory, in pieces as large as there are, and makes them RAM from `ipa`.
-fn give_ram(s2: &mut Stage2, ipa: u64, bytes: u64) -> Result<(), Errno> {
+/// Takes `bytes` of free memory where it may, in pieces as large as there are, and makes them RAM from `ipa`.
+fn give_ram(s2: &mut Stage2, ipa: u64, bytes: u64, from: MemoryFrom) -> Result<(), Errno> {
     let (mut ipa, mut left) = (ipa, usize::try_from(bytes).map_err(|_| Errno::NoMemory)?);
     const GIB: usize = 1 << 30;
+    let any = [0..usize::MAX];
     while left > 0 {
-        let big = if left >= GIB && (ipa as usize).is_multiple_of(GIB) {
-            frames::alloc(left & !(GIB - 1), GIB)
-        } else {
-            None
-        };
-        let piece = big
-            .or_else(|| {
-                frames::alloc_up_to(BLOCK_2M, left & !(BLOCK_2M - 1), BLOCK_2M)
+        let take = |within: &Range<usize>| {
+            let big = if left >= GIB && (ipa as usize).is_multiple_of(GIB) {
+                frames::alloc_in(left & !(GIB - 1), GIB, within)
+            } else {
+                None
+            };
+            big.or_else(|| {
+                frames::alloc_up_to(BLOCK_2M, left & !(BLOCK_2M - 1), BLOCK_2M, within)
                     .filter(|_| left >= BLOCK_2M)
             })
-            .or_else(|| frames::alloc_up_to(PAGE, left, PAGE))
-            .ok_or(Errno::NoMemory)?;
+        };
+        let small = |within: &Range<usize>| frames::alloc_up_to(PAGE, left, PAGE, within);
+        let piece = match from {
+            MemoryFrom::Any => any
+                .iter()
+                .find_map(take)
+                .or_else(|| any.iter().find_map(small)),
+            _ => {
+                let found = nodes::ranges(from).find_map(|r| take(&r));
+                found.or_else(|| nodes::ranges(from).find_map(|r| small(&r)))
+            }
+        };
+        let piece = piece.ok_or(Errno::NoMemory)?;
         let n = piece.len();
         s2.add_ram(ipa, piece).map_err(|_| Errno::NoMemory)?;
         ipa += n as u64;

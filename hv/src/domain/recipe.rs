@@ -6,6 +6,7 @@ use abi::{CpuSet, PoolId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use board::config::Restart;
+use pools::VcpuParams;
 
 /// Bytes in memory that stay: a boot module, or part of the image.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +59,10 @@ pub struct Recipe {
     pub bootargs: String,
     /// vCPUs confined to some CPUs.
     pub affinity: Vec<(u32, CpuSet)>,
-    /// Weight among its pool's domains.
-    pub weight: Option<u32>,
+    /// Scheduling parameters of its vCPUs, affinity apart.
+    pub params: VcpuParams,
+    /// The boost parameters are its own, not its pool's defaults.
+    pub boost_set: bool,
     /// Most CPU time, percent of one CPU.
     pub cap: Option<u32>,
     /// What happens when it ends.

@@ -1,16 +1,23 @@
 //! Area 2: domains.
 
+use super::{change, why};
 use crate::domain::{Domain, State, life, recipe, table};
+use crate::mem::nodes;
 use crate::run::POOLS;
 use crate::{console, counters, irq, time};
-use abi::call::domain::{ConfigRow, CrashReport, DomainFlags, DomainRow, DomainState};
+use abi::call::domain::{
+    ConfigRow, CrashReport, DomainFlags, DomainNow, DomainRow, DomainRun, DomainState, DomainTimes,
+};
+use abi::call::param::ParamRow;
+use abi::call::pool::MemoryFrom;
+use abi::call::report::{Adjusted, Report};
 use abi::call::text::Text;
 use abi::call::{Counter, DomainCall, Request};
-use abi::{DomainId, Errno, Regs, Span};
-use pools::VcpuState;
+use abi::{DomainId, Errno, PoolId, Regs, Span};
+use pools::{DomainInfo, DomainState as Run, Step, Target, VcpuState, domain_row};
 
-/// Carries out a call of this area.
-pub fn handle(call: DomainCall) -> Regs {
+/// Carries out a call of this area; `regs` are its registers.
+pub fn handle(call: DomainCall, regs: &Regs) -> Regs {
     match call {
         DomainCall::List(c) => c.answer(
             table::at_or_after(c.from as usize)
@@ -34,7 +41,37 @@ pub fn handle(call: DomainCall) -> Regs {
                 })
                 .ok_or(Errno::End),
         ),
-        DomainCall::Create(c) => c.answer(create(c.name.as_str())),
+        DomainCall::Create(c) => c.answer(create(c.name.as_str(), None)),
+        DomainCall::CreateIn(c) => c.answer(create(c.name.as_str(), Some(c.pool))),
+        DomainCall::Move(c) => {
+            let to = Step::MoveDomain(c.id, Target::Id(c.to));
+            c.answer(change::step(regs, true, to).map(|r| elsewhere(r, c.id, c.to)))
+        }
+        DomainCall::Params(c) => c.answer(params(c.id, c.index as usize)),
+        DomainCall::SetParams(c) => {
+            let set = Step::DomainParams(c.id, [Some(c.first), c.second]);
+            c.answer(change::step(regs, true, set).map(|_| ()))
+        }
+        DomainCall::Runstate(c) => c.answer(info(c.id).map(|i| {
+            let ns = |s: Run| i.times.in_state(s);
+            DomainTimes {
+                full_run: ns(Run::FullRun),
+                full_contention: ns(Run::FullContention),
+                concurrency_hazard: ns(Run::ConcurrencyHazard),
+                blocked: ns(Run::Blocked),
+                partial_run: ns(Run::PartialRun),
+                partial_contention: ns(Run::PartialContention),
+            }
+        })),
+        DomainCall::RunstateNow(c) => c.answer(info(c.id).map(|i| DomainNow {
+            state: DomainRun::ALL[i.times.state as usize % DomainRun::ALL.len()],
+            since: i.times.since,
+            at: time::now(),
+            missed: i.times.missed,
+        })),
+        DomainCall::Boosts(c) => {
+            c.answer(info(c.id).and_then(|i| super::group::boosts(&i.stats, c.index)))
+        }
         DomainCall::Destroy(c) => c.answer(life::destroy(c.id)),
         DomainCall::Pause(c) => c.answer(pause(c.id, true)),
         DomainCall::Unpause(c) => c.answer(pause(c.id, false)),
@@ -46,17 +83,46 @@ pub fn handle(call: DomainCall) -> Regs {
                 reason: Text::truncated(crash.why),
             })
         })),
-        _ => Regs::refusal(Errno::NotSupported),
     }
 }
 
-fn create(name: Option<&str>) -> Result<DomainId, Errno> {
+fn info(id: DomainId) -> Result<DomainInfo, Errno> {
+    table::domain(id)?;
+    POOLS.domain_info(id, time::now()).map_err(why::said)
+}
+
+/// Row `index` of a domain's parameters.
+fn params(id: DomainId, index: usize) -> Result<ParamRow, Errno> {
+    let d = info(id)?;
+    let sched = POOLS.pool_info(d.pool).map_err(why::said)?.sched;
+    let first = POOLS.vcpu_at(id, 0).ok_or(Errno::NoSuch)?;
+    let v = POOLS.vcpu_info(first, time::now()).map_err(why::said)?;
+    domain_row(&d.params, &v.params, d.vcpus, sched, index).ok_or(Errno::End)
+}
+
+/// Adds to a move's report that the domain's memory is not where the pool's is.
+fn elsewhere(mut r: Report, id: DomainId, pool: PoolId) -> Report {
+    let confined = nodes::of(pool);
+    if confined != MemoryFrom::Any
+        && let Ok(d) = table::domain(id)
+    {
+        let outside = d.s2.lock().banks().iter().any(|b| {
+            let (from, to) = (b.frames.start(), b.frames.start() + b.frames.len());
+            !nodes::ranges(confined).any(|r| r.start <= from && to <= r.end)
+        });
+        r.adjusted = r.adjusted.with_if(Adjusted::MEMORY_ELSEWHERE, outside);
+    }
+    r
+}
+
+fn create(name: Option<&str>, pool: Option<PoolId>) -> Result<DomainId, Errno> {
     let name = name.ok_or(Errno::NoSuch)?;
     let n = recipe::all()
         .iter()
         .position(|r| r.name == name)
         .ok_or(Errno::NoSuch)?;
-    life::create(n)
+    super::change::settled()?;
+    life::create(n, pool)
 }
 
 fn pause(id: DomainId, on: bool) -> Result<(), Errno> {
@@ -83,7 +149,7 @@ fn pause(id: DomainId, on: bool) -> Result<(), Errno> {
 
 fn row(d: &Domain) -> Result<DomainRow, Errno> {
     let now = time::now();
-    let info = POOLS.domain_info(d.id, now).map_err(|e| e.errno())?;
+    let info = POOLS.domain_info(d.id, now).map_err(why::said)?;
     let mut time = 0u64;
     let (mut running, mut blocked) = (false, true);
     for v in &d.vcpus {

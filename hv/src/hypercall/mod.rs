@@ -3,12 +3,16 @@
 //! Whatever a guest puts into its registers ends in a value in x0. Tarn's calls answer in x0-x7 and never touch guest
 //! memory; the areas follow abi/src/call.
 
+mod change;
 mod console;
 mod domain;
+mod group;
 mod guest;
+mod plan;
 mod pool;
 mod system;
 mod vcpu;
+mod why;
 
 use crate::arch::GuestFrame;
 use crate::counters::Kind;
@@ -74,16 +78,25 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
             return (Some(Regs::refusal(e)), Outcome::Resume);
         }
     };
+    let dom0 = l.domain.is_control();
+    if dom0 {
+        why::begin();
+        change::dom0_calls();
+    }
     let reply = match call {
         Call::Version(c) => c.answer(Ok(system::version())),
-        Call::System(c) => system::handle(c),
+        Call::System(c) => system::handle(c, cpu),
         Call::Console(c) => return console::handle(c),
-        Call::Domain(c) => domain::handle(c),
+        Call::Domain(c) => domain::handle(c, regs),
         Call::Vcpu(c) => vcpu::handle(c),
-        Call::Pool(c) => pool::handle(c),
-        Call::Group(_) | Call::Plan(_) => Regs::refusal(Errno::NotSupported),
+        Call::Pool(c) => pool::handle(c, regs),
+        Call::Group(c) => group::handle(c, regs, &l.domain),
+        Call::Plan(c) => plan::handle(c, regs),
         Call::Guest(c) => return guest::handle(c, cpu, l),
     };
+    if dom0 && !matches!(call, Call::System(abi::call::SystemCall::Why(_))) {
+        why::end(&reply);
+    }
     // A domain that was just created, destroyed or paused may be this CPU's business.
     let outcome = if cpu.resched.load(core::sync::atomic::Ordering::Relaxed) {
         Outcome::Reschedule

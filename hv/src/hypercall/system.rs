@@ -1,12 +1,19 @@
 //! Area 0: the version, the machine, its counters, and its end.
 
-use crate::mem::{frames, heap, stage1};
-use crate::{console, irq, payload, percpu, power, record, time};
-use abi::call::system::{Machine, Memory, VersionReply};
-use abi::call::text::{Bytes, Text};
+use super::why;
+use crate::mem::{frames, heap, nodes, stage1};
+use crate::percpu::Cpu;
+use crate::run::POOLS;
+use crate::{console, irq, payload, percpu, power, record, time, work};
+use abi::call::system::{CpuRow, Machine, Memory, TraceRow, VersionReply};
+use abi::call::text::{Bytes, Label, Text};
 use abi::call::{ABI, Counter, Request, SystemCall};
-use abi::{Errno, MAX_CPUS, Regs, Span};
+use abi::{CpuId, Errno, MAX_CPUS, Regs, Span};
 use core::sync::atomic::Ordering;
+use pools::Look;
+
+/// Decisions kept for `Trace`.
+const TRACE: u32 = 1024;
 
 /// Name and version.
 pub const VERSION: &str = concat!("Tarn ", env!("CARGO_PKG_VERSION"));
@@ -43,8 +50,8 @@ pub fn kept() -> usize {
     image + heap + stacks + stage1::table_pages() * crate::mem::PAGE
 }
 
-/// Carries out a call of this area.
-pub fn handle(call: SystemCall) -> Regs {
+/// Carries out a call of this area, made on CPU `here`.
+pub fn handle(call: SystemCall, here: &'static Cpu) -> Regs {
     match call {
         SystemCall::Info(c) => c.answer(Ok(Machine {
             cpus_present: (0..MAX_CPUS)
@@ -93,7 +100,64 @@ pub fn handle(call: SystemCall) -> Regs {
             record::dump();
             power::off()
         }
-        _ => Regs::refusal(Errno::NotSupported),
+        SystemCall::Cpu(c) => c.answer(cpu_row(c.from)),
+        SystemCall::CpuRun(c) => c.answer(work::ask(&c, here)),
+        SystemCall::Trace(c) => c.answer(trace(c.cpu, c.cursor)),
+        SystemCall::MemoryNodes(c) => c.answer(nodes::row(c.index as usize).ok_or(Errno::End)),
+        SystemCall::Why(c) => c.answer(Ok(why::part(c.part))),
+    }
+}
+
+fn cpu_row(from: u32) -> Result<CpuRow, Errno> {
+    let now = time::now();
+    let found = (from as usize..MAX_CPUS).find_map(|i| {
+        let id = CpuId(i as u16);
+        Some((percpu::cpu(id)?, POOLS.cpu_info(id, now)?))
+    });
+    let (cpu, i) = found.ok_or(Errno::End)?;
+    Ok(CpuRow {
+        id: cpu.id,
+        online: i.online,
+        pool: i.pool,
+        coming: POOLS.coming(cpu.id),
+        mpidr: cpu.mpidr & 0xff_00ff_ffff,
+        idle: i.idle,
+        interrupts: cpu.irqs.load(Ordering::Relaxed),
+    })
+}
+
+/// The first decision of a CPU at or behind a cursor. The first question about a pool begins its recording.
+fn trace(cpu: CpuId, cursor: u64) -> Result<TraceRow, Errno> {
+    let pool = POOLS
+        .cpu_info(cpu, time::now())
+        .ok_or(Errno::NoSuch)?
+        .pool
+        .ok_or(Errno::Busy)?;
+    if !POOLS.recording(pool).map_err(why::said)? {
+        if !heap::reserve(2 * TRACE as usize * 48) {
+            return Err(Errno::NoMemory);
+        }
+        POOLS.record(pool, TRACE, time::now()).map_err(why::said)?;
+        return Err(Errno::End);
+    }
+    let mut from = cursor;
+    // Bounded by the ring, which is looked through in stretches.
+    loop {
+        match POOLS.decision_from(pool, cpu, from).map_err(why::said)? {
+            Look::Found(n, d) => {
+                let domain = d.vcpu.and_then(|v| POOLS.vcpu_info(v, d.at).ok());
+                return Ok(TraceRow {
+                    next: n + 1,
+                    at: d.at,
+                    what: Label::truncated(if d.idle { "idle" } else { "run" }),
+                    vcpu: d.vcpu,
+                    domain: domain.map(|i| i.domain),
+                    detail: d.until.map_or(0, |t| t.since(d.at).0),
+                });
+            }
+            Look::Before(n) => from = n,
+            Look::End => return Err(Errno::End),
+        }
     }
 }
 
@@ -108,9 +172,11 @@ fn counter(index: usize) -> Result<Counter, Errno> {
             console::LOG_SKIPPED.load(Ordering::Relaxed),
         ),
         4 => ("heap-bytes-in-use", heap::usage().0 as u64),
+        5 => ("ipis-cross-pool", irq::CROSS_IPIS.load(Ordering::Relaxed)),
+        6 => ("locks-cross-pool", irq::CROSS_LOCKS.load(Ordering::Relaxed)),
         _ => {
             // Then the exits of all live domains, summed.
-            let i = index - 5;
+            let i = index - 7;
             let name = crate::counters::NAMES.get(i).ok_or(Errno::End)?;
             let mut sum = 0u64;
             let mut from = 0;

@@ -1,12 +1,14 @@
 //! Area 3: vCPUs.
 
+use super::why;
 use crate::domain::{Domain, table};
 use crate::run::POOLS;
-use crate::time;
-use abi::call::vcpu::{RunState, RunTimes, VcpuRow};
+use crate::{irq, time};
+use abi::call::report::Adjusted;
+use abi::call::vcpu::{Pinned, RunState, RunTimes, VcpuPlace, VcpuRow};
 use abi::call::{Request, VcpuCall};
-use abi::{DomainId, Errno, Regs, VcpuId};
-use pools::{VcpuInfo, VcpuState};
+use abi::{CpuSet, DomainId, Errno, Regs, VcpuId};
+use pools::{VcpuInfo, VcpuParams, VcpuState, vcpu_row, vcpu_with};
 
 /// Carries out a call of this area.
 pub fn handle(call: VcpuCall) -> Regs {
@@ -21,7 +23,24 @@ pub fn handle(call: VcpuCall) -> Regs {
         VcpuCall::Runstate(c) => {
             c.answer(table::domain(c.domain).and_then(|d| run_times(&d, c.index)))
         }
-        _ => Regs::refusal(Errno::NotSupported),
+        VcpuCall::Place(c) => c.answer(of(c.id).map(|i| VcpuPlace {
+            group: super::group::outer(i.pool, i.group),
+            cpu: i.cpu,
+            last: i.last,
+            allowed: allowed(&i).1,
+        })),
+        VcpuCall::Pin(c) => c.answer(pin(c.id, c.cpus)),
+        VcpuCall::Params(c) => c.answer(of(c.id).and_then(|i| {
+            let sched = POOLS.pool_info(i.pool).map_err(why::said)?.sched;
+            vcpu_row(&i.params, sched, c.index as usize).ok_or(Errno::End)
+        })),
+        VcpuCall::SetParams(c) => c.answer(of(c.id).and_then(|i| {
+            let p = vcpu_with(&i.params, &[Some(c.first), c.second]).map_err(why::said)?;
+            adjust(c.id, &p)
+        })),
+        VcpuCall::Boosts(c) => {
+            c.answer(of(c.id).and_then(|i| super::group::boosts(&i.stats, c.index)))
+        }
     }
 }
 
@@ -37,6 +56,46 @@ pub fn run_times(d: &Domain, index: u32) -> Result<RunTimes, Errno> {
         blocked: i.times.in_state(VcpuState::Blocked),
         offline: i.times.offline(),
     })
+}
+
+fn of(id: VcpuId) -> Result<VcpuInfo, Errno> {
+    POOLS.vcpu_info(id, time::now()).map_err(why::said)
+}
+
+fn adjust(id: VcpuId, p: &VcpuParams) -> Result<(), Errno> {
+    super::change::settled()?;
+    irq::send(POOLS.adjust_vcpu(id, p, time::now()).map_err(why::said)?);
+    Ok(())
+}
+
+/// What of a vCPU's affinity counts where it is.
+fn allowed(i: &VcpuInfo) -> (Adjusted, CpuSet) {
+    let cpus = POOLS.pool_info(i.pool).map(|p| p.cpus).unwrap_or_default();
+    let own = i.params.affinity.intersection(&cpus);
+    let everywhere = i.params.affinity == CpuSet::ALL;
+    let (said, set) = if i.group.is_some() {
+        (
+            Adjusted::NONE.with_if(Adjusted::AFFINITY_GROUP, !everywhere),
+            cpus,
+        )
+    } else if own.is_empty() {
+        (Adjusted::AFFINITY_VOID, cpus)
+    } else {
+        let cut = !everywhere && own != i.params.affinity;
+        (Adjusted::NONE.with_if(Adjusted::AFFINITY_CUT, cut), own)
+    };
+    (said, set)
+}
+
+fn pin(id: VcpuId, cpus: CpuSet) -> Result<Pinned, Errno> {
+    let i = of(id)?;
+    let p = VcpuParams {
+        affinity: cpus,
+        ..i.params
+    };
+    adjust(id, &p)?;
+    let (adjusted, allowed) = allowed(&of(id)?);
+    Ok(Pinned { adjusted, allowed })
 }
 
 fn info(domain: DomainId, index: u32) -> Result<(VcpuId, VcpuInfo), Errno> {

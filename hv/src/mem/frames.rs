@@ -6,6 +6,10 @@
 
 use super::PAGE;
 use crate::arch::Lock;
+use core::ops::Range;
+
+/// All of memory.
+const EVERYWHERE: Range<usize> = 0..usize::MAX;
 
 /// Physical pages, owned. Identity-mapped, so `start` is an address too.
 #[derive(Debug)]
@@ -74,19 +78,44 @@ pub unsafe fn add(start: usize, end: usize) {
 
 /// `len` bytes at a multiple of `align`, both rounded up to pages; `None` if there is no such range.
 pub fn alloc(len: usize, align: usize) -> Option<FrameRange> {
-    FRAMES.lock().take(len, align)
+    alloc_in(len, align, &EVERYWHERE)
 }
 
-/// The largest range of at least `min` and at most `max` bytes at a multiple of `align`; its length is a multiple of
-/// `align`.
-pub fn alloc_up_to(min: usize, max: usize, align: usize) -> Option<FrameRange> {
+/// The same inside `within`.
+pub fn alloc_in(len: usize, align: usize, within: &Range<usize>) -> Option<FrameRange> {
+    FRAMES.lock().take(len, align, within)
+}
+
+/// Bytes free inside `within`.
+pub fn free_in(within: &Range<usize>) -> usize {
+    let f = FRAMES.lock();
+    let mut sum = 0;
+    let mut at = f.head;
+    while at != 0 {
+        let r = range(at);
+        sum += (at + r.len)
+            .min(within.end)
+            .saturating_sub(at.max(within.start));
+        at = r.next;
+    }
+    sum
+}
+
+/// The largest range inside `within` of at least `min` and at most `max` bytes at a multiple of `align`; its length is a
+/// multiple of `align`.
+pub fn alloc_up_to(
+    min: usize,
+    max: usize,
+    align: usize,
+    within: &Range<usize>,
+) -> Option<FrameRange> {
     let mut f = FRAMES.lock();
     let mut best = 0;
     let mut at = f.head;
     while at != 0 {
         let r = range(at);
-        let first = at.checked_next_multiple_of(align)?;
-        let room = (at + r.len).saturating_sub(first) & !(align - 1);
+        let first = at.max(within.start).checked_next_multiple_of(align)?;
+        let room = (at + r.len).min(within.end).saturating_sub(first) & !(align - 1);
         if room >= max {
             best = max;
             break;
@@ -97,7 +126,7 @@ pub fn alloc_up_to(min: usize, max: usize, align: usize) -> Option<FrameRange> {
     if best == 0 || best < min {
         return None;
     }
-    f.take(best, align)
+    f.take(best, align, within)
 }
 
 /// (free, ever added) bytes.
@@ -127,15 +156,16 @@ impl Frames {
         }
     }
 
-    fn take(&mut self, len: usize, align: usize) -> Option<FrameRange> {
+    fn take(&mut self, len: usize, align: usize, within: &Range<usize>) -> Option<FrameRange> {
         let len = len.checked_next_multiple_of(PAGE).filter(|l| *l > 0)?;
         let align = align.max(PAGE);
         let (mut prev, mut at) = (0, self.head);
         while at != 0 {
             let (size, next) = (range(at).len, range(at).next);
             let end = at + size;
-            let first = at.checked_next_multiple_of(align)?;
-            if first < end && end - first >= len {
+            let first = at.max(within.start).checked_next_multiple_of(align)?;
+            let last = end.min(within.end);
+            if first < last && last - first >= len {
                 let after = first + len;
                 let mut tail = next;
                 if after < end {

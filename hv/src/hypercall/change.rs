@@ -1,0 +1,112 @@
+//! Changes that take other CPUs' hands: begun by a call, carried on by whoever comes by, answered when they have ended.
+//!
+//! The pools know of one change at a time. A call that begins one answers `Again`; the same call, made again, answers how
+//! far it is and at the end what became of it. A change that nobody asks about any more ends by itself. Another call
+//! finds the place taken and answers `Again`, too. A domain that changes groups of its own must not keep dom0 waiting:
+//! as long as dom0 waits no domain begins anything. Never waits, never loops.
+
+use super::why;
+use crate::arch::Lock;
+use crate::mem::heap;
+use crate::run::POOLS;
+use crate::{irq, time};
+use abi::call::report::Report;
+use abi::{Errno, Regs};
+use core::sync::atomic::{AtomicBool, Ordering};
+use pools::{Plan, PoolError, Refusal, Status, Step};
+
+/// The call whose change is under way or has ended unanswered.
+static WHOSE: Lock<Option<Regs>> = Lock::new(None);
+/// dom0 waits for the place.
+static DOM0_WAITS: AtomicBool = AtomicBool::new(false);
+/// Heap kept free before a change begins: boxes of pools and schedulers, tables that grow.
+const ROOM: usize = 64 * 1024;
+
+/// dom0 makes a call, so it waits for nothing else.
+pub fn dom0_calls() {
+    DOM0_WAITS.store(false, Ordering::Relaxed);
+}
+
+/// `Again` while a change is under way.
+pub fn settled() -> Result<(), Errno> {
+    match POOLS.status(time::now()) {
+        Status::None => Ok(()),
+        Status::Pending(k) => {
+            irq::send(k);
+            Err(Errno::Again)
+        }
+    }
+}
+
+/// Carries one step out; `regs` is the call that asks for it.
+pub fn step(regs: &Regs, dom0: bool, step: Step) -> Result<Report, Errno> {
+    let plan = Plan::of(step).map_err(why::said)?;
+    run(regs, dom0, &plan, |r| {
+        if dom0 {
+            why::said(r.error)
+        } else {
+            r.error.errno()
+        }
+    })
+}
+
+/// Carries a plan out; `regs` is the call that asks for it. A refusal becomes a number by `no`.
+pub fn run(
+    regs: &Regs,
+    dom0: bool,
+    plan: &Plan,
+    no: impl FnOnce(Refusal) -> Errno,
+) -> Result<Report, Errno> {
+    let mine = |w: &Option<Regs>| *w == Some(*regs);
+    let busy = settled();
+    let mut whose = WHOSE.lock();
+    if busy.is_err() {
+        if dom0 && !mine(&whose) {
+            DOM0_WAITS.store(true, Ordering::Relaxed);
+        }
+        return Err(Errno::Again);
+    }
+    if mine(&whose) {
+        *whose = None;
+        if let Some(end) = POOLS.outcome() {
+            return end.map_err(|error| no(Refusal { step: 0, error }));
+        }
+    }
+    if !dom0 && DOM0_WAITS.load(Ordering::Relaxed) {
+        return Err(Errno::Again);
+    }
+    if !heap::reserve(ROOM) {
+        return Err(no(Refusal {
+            step: 0,
+            error: PoolError::NoMemory,
+        }));
+    }
+    let (kick, begun) = POOLS.begin(plan, time::now());
+    irq::send(kick);
+    match begun {
+        Ok(()) => {}
+        // Another CPU was quicker.
+        Err(r) if r.error == PoolError::InFlight => return Err(Errno::Again),
+        Err(r) => return Err(no(r)),
+    }
+    if settled().is_ok() {
+        // Nobody else's hand was needed. The place may have been taken again by now: then the answer comes next time.
+        if let Some(end) = POOLS.outcome() {
+            return end.map_err(|error| no(Refusal { step: 0, error }));
+        }
+    }
+    *whose = Some(*regs);
+    Err(Errno::Again)
+}
+
+/// Takes the change under way back; `Again` until everybody is where they were.
+pub fn abort() -> Result<(), Errno> {
+    match POOLS.abort(time::now()) {
+        Ok(k) => irq::send(k),
+        Err(e) => return Err(why::said(e)),
+    }
+    settled()?;
+    *WHOSE.lock() = None;
+    let _ended = POOLS.outcome();
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! Pools as the configuration wants them at boot, and parameters by name out of a device tree.
+//!
+//! A parameter that does not exist or is out of range is reported with what would be right, and left out; the pool or
+//! domain gets the default. Neighbours: init.rs calls this before the other CPUs are up, so they only learn where to go.
+
+use crate::irq;
+use crate::mem::nodes;
+use crate::record;
+use crate::run::POOLS;
+use crate::time;
+use abi::call::param::Setting;
+use abi::call::pool::MemoryFrom;
+use abi::{CpuId, CpuSet, Label, PoolId};
+use alloc::vec::Vec;
+use board::config::{Config, Param, ParamValue};
+use core::fmt::Display;
+use core::sync::atomic::Ordering;
+use pools::{PoolParams, Progress, VcpuParams, vcpu_with};
+
+/// CPUs that Pool-0 is confined to (boot option `pool0=LIST`); none: no limit.
+pub static POOL0: spin::Once<CpuSet> = spin::Once::new();
+
+/// A parameter's value as a number: a flag is 1.
+fn number(p: &Param<'_>) -> Option<u64> {
+    match p.value {
+        ParamValue::Flag => Some(1),
+        ParamValue::Number(n) => Some(n),
+        ParamValue::Text(_) => None,
+    }
+}
+
+/// Applies parameters by name, in whatever order they are in range together; reports those that are not.
+fn apply<T: Clone, E: Display>(
+    what: &str,
+    name: &str,
+    params: &[Param<'_>],
+    start: T,
+    with: impl Fn(&T, &[Option<Setting>; 2]) -> Result<T, E>,
+) -> T {
+    let mut now = start;
+    let mut left: Vec<&Param<'_>> = params.iter().collect();
+    loop {
+        let before = left.len();
+        left.retain(|p| {
+            let setting = number(p).zip(Label::new(p.name));
+            let Some((value, label)) = setting else {
+                return true;
+            };
+            match with(&now, &[Some(Setting { name: label, value }), None]) {
+                Ok(next) => {
+                    now = next;
+                    false
+                }
+                Err(_) => true,
+            }
+        });
+        if left.len() == before {
+            break;
+        }
+    }
+    for p in left {
+        let setting = number(p).zip(Label::new(p.name));
+        match setting
+            .map(|(value, label)| with(&now, &[Some(Setting { name: label, value }), None]))
+        {
+            Some(Err(e)) => log::warn!("{what} {name}: tarn,{}: {e}; ignored", p.name),
+            _ => log::warn!(
+                "{what} {name}: tarn,{}: it must be a number; ignored",
+                p.name
+            ),
+        }
+    }
+    now
+}
+
+/// A domain's vCPU parameters: `start` with those of its node.
+pub fn vcpu_params(name: &str, params: &[Param<'_>], start: VcpuParams) -> VcpuParams {
+    apply("domain", name, params, start, vcpu_with)
+}
+
+/// Where a pool's memory shall come from, by its node.
+fn memory(name: &str, p: &Param<'_>) -> Option<MemoryFrom> {
+    match (p.name, number(p).map(u32::try_from)) {
+        ("memory-node", Some(Ok(n))) => Some(MemoryFrom::Node(n)),
+        _ => {
+            log::warn!(
+                "pool {name}: tarn,{}: it must be a node's number; ignored",
+                p.name
+            );
+            None
+        }
+    }
+}
+
+/// Pool-0 and the configured ones; the answer maps the configuration's numbers to ids.
+pub fn make_pools(config: &Config, present: CpuSet) -> Vec<PoolId> {
+    let now = time::now();
+    let fallback = board::config::PoolConfig {
+        name: "Pool-0".into(),
+        cpus: present,
+        sched: "",
+        params: Vec::new(),
+    };
+    let list: Vec<_> = if config.pools.is_empty() {
+        alloc::vec![fallback]
+    } else {
+        config.pools.clone()
+    };
+    let mut ids = Vec::new();
+    for (i, p) in list.iter().enumerate() {
+        let (place, own): (Vec<_>, Vec<_>) = p
+            .params
+            .iter()
+            .copied()
+            .partition(|x| x.name.starts_with("memory"));
+        let params = apply("pool", &p.name, &own, PoolParams::DEFAULT, PoolParams::with);
+        let mut c = pools::PoolConfig::new(&p.name).with(&params);
+        c.record = record::ENTRIES.load(Ordering::Relaxed);
+        if !p.sched.is_empty() {
+            match pools::sched_by_name(p.sched) {
+                Some(s) => c.sched = s,
+                None => log::warn!(
+                    "pool {}: no scheduler {:?}; it gets the default",
+                    p.name,
+                    p.sched
+                ),
+            }
+        }
+        let made = if i == 0 {
+            POOLS.init(present, &c, now).map(|()| PoolId::POOL0)
+        } else {
+            POOLS.create(&c, now)
+        };
+        let id = match made {
+            Ok(id) => id,
+            Err(e) => {
+                log::error!(
+                    "pool {}: {e}; its CPUs stay free and its domains start in Pool-0",
+                    p.name
+                );
+                ids.push(PoolId::POOL0);
+                continue;
+            }
+        };
+        for from in place.iter().filter_map(|x| memory(&p.name, x)) {
+            if let Err(e) = nodes::confine(id, from) {
+                log::error!(
+                    "pool {}: memory node: {e}; its domains will not start",
+                    p.name
+                );
+                // Refused rather than given less isolation: no memory has this node.
+                nodes::nowhere(id);
+            }
+        }
+        for cpu in p.cpus.intersection(&present).iter() {
+            go(cpu, Some(id), &p.name);
+        }
+        ids.push(id);
+    }
+    if let Some(limit) = POOL0.get() {
+        let name = list.first().map_or("", |p| &p.name);
+        let had = POOLS.pool_info(PoolId::POOL0).map(|i| i.incoming);
+        for cpu in had.unwrap_or_default().difference(limit).iter() {
+            go(cpu, None, name);
+        }
+    }
+    ids
+}
+
+fn go(cpu: CpuId, to: Option<PoolId>, pool: &str) {
+    match POOLS.assign_cpu(cpu, to, time::now()) {
+        Progress::Done(k) | Progress::Again(k) => irq::send(k),
+        Progress::Refused(e) => log::error!("pool {pool}: cpu{cpu}: {e}"),
+    }
+}
