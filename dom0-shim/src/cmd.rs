@@ -1,19 +1,37 @@
-//! The table of commands: word, arguments, help, and what runs it. Parsing, counting of arguments and completion follow
-//! from the table; the areas in cmd/ hold what the commands do.
+//! What a command is, and running one: find its row, parse its words, call its function, explain a refusal.
 //!
 //! A command prints its answer and returns; `Err` means it has failed and, after `run`, that the reason is printed. It
-//! must change nothing when it fails. A new command is one row here and one function there.
+//! must change nothing when it fails. A new command is one row in cmd/list.rs and one function in an area of cmd/;
+//! parsing, help and completion follow from the row.
 
+mod boost;
+mod counters;
+mod cpu;
 mod domain;
+mod group;
+mod list;
+mod measure;
+mod params;
+mod parse;
+mod plan;
 mod pool;
+mod runstate;
 mod system;
+mod vcpu;
+
+pub use cpu::WORKS;
+pub use group::each_name as each_group_name;
+pub use list::COMMANDS;
+pub use params::each_name as each_param_name;
+pub use parse::{Wanted, wanted};
 
 use crate::session::{Fail, Session};
 use crate::similar::Nearest;
 use crate::table::{Column, Table};
+use parse::Given;
 use tarn_abi::Errno;
 
-/// What an argument names: what completes it.
+/// What a word names: what completes it, and what a usage line calls it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A command.
@@ -24,6 +42,42 @@ pub enum Kind {
     Config,
     /// A pool.
     Pool,
+    /// Further domains and, last, a pool.
+    Target,
+    /// A scheduling group, as GROUP or POOL/GROUP.
+    Group,
+    /// A group, or a pool: outside all groups.
+    Place,
+    /// A scheduler.
+    Sched,
+    /// A name that is not there yet.
+    New,
+    /// CPUs: `1,3,5-7`.
+    Cpus,
+    /// CPUs or `all`.
+    CpusOrAll,
+    /// A CPU.
+    Cpu,
+    /// A CPU or `all`.
+    CpuOrAll,
+    /// The number of a vCPU in its domain, or `all`.
+    Vcpu,
+    /// What `cpu-run` can do.
+    Work,
+    /// A plain number.
+    Number,
+    /// Seconds: `2` or `0.25`.
+    Seconds,
+    /// `on` or `off`.
+    OnOff,
+    /// NAME=VALUE of a parameter.
+    Setting,
+    /// Where memory comes from: `any`, `node:N` or `BASE+SIZE`.
+    Memory,
+    /// Steps of a plan.
+    Steps,
+    /// Nothing: the option stands alone.
+    Switch,
 }
 
 impl Kind {
@@ -31,8 +85,26 @@ impl Kind {
     const fn word(self) -> &'static str {
         match self {
             Kind::Command => "COMMAND",
-            Kind::Domain | Kind::Config => "NAME",
+            Kind::Domain => "DOMAIN",
+            Kind::Config | Kind::New => "NAME",
             Kind::Pool => "POOL",
+            Kind::Target => "[DOMAIN...] POOL",
+            Kind::Group => "GROUP",
+            Kind::Place => "GROUP|POOL",
+            Kind::Sched => "SCHED",
+            Kind::Cpus => "CPUS",
+            Kind::CpusOrAll => "CPUS|all",
+            Kind::Cpu => "CPU",
+            Kind::CpuOrAll => "CPU|all",
+            Kind::Vcpu => "VCPU|all",
+            Kind::Work => "REGISTER",
+            Kind::Number => "N",
+            Kind::Seconds => "SECONDS",
+            Kind::OnOff => "on|off",
+            Kind::Setting => "NAME=VALUE",
+            Kind::Memory => "any|node:N|BASE+SIZE",
+            Kind::Steps => "STEP [/ STEP]...",
+            Kind::Switch => "",
         }
     }
 }
@@ -44,20 +116,17 @@ pub struct Arg {
     pub kind: Kind,
     /// Whether it may be left out. Behind one that may, all may.
     pub optional: bool,
+    /// Whether it may come several times; only the last, or the one before it.
+    pub many: bool,
 }
 
-const fn need(kind: Kind) -> Arg {
-    Arg {
-        kind,
-        optional: false,
-    }
-}
-
-const fn may(kind: Kind) -> Arg {
-    Arg {
-        kind,
-        optional: true,
-    }
+/// One option of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// `-w`, with its value as the next word, or `ncpu=`, with its value behind it.
+    pub name: &'static str,
+    /// What its value names.
+    pub kind: Kind,
 }
 
 /// A row of the table.
@@ -68,144 +137,21 @@ pub struct Command {
     pub aliases: &'static [&'static str],
     /// Its arguments, in order.
     pub args: &'static [Arg],
+    /// Its options, anywhere.
+    pub opts: &'static [Opt],
+    /// Whether it prints a list, which `--json` prints for programs.
+    pub json: bool,
     /// What it does, in one line.
     pub help: &'static str,
     /// What else there is to say, lines for `help COMMAND`.
     pub more: &'static str,
-    run: fn(&mut Session<'_>, &[&str]) -> Result<(), Fail>,
+    run: Run,
 }
 
-/// Every command, as `help` lists them.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "help",
-        aliases: &["?"],
-        args: &[may(Kind::Command)],
-        help: "lists the commands, or explains one",
-        more: "Tab completes commands and names. Several commands go on a line, separated by ';'.\n\
-               Up and down walk the last 16 lines. A domain or pool may be given by its number too.",
-        run: help,
-    },
-    Command {
-        name: "info",
-        aliases: &[],
-        args: &[],
-        help: "version, board, CPUs, memory, interrupt controller, counters",
-        more: "",
-        run: system::info,
-    },
-    Command {
-        name: "list",
-        aliases: &["domains"],
-        args: &[may(Kind::Domain)],
-        help: "domains: memory (MiB), vCPUs, state, CPU time (s), pool",
-        more: "State letters: r a vCPU is on a CPU, b all vCPUs wait for interrupts, p paused, s shut down,\n\
-               c crashed, d being destroyed.",
-        run: domain::list,
-    },
-    Command {
-        name: "vcpu-list",
-        aliases: &[],
-        args: &[may(Kind::Domain)],
-        help: "vCPUs: CPU, state, CPU time (s), CPUs they may use",
-        more: "State letters: r on a CPU, - waits for a CPU, b waits for an interrupt, p off or paused.",
-        run: domain::vcpu_list,
-    },
-    Command {
-        name: "runstate",
-        aliases: &[],
-        args: &[may(Kind::Domain)],
-        help: "time (s) each vCPU has run, waited for a CPU, been blocked, been off",
-        more: "",
-        run: domain::runstate,
-    },
-    Command {
-        name: "pool-list",
-        aliases: &["cpupool-list"],
-        args: &[may(Kind::Pool)],
-        help: "pools: CPUs, scheduler, domains by number",
-        more: "",
-        run: pool::list,
-    },
-    Command {
-        name: "create",
-        aliases: &[],
-        args: &[need(Kind::Config)],
-        help: "starts a domain of the configuration that is not alive",
-        more: "Without such a name: 'create' and Tab shows what could be started.",
-        run: domain::create,
-    },
-    Command {
-        name: "destroy",
-        aliases: &[],
-        args: &[need(Kind::Domain)],
-        help: "stops a domain at once and frees what it has",
-        more: "The domain is not asked. dom0 cannot be destroyed.",
-        run: domain::destroy,
-    },
-    Command {
-        name: "pause",
-        aliases: &[],
-        args: &[need(Kind::Domain)],
-        help: "keeps a domain from running",
-        more: "",
-        run: domain::pause,
-    },
-    Command {
-        name: "unpause",
-        aliases: &[],
-        args: &[need(Kind::Domain)],
-        help: "lets a paused domain run again",
-        more: "",
-        run: domain::unpause,
-    },
-    Command {
-        name: "console",
-        aliases: &["focus"],
-        args: &[may(Kind::Domain)],
-        help: "sends what you type to a domain; Ctrl-A three times moves on",
-        more: "Ctrl-A three times moves the input to the next domain with a console and, behind the last,\n\
-               back to dom0. Without a name: shows who has the input.",
-        run: domain::console,
-    },
-    Command {
-        name: "counters",
-        aliases: &[],
-        args: &[may(Kind::Domain)],
-        help: "counters of the machine, or of one domain",
-        more: "",
-        run: system::counters,
-    },
-    Command {
-        name: "dmesg",
-        aliases: &[],
-        args: &[],
-        help: "the hypervisor's log",
-        more: "",
-        run: system::dmesg,
-    },
-    Command {
-        name: "reboot",
-        aliases: &[],
-        args: &[],
-        help: "resets the machine at once",
-        more: "Domains are not asked.",
-        run: system::reboot,
-    },
-    Command {
-        name: "poweroff",
-        aliases: &["halt"],
-        args: &[],
-        help: "switches the machine off at once",
-        more: "Domains are not asked.",
-        run: system::poweroff,
-    },
-];
+type Run = fn(&mut Session<'_>, &Given<'_>) -> Result<(), Fail>;
 
 /// Words that may stand before a command and mean nothing: the tools of other systems.
 pub const PREFIXES: &[&str] = &["xl", "xm"];
-/// Most words of a command.
-const WORDS: usize = 8;
 
 /// The command that a word runs.
 pub fn find(word: &str) -> Option<&'static Command> {
@@ -216,64 +162,46 @@ pub fn find(word: &str) -> Option<&'static Command> {
 
 /// Runs one command (no `;` in it). When it fails, what was wrong has been printed.
 pub fn run(s: &mut Session<'_>, text: &str) -> Result<(), Fail> {
-    match run_words(s, text) {
-        Err(Fail::Refused(Errno::Again)) => Err(s.fail(format_args!(
-            "interrupted before it was finished; the same command goes on with it"
-        ))),
-        Err(Fail::Refused(Errno::Stale | Errno::NoSuch)) => Err(s.fail(format_args!(
-            "it has gone meanwhile; 'list' shows what there is"
-        ))),
-        Err(Fail::Refused(Errno::NoMemory)) => Err(s.fail(format_args!(
-            "not enough memory; 'info' shows what is free, 'destroy' frees more"
-        ))),
-        Err(Fail::Refused(e)) => Err(s.fail(format_args!("{text}: {e}"))),
+    let result = parse::parse(s, text).and_then(|given| {
+        s.json = given.json;
+        (given.command.run)(s, &given)
+    });
+    s.json = false;
+    match result {
+        Err(Fail::Refused(e)) => Err(explain(s, text, e)),
         other => other,
     }
 }
 
-fn run_words(s: &mut Session<'_>, text: &str) -> Result<(), Fail> {
-    let mut words = [""; WORDS];
-    let mut count = 0;
-    for word in text.split_ascii_whitespace() {
-        if count == 0 && PREFIXES.contains(&word) {
-            continue;
+/// Says why a call was refused, in the hypervisor's words if it has some, and what to do next.
+fn explain(s: &mut Session<'_>, text: &str, e: Errno) -> Fail {
+    if e == Errno::Again {
+        return s.fail(format_args!(
+            "interrupted before it was finished; the same command goes on with it"
+        ));
+    }
+    let next = match e {
+        Errno::Stale | Errno::NoSuch => "'list' and 'pool-list' show what there is",
+        Errno::NoMemory => "'info' shows what is free, 'destroy' frees more",
+        Errno::LastCpu => "move its domains first: 'cpupool-migrate DOMAIN POOL'",
+        Errno::NotEmpty => "'pool-list' and 'group-list' show what is in it",
+        Errno::NoCpus => "'cpupool-cpu-add POOL CPU' gives it one",
+        Errno::NotAdmitted => "less with 'sched-rtds -d DOMAIN -p PERIOD -b BUDGET', or more CPUs",
+        _ => "",
+    };
+    s.print(format_args!("error: "));
+    if !s.print_why() {
+        match e {
+            Errno::Stale | Errno::NoSuch => s.print(format_args!("it has gone meanwhile")),
+            Errno::NoMemory => s.print(format_args!("not enough memory")),
+            _ => s.print(format_args!("{text}: {e}")),
         }
-        let Some(slot) = words.get_mut(count) else {
-            return Err(s.fail(format_args!(
-                "more than {WORDS} words; separate commands by ';'"
-            )));
-        };
-        *slot = word;
-        count += 1;
     }
-    let Some((word, args)) = words[..count].split_first() else {
-        return Err(s.fail(format_args!(
-            "{text} is no command by itself; 'help' lists them"
-        )));
-    };
-    let Some(command) = find(word) else {
-        return Err(unknown(s, word));
-    };
-    let needed = command.args.iter().filter(|a| !a.optional).count();
-    if let Some(missing) = command.args[..needed].get(args.len()) {
-        let kind = missing.kind.word();
-        return Err(s.fail(format_args!(
-            "{} needs a {kind}; 'help {}' says more",
-            command.name, command.name
-        )));
+    if !next.is_empty() {
+        s.print(format_args!("; {next}"));
     }
-    if let Some(extra) = args.get(command.args.len()) {
-        let most = match command.args.len() {
-            0 => "no argument",
-            1 => "one argument",
-            _ => "fewer arguments",
-        };
-        return Err(s.fail(format_args!(
-            "{} takes {most}: what is {extra}?",
-            command.name
-        )));
-    }
-    (command.run)(s, args)
+    s.print(format_args!("\n"));
+    Fail::Said
 }
 
 fn unknown(s: &mut Session<'_>, word: &str) -> Fail {
@@ -296,7 +224,7 @@ fn unknown(s: &mut Session<'_>, word: &str) -> Fail {
     }
 }
 
-/// `create NAME`, `list [NAME]`.
+/// `create NAME [pool=POOL]`.
 struct Usage<'a>(&'a Command);
 
 impl core::fmt::Display for Usage<'_> {
@@ -304,18 +232,31 @@ impl core::fmt::Display for Usage<'_> {
         f.write_str(self.0.name)?;
         for a in self.0.args {
             let word = a.kind.word();
-            if a.optional {
-                write!(f, " [{word}]")?
+            let more = if a.many && !matches!(a.kind, Kind::Steps | Kind::Target) {
+                "..."
             } else {
-                write!(f, " {word}")?
+                ""
+            };
+            if a.optional {
+                write!(f, " [{word}{more}]")?;
+            } else {
+                write!(f, " {word}{more}")?;
             }
+        }
+        for o in self.0.opts {
+            let blank = if o.name.starts_with('-') && o.kind != Kind::Switch {
+                " "
+            } else {
+                ""
+            };
+            write!(f, " [{}{blank}{}]", o.name, o.kind.word())?;
         }
         Ok(())
     }
 }
 
-fn help(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    if let Some(word) = args.first() {
+fn help(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    if let Some(word) = g.word(0) {
         let Some(c) = find(word) else {
             return Err(unknown(s, word));
         };
@@ -323,20 +264,23 @@ fn help(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
         if !c.more.is_empty() {
             s.print(format_args!("{}\n", c.more));
         }
+        if c.json {
+            s.print(format_args!("--json prints a JSON object a line.\n"));
+        }
         for alias in c.aliases {
             s.print(format_args!("Also: {alias}\n"));
         }
         return Ok(());
     }
-    Table::print(
-        s,
-        [Column::Left("COMMAND"), Column::Left("WHAT IT DOES")],
-        &mut |s, t| {
-            for c in COMMANDS {
-                t.row(s, [&Usage(c), &c.help]);
-            }
-            Ok(())
-        },
-    )?;
-    Ok(())
+    let columns = [
+        Column::text("COMMAND", "command"),
+        Column::text("WHAT IT DOES", "help"),
+        Column::hidden("usage"),
+    ];
+    Table::print(s, columns, &mut |s, t| {
+        for c in COMMANDS {
+            t.row(s, [&c.name, &c.help, &Usage(c)]);
+        }
+        Ok(())
+    })
 }

@@ -3,8 +3,8 @@
 //! Which names fit is asked of the hypervisor at that moment. As much as all candidates share is inserted; if that is
 //! nothing, they are listed. Names with characters that the prompt cannot take are never offered.
 
-use crate::cmd::{self, Kind};
-use crate::line::Editor;
+use crate::cmd::{self, Kind, Wanted};
+use crate::line::{Editor, LINE_MAX};
 use crate::names;
 use crate::session::{Fail, Session};
 use core::fmt::{self, Write};
@@ -13,23 +13,30 @@ use tarn_abi::Text;
 /// Longest candidate: every name and every command fits.
 const LONGEST: usize = Text::MAX;
 
-/// What the last word of a line is to be, and how much of it there is.
-fn wanted(before: &str) -> Option<(Kind, &str)> {
-    let before = before.strip_prefix('@').unwrap_or(before);
-    let command = before.rsplit(';').next().unwrap_or("");
-    let start = command.rfind(' ').map_or(0, |at| at + 1);
-    let (done, word) = command.split_at(start);
-    let mut done = done
-        .split_ascii_whitespace()
-        .skip_while(|w| cmd::PREFIXES.contains(w));
-    match done.next() {
-        None => Some((Kind::Command, word)),
-        Some(first) => Some((cmd::find(first)?.args.get(done.count())?.kind, word)),
+/// Every word that fits what is wanted, and whether it is whole (an option with `=` is not).
+fn each(
+    s: &mut Session<'_>,
+    wanted: &Wanted<'_>,
+    f: &mut dyn FnMut(&mut Session<'_>, &[u8]),
+) -> Result<(), Fail> {
+    if let Some(kind) = wanted.kind {
+        each_of(s, kind, f)?;
     }
+    // Letters only when somebody asks for one, and keys when no name must come first.
+    let asked = wanted.word.starts_with('-');
+    for o in wanted.opts {
+        let key = o.name.ends_with('=');
+        if key && !wanted.required || asked && !key {
+            f(s, o.name.as_bytes());
+        }
+    }
+    if wanted.json && asked {
+        f(s, b"--json");
+    }
+    Ok(())
 }
 
-/// Every word of a kind.
-fn each(
+fn each_of(
     s: &mut Session<'_>,
     kind: Kind,
     f: &mut dyn FnMut(&mut Session<'_>, &[u8]),
@@ -55,6 +62,55 @@ fn each(
             f(s, name.as_bytes());
             Ok(())
         }),
+        Kind::Target => {
+            each_of(s, Kind::Pool, f)?;
+            each_of(s, Kind::Domain, f)
+        }
+        Kind::Group => cmd::each_group_name(s, f),
+        Kind::Place => {
+            each_of(s, Kind::Pool, f)?;
+            cmd::each_group_name(s, f)
+        }
+        Kind::Sched => names::each_sched(s, &mut |s, row| {
+            f(s, row.name.as_bytes());
+            Ok(())
+        }),
+        Kind::Setting => {
+            cmd::each_param_name(s, &mut |s, name| {
+                let mut word = [b'='; 17];
+                let n = name.len().min(16);
+                word[..n].copy_from_slice(&name.as_bytes()[..n]);
+                f(s, &word[..=n]);
+            });
+            Ok(())
+        }
+        Kind::Work => {
+            cmd::WORKS
+                .iter()
+                .for_each(|(name, _)| f(s, name.as_bytes()));
+            Ok(())
+        }
+        Kind::OnOff => {
+            f(s, b"on");
+            f(s, b"off");
+            Ok(())
+        }
+        Kind::CpuOrAll | Kind::CpusOrAll | Kind::Vcpu => {
+            f(s, b"all");
+            Ok(())
+        }
+        Kind::Memory => {
+            f(s, b"any");
+            f(s, b"node:");
+            Ok(())
+        }
+        Kind::New
+        | Kind::Cpus
+        | Kind::Cpu
+        | Kind::Number
+        | Kind::Seconds
+        | Kind::Steps
+        | Kind::Switch => Ok(()),
     }
 }
 
@@ -65,9 +121,14 @@ fn fits(candidate: &[u8], word: &[u8]) -> bool {
 /// Completes the word before the cursor of `editor`, or lists what it could become.
 pub fn complete(s: &mut Session<'_>, editor: &mut Editor) -> fmt::Result {
     let mut word = [0u8; LONGEST];
-    let Some((kind, typed)) = wanted(editor.before_cursor()) else {
+    let mut line = [0u8; LINE_MAX];
+    let before = editor.before_cursor();
+    line[..before.len()].copy_from_slice(before.as_bytes());
+    let before = core::str::from_utf8(&line[..before.len()]).unwrap_or("");
+    let Some(wanted) = cmd::wanted(before) else {
         return s.write_str("\x07");
     };
+    let typed = wanted.word;
     let typed_len = typed.len();
     let Some(copy) = word.get_mut(..typed_len) else {
         return s.write_str("\x07");
@@ -77,7 +138,7 @@ pub fn complete(s: &mut Session<'_>, editor: &mut Editor) -> fmt::Result {
 
     // What all candidates begin with.
     let (mut common, mut common_len, mut count) = ([0u8; LONGEST], 0, 0u32);
-    let found = each(s, kind, &mut |_, candidate| {
+    let found = each(s, &wanted, &mut |_, candidate| {
         if !fits(candidate, typed) {
             return;
         }
@@ -102,14 +163,16 @@ pub fn complete(s: &mut Session<'_>, editor: &mut Editor) -> fmt::Result {
         for b in &common[typed_len..common_len] {
             editor.insert(*b, s)?;
         }
-        return if count == 1 {
+        // Behind a key comes its value.
+        let whole = !matches!(common[..common_len].last(), Some(b'=' | b':'));
+        return if count == 1 && whole {
             editor.insert(b' ', s)
         } else {
             Ok(())
         };
     }
     s.write_str("\n")?;
-    let listed = each(s, kind, &mut |s, candidate| {
+    let listed = each(s, &wanted, &mut |s, candidate| {
         if fits(candidate, typed) {
             candidate.iter().for_each(|b| s.put(*b));
             s.put(b' ');
@@ -122,25 +185,5 @@ pub fn complete(s: &mut Session<'_>, editor: &mut Editor) -> fmt::Result {
         s.write_str("\x07")
     } else {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn knows_what_is_wanted() {
-        assert_eq!(wanted(""), Some((Kind::Command, "")));
-        assert_eq!(wanted("li"), Some((Kind::Command, "li")));
-        assert_eq!(wanted("list; pau"), Some((Kind::Command, "pau")));
-        assert_eq!(wanted("@list;destroy vm"), Some((Kind::Domain, "vm")));
-        assert_eq!(wanted("xl destroy "), Some((Kind::Domain, "")));
-        assert_eq!(wanted("create x"), Some((Kind::Config, "x")));
-        assert_eq!(wanted("cpupool-list P"), Some((Kind::Pool, "P")));
-        assert_eq!(wanted("destroy vm1 "), None);
-        assert_eq!(wanted("nothing "), None);
-        assert_eq!(wanted("dmesg "), None);
-        assert_eq!(wanted("help re"), Some((Kind::Command, "re")));
     }
 }

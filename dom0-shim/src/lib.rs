@@ -2,7 +2,7 @@
 //! code and the HVC instruction (those are `main.rs`, `start.s`, `hvc.rs`), so it runs on a host under test as it is.
 //!
 //! It never holds state of the system: every answer is asked for when it is needed, so nothing here can be out of
-//! date. It never allocates, never panics on input and never waits except in `Console::Read` and for `Again`.
+//! date. It never allocates, never panics on input and never waits except in `Console::Read`, for `Again` and to measure.
 //!
 //! Why an own editor and table instead of a command-line crate: names of live domains and pools must complete, several
 //! commands go on a line, scripts need a status per command, and the crates for it would be larger than all of this.
@@ -25,10 +25,13 @@ pub mod units;
 pub use session::{Fail, Session};
 pub use shell::Shell;
 
-use tarn_abi::Regs;
+use tarn_abi::{Regs, Span};
 
 /// Whoever answers hypervisor calls: Tarn by HVC, or a fake in tests.
 pub trait Hyp {
     /// Makes one call and returns what the registers hold after it.
     fn call(&mut self, regs: Regs) -> Regs;
+
+    /// Lets about so much time pass, or less if something was typed, without using a CPU.
+    fn doze(&mut self, time: Span);
 }

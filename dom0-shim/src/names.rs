@@ -6,10 +6,13 @@
 use crate::session::{Fail, Session};
 use crate::similar::Nearest;
 use tarn_abi::call::domain::{ConfigRow, DomainRow};
-use tarn_abi::call::pool::PoolRow;
+use tarn_abi::call::group::{GroupRow, MemberRow};
+use tarn_abi::call::param::ParamRow;
+use tarn_abi::call::pool::{PoolRow, SchedRow};
+use tarn_abi::call::system::CpuRow;
 use tarn_abi::call::vcpu::VcpuRow;
-use tarn_abi::call::{Counter, domain, pool, system, vcpu};
-use tarn_abi::{DomainId, Errno, MAX_VCPUS, PoolId, Text};
+use tarn_abi::call::{Counter, domain, group, pool, system, vcpu};
+use tarn_abi::{DomainId, Errno, GroupId, MAX_VCPUS, PoolId, SchedId, Text, VcpuId};
 
 /// What is done with each row of a list; an error ends the walk.
 type Visit<'f, R> = &'f mut dyn FnMut(&mut Session<'_>, &R) -> Result<(), Fail>;
@@ -96,23 +99,125 @@ pub fn each_vcpu(
     Err(Errno::Garbled.into())
 }
 
-/// Every counter of a domain, or of the machine.
-pub fn each_counter(
+/// Every row of a list by index.
+fn each_index<R>(
     s: &mut Session<'_>,
-    of: Option<DomainId>,
-    f: Visit<'_, Counter>,
+    ask: &mut dyn FnMut(&mut Session<'_>, u32) -> Result<R, Errno>,
+    f: Visit<'_, R>,
 ) -> Result<(), Fail> {
     for index in 0..LONGEST {
-        let row = match of {
-            Some(id) => s.ask(&domain::Counters { id, index }),
-            None => s.ask(&system::Counters { index }),
-        };
-        match row {
+        match ask(s, index) {
             Err(Errno::End) => return Ok(()),
             row => f(s, &row?)?,
         }
     }
     Err(Errno::Garbled.into())
+}
+
+/// Whose counters are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CounterList {
+    /// The machine's.
+    Machine,
+    /// A domain's: exits and interrupts.
+    Domain(DomainId),
+    /// A pool's.
+    Pool(PoolId),
+    /// A domain's boosts.
+    DomainBoosts(DomainId),
+    /// A vCPU's boosts.
+    VcpuBoosts(VcpuId),
+    /// A group's boosts.
+    GroupBoosts(GroupId),
+}
+
+/// Every counter of a list.
+pub fn each_counter(
+    s: &mut Session<'_>,
+    of: CounterList,
+    f: Visit<'_, Counter>,
+) -> Result<(), Fail> {
+    let mut ask = |s: &mut Session<'_>, index| match of {
+        CounterList::Machine => s.ask(&system::Counters { index }),
+        CounterList::Domain(id) => s.ask(&domain::Counters { id, index }),
+        CounterList::Pool(id) => s.ask(&pool::Counters { id, index }),
+        CounterList::DomainBoosts(id) => s.ask(&domain::Boosts { id, index }),
+        CounterList::VcpuBoosts(id) => s.ask(&vcpu::Boosts { id, index }),
+        CounterList::GroupBoosts(id) => s.ask(&group::Boosts { id, index }),
+    };
+    each_index(s, &mut ask, f)
+}
+
+/// What has parameters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// A pool and its scheduler.
+    Pool(PoolId),
+    /// A domain and all its vCPUs.
+    Domain(DomainId),
+    /// A vCPU.
+    Vcpu(VcpuId),
+    /// A group's virtual processors.
+    Group(GroupId),
+}
+
+/// Every parameter.
+pub fn each_param(s: &mut Session<'_>, of: Owner, f: Visit<'_, ParamRow>) -> Result<(), Fail> {
+    let mut ask = |s: &mut Session<'_>, index| match of {
+        Owner::Pool(id) => s.ask(&pool::Params { id, index }),
+        Owner::Domain(id) => s.ask(&domain::Params { id, index }),
+        Owner::Vcpu(id) => s.ask(&vcpu::Params { id, index }),
+        Owner::Group(id) => s.ask(&group::Params { id, index }),
+    };
+    each_index(s, &mut ask, f)
+}
+
+/// Every scheduler there is.
+pub fn each_sched(s: &mut Session<'_>, f: Visit<'_, SchedRow>) -> Result<(), Fail> {
+    each_index(s, &mut |s, index| s.ask(&pool::Scheds { index }), f)
+}
+
+/// Every CPU, ascending.
+pub fn each_cpu(s: &mut Session<'_>, f: Visit<'_, CpuRow>) -> Result<(), Fail> {
+    let mut from = 0;
+    loop {
+        let row = match s.ask(&system::Cpu { from }) {
+            Err(Errno::End) => return Ok(()),
+            row => row?,
+        };
+        from = behind(row.id.0, from)?;
+        f(s, &row)?;
+    }
+}
+
+/// Every group of a pool or inside a group, at any depth, ascending by slot.
+pub fn each_group(
+    s: &mut Session<'_>,
+    within: GroupId,
+    f: Visit<'_, GroupRow>,
+) -> Result<(), Fail> {
+    let mut from = 0;
+    loop {
+        let row = match s.ask(&group::List { within, from }) {
+            Err(Errno::End) => return Ok(()),
+            row => row?,
+        };
+        from = behind(row.id.slot, from)?;
+        f(s, &row)?;
+    }
+}
+
+/// Every vCPU directly in a group, or in a pool and no group.
+pub fn each_member(s: &mut Session<'_>, id: GroupId, f: Visit<'_, MemberRow>) -> Result<(), Fail> {
+    let mut from = 0;
+    loop {
+        let row = match s.ask(&group::Member { id, from }) {
+            Err(Errno::End) => return Ok(()),
+            row => row?,
+        };
+        from = behind(row.vcpu.slot, from)?;
+        f(s, &row)?;
+    }
 }
 
 /// The name of a domain, or what stands for one that has gone.
@@ -127,8 +232,107 @@ pub fn pool_name(s: &mut Session<'_>, id: PoolId) -> Text {
         .unwrap_or_else(|_| Text::truncated("(gone)"))
 }
 
+/// The name of a group, or what stands for one that has gone.
+pub fn group_name(s: &mut Session<'_>, id: GroupId) -> Text {
+    s.ask(&group::Name { id })
+        .unwrap_or_else(|_| Text::truncated("(gone)"))
+}
+
+/// The name of a scheduler.
+pub fn sched_name(s: &mut Session<'_>, id: SchedId) -> Text {
+    let mut found = None;
+    let _ = each_sched(s, &mut |_, row| {
+        if row.id == id {
+            found = Text::from_bytes(row.name.as_bytes());
+        }
+        Ok(())
+    });
+    found.unwrap_or_else(|| Text::truncated("?"))
+}
+
+/// The scheduler of a name. Prints what is wrong if there is none.
+pub fn find_sched(s: &mut Session<'_>, word: &str) -> Result<SchedId, Fail> {
+    let mut found = None;
+    each_sched(s, &mut |_, row| {
+        // As other systems call it, without a version.
+        if row.name == *word || word == "credit" && row.name == *"credit2" && found.is_none() {
+            found = Some(row.id);
+        }
+        Ok(())
+    })?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    let mut before = "error: no such scheduler; there are ";
+    each_sched(s, &mut |s, row| {
+        s.print(format_args!("{before}{}", row.name));
+        before = ", ";
+        Ok(())
+    })?;
+    s.print(format_args!("\n"));
+    Err(Fail::Said)
+}
+
+/// The vCPU of a domain whose number a word is. Prints what is wrong if there is none.
+pub fn find_vcpu(s: &mut Session<'_>, domain: DomainId, word: &str) -> Result<VcpuId, Fail> {
+    let (mut found, mut count) = (None, 0u32);
+    each_vcpu(s, domain, &mut |_, (index, v)| {
+        count += 1;
+        if number(word).map(u32::from) == Some(*index) {
+            found = Some(v.id);
+        }
+        Ok(())
+    })?;
+    let name = domain_name(s, domain);
+    found.ok_or_else(|| {
+        s.fail(format_args!(
+            "{name} has no vCPU {word}; it has {count}, from 0 on"
+        ))
+    })
+}
+
+/// The group that a word names: GROUP, or POOL/GROUP where several pools have one of that name. `home` is looked at
+/// first, if it is said. Prints what is wrong if there is none.
+pub fn find_group(s: &mut Session<'_>, word: &str, home: Option<PoolId>) -> Result<GroupId, Fail> {
+    let (pool, name) = match word.split_once('/') {
+        Some((pool, name)) => (Some(find_pool(s, pool)?), name),
+        None => (None, word),
+    };
+    let mut nearest = Nearest::new(name);
+    let (mut found, mut similar, mut count) = (None, None, 0u32);
+    each_pool(s, &mut |s, row| {
+        if pool.is_some_and(|id| id != row.id) {
+            return Ok(());
+        }
+        each_group(s, GroupId::root(row.id), &mut |s, g| {
+            let this = group_name(s, g.id);
+            if this == *name {
+                count += 1;
+                if found.is_none() || home == Some(row.id) {
+                    found = Some(g.id);
+                }
+            } else if nearest.nearer(this.as_bytes()) {
+                similar = Some(this);
+            }
+            Ok(())
+        })
+    })?;
+    match (found, similar) {
+        (Some(id), _) if count < 2 || home == Some(id.pool) => Ok(id),
+        (Some(_), _) => Err(s.fail(format_args!(
+            "{count} pools have a group {name}: say POOL/{name}"
+        ))),
+        (None, Some(near)) => Err(s.fail(format_args!(
+            "no group {name}: did you mean {near}? 'group-list' shows them all"
+        ))),
+        (None, None) => Err(s.fail(format_args!(
+            "no group {name}; 'group-list' shows those there are"
+        ))),
+    }
+}
+
 /// The number a word is, if it is one and nothing else.
-fn number(word: &str) -> Option<u16> {
+pub fn number(word: &str) -> Option<u16> {
     if word.bytes().all(|b| b.is_ascii_digit()) {
         word.parse().ok()
     } else {

@@ -5,8 +5,8 @@
 
 use crate::Hyp;
 use core::fmt::{self, Write};
-use tarn_abi::call::{Request, console};
-use tarn_abi::{Bytes, Errno, Regs};
+use tarn_abi::call::{Request, console, system};
+use tarn_abi::{Bytes, Errno, Regs, Span};
 
 /// Most bytes of output held back.
 const HELD: usize = 512;
@@ -16,6 +16,10 @@ const AHEAD: usize = 256;
 const REPEATS: u32 = 64;
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
+/// How long an unfinished call is repeated without a word, and altogether.
+const PATIENCE: [Span; 2] = [Span::ms(5_000), Span::ms(60_000)];
+/// Most parts of a reason: 480 bytes.
+const PARTS: u32 = 10;
 
 /// Why a command did not succeed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +45,8 @@ pub struct Session<'h> {
     ahead_len: usize,
     /// Whether the commands come from a script that wants a status line for each.
     pub script: bool,
+    /// Whether lists are printed as JSON.
+    pub json: bool,
 }
 
 impl fmt::Debug for Session<'_> {
@@ -62,10 +68,12 @@ impl<'h> Session<'h> {
             ahead: [0; AHEAD],
             ahead_len: 0,
             script: false,
+            json: false,
         }
     }
 
-    /// Makes a call, again and again while it answers `Again`. That is what it returns only if Ctrl-C was typed.
+    /// Makes a call, again and again while it answers `Again`. That is what it returns only if Ctrl-C was typed or it was
+    /// not finished for a minute.
     pub fn ask<R: Request>(&mut self, request: &R) -> Result<R::Reply, Errno> {
         use tarn_abi::Reply;
         R::Reply::from_regs(&self.repeat(request.encode()))
@@ -73,19 +81,78 @@ impl<'h> Session<'h> {
 
     fn repeat(&mut self, regs: Regs) -> Regs {
         let mut left = REPEATS;
+        let mut begun = None;
+        let mut told = false;
         loop {
             let answer = self.hyp.call(regs);
             if answer.result() != Err(Errno::Again) {
                 return answer;
             }
             left -= 1;
-            if left == 0 {
-                left = REPEATS;
-                if self.interrupted() {
-                    return answer;
-                }
+            if left > 0 {
+                continue;
+            }
+            left = REPEATS;
+            if self.interrupted() {
+                return answer;
+            }
+            let Some(now) = self.uptime() else { continue };
+            let waited = now.0.saturating_sub(begun.get_or_insert(now).0);
+            if waited >= PATIENCE[1].0 {
+                return answer;
+            }
+            if waited >= PATIENCE[0].0 && !told {
+                told = true;
+                self.print(format_args!("not finished yet; Ctrl-C gives up\n"));
+                self.flush();
             }
         }
+    }
+
+    /// Time since the hypervisor was entered, if it says so.
+    pub fn uptime(&mut self) -> Option<Span> {
+        use tarn_abi::Reply;
+        let regs = self.hyp.call(system::Info {}.encode());
+        system::Machine::from_regs(&regs).ok().map(|m| m.uptime)
+    }
+
+    /// Lets time pass, without using a CPU; whether something was typed meanwhile, which is kept. `Again` if that was
+    /// Ctrl-C.
+    pub fn wait(&mut self, time: Span) -> Result<bool, Errno> {
+        self.flush();
+        let begin = self.uptime().ok_or(Errno::NotSupported)?;
+        loop {
+            let passed = self.uptime().unwrap_or(time).0.saturating_sub(begin.0);
+            let Some(left) = time.0.checked_sub(passed).filter(|left| *left > 0) else {
+                return Ok(false);
+            };
+            self.hyp.doze(Span(left));
+            let before = self.ahead_len;
+            if self.interrupted() {
+                return Err(Errno::Again);
+            }
+            if self.ahead_len > before {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Whether something was typed that nobody has read.
+    pub fn typed_ahead(&self) -> bool {
+        self.ahead_len > 0
+    }
+
+    /// Why the last refused call was refused, as the hypervisor says it; whether it said anything.
+    pub fn print_why(&mut self) -> bool {
+        let mut said = false;
+        for part in 0..PARTS {
+            match self.ask(&system::Why { part }) {
+                Ok(text) if !text.is_empty() => self.print(format_args!("{text}")),
+                _ => break,
+            }
+            said = true;
+        }
+        said
     }
 
     /// Takes what was typed meanwhile; whether Ctrl-C was among it. What came before Ctrl-C is dropped with it.
@@ -175,6 +242,13 @@ impl<'h> Session<'h> {
     pub fn print(&mut self, text: fmt::Arguments<'_>) {
         // `write_str` below cannot fail.
         let _ = self.write_fmt(text);
+    }
+
+    /// Prints something a reader should know; nothing where programs read.
+    pub fn note(&mut self, text: fmt::Arguments<'_>) {
+        if !self.json {
+            self.print(format_args!("note: {text}\n"));
+        }
     }
 
     /// Prints what was wrong, as an error line; the command returns what this returns.

@@ -11,8 +11,8 @@ global_asm!(include_str!("start.s"));
 // SAFETY: no other symbol of this image has that name.
 #[unsafe(no_mangle)]
 extern "C" fn shim_main() -> ! {
-    let why = Shell::new(&mut Hvc).run();
-    Session::new(&mut Hvc).fail(format_args!(
+    let why = Shell::new(&mut Hvc::default()).run();
+    Session::new(&mut Hvc::default()).fail(format_args!(
         "dom0 starts again: the console cannot be read: {why}"
     ));
     hvc::start_again()
@@ -23,7 +23,7 @@ extern "C" fn shim_main() -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn shim_exception(vector: u64, esr: u64, elr: u64, far: u64, lr: u64, base: u64) -> ! {
     let kind = ["synchronous", "IRQ", "FIQ", "SError"][(vector % 4) as usize];
-    let mut hvc = Hvc;
+    let mut hvc = Hvc::default();
     let mut s = Session::new(&mut hvc);
     s.fail(format_args!(
         "dom0 starts again: {kind} exception, vector {vector}, ESR {esr:#x}, ELR {elr:#x} (image + {:#x}), FAR {far:#x}, LR image + {:#x}",
@@ -36,7 +36,7 @@ extern "C" fn shim_exception(vector: u64, esr: u64, elr: u64, far: u64, lr: u64,
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let mut hvc = Hvc;
+    let mut hvc = Hvc::default();
     let mut s = Session::new(&mut hvc);
     s.fail(format_args!("dom0 starts again: {info}"));
     s.flush();

@@ -1,7 +1,7 @@
 //! A hypervisor that answers nonsense: the shell must print something sensible, never panic, never hang.
 
 use tarn_abi::call::{Call, ConsoleCall, Request, domain, pool, table};
-use tarn_abi::{Bytes, Errno, Regs};
+use tarn_abi::{Bytes, Errno, Regs, Span};
 use tarn_dom0_shim::{Hyp, Shell, cmd};
 
 struct Liar {
@@ -23,6 +23,8 @@ impl Liar {
 }
 
 impl Hyp for Liar {
+    fn doze(&mut self, _: Span) {}
+
     fn call(&mut self, regs: Regs) -> Regs {
         self.calls += 1;
         assert!(self.calls < 2_000_000, "the shell does not stop calling");
@@ -93,6 +95,8 @@ fn nonsense_is_survived() {
 struct Refuser(Errno, Vec<u8>, Vec<u8>);
 
 impl Hyp for Refuser {
+    fn doze(&mut self, _: Span) {}
+
     fn call(&mut self, regs: Regs) -> Regs {
         match Call::decode(&regs) {
             Ok(Call::Console(ConsoleCall::Write(c))) => {

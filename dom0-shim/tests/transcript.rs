@@ -61,7 +61,7 @@ pool2  1,3,5  credit  2,3
          error: no pool x; 'pool-list' shows those there are\n"
     );
     let mut empty = Fake::new();
-    empty.pools[1].2 = "";
+    empty.pools[1].cpus = tarn_abi::CpuSet::EMPTY;
     empty.domains.truncate(1);
     assert_eq!(
         empty.line("pool-list pool1"),
@@ -112,8 +112,21 @@ db          7     0    9  r--        1.5  9
     assert_eq!(
         Fake::new().line("runstate db"),
         "\
+Name  ID  State               full-run  full-contention  hazard  blocked  partial-run  partial-contention
+db     7  concurrency-hazard    12.345            0.000   0.000    0.000        0.000               0.000
 Name  ID  VCPU  State  running  runnable  blocked  offline
 db     7     0  r--      1.500     0.020   12.000    0.000
+db: 100.0 % of its time all vCPUs run: it may have too few of them
+"
+    );
+    // Measured over an interval, with the seed's other readings.
+    assert_eq!(
+        Fake::new().line("runstate web -i 6"),
+        "\
+Name  ID  State               full-run  full-contention  hazard  blocked  partial-run  partial-contention
+web    1  concurrency-hazard     0.000            3.000   2.000    1.000        0.000               0.000
+web: 50.0 % of its time all vCPUs wait for a CPU: the host is too busy; give the pool CPUs or move domains out of it
+web: 33.3 % of its time some vCPUs run while others wait: a concurrency hazard (spinning on locks); fewer vCPUs, or fewer domains in the pool
 "
     );
 }
@@ -198,7 +211,7 @@ fn mistakes_say_what_to_do() {
         ),
         (
             "destroy",
-            "error: destroy needs a NAME; 'help destroy' says more\n",
+            "error: destroy needs a DOMAIN; 'help destroy' says more\n",
         ),
         (
             "create",
@@ -214,7 +227,7 @@ fn mistakes_say_what_to_do() {
         ),
         (
             "destroy 1 2 3 4 5 6 7 8",
-            "error: more than 8 words; separate commands by ';'\n",
+            "error: destroy takes one argument: what is 2?\n",
         ),
         (
             "destroy dom0",

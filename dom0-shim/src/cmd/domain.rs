@@ -1,5 +1,6 @@
-//! Commands about domains and their vCPUs.
+//! Commands about domains: list, life and death, console.
 
+use super::parse::Given;
 use crate::names;
 use crate::session::{Fail, Session};
 use crate::table::{Column, Table};
@@ -7,12 +8,11 @@ use crate::units::Seconds;
 use core::fmt::{self, Display};
 use tarn_abi::call::console::{Focus, SetFocus};
 use tarn_abi::call::domain::{self, DomainFlags, DomainRow, DomainState};
-use tarn_abi::call::vcpu::{self, RunState, VcpuRow};
-use tarn_abi::{CpuId, DomainId, Errno, Text};
+use tarn_abi::{DomainId, Errno, Text};
 
 /// The domain that the first argument names, if there is one.
-fn named(s: &mut Session<'_>, args: &[&str]) -> Result<Option<DomainId>, Fail> {
-    match args.first() {
+fn named(s: &mut Session<'_>, g: &Given<'_>) -> Result<Option<DomainId>, Fail> {
+    match g.word(0) {
         Some(word) => names::find_domain(s, word).map(Some),
         None => Ok(None),
     }
@@ -52,17 +52,17 @@ impl Display for Mib {
     }
 }
 
-pub fn list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let only = named(s, args)?;
+pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let only = named(s, g)?;
     let wanted = |id| only.is_none_or(|o| o == id);
     let columns = [
-        Column::Left("Name"),
-        Column::Right("ID"),
-        Column::Right("Mem"),
-        Column::Right("VCPUs"),
-        Column::Left("State"),
-        Column::Right("Time(s)"),
-        Column::Left("Pool"),
+        Column::text("Name", "name"),
+        Column::number("ID", "id"),
+        Column::number("Mem", "mem_mib"),
+        Column::number("VCPUs", "vcpus"),
+        Column::text("State", "state"),
+        Column::number("Time(s)", "time_s"),
+        Column::text("Pool", "pool"),
     ];
     Table::print(s, columns, &mut |s, t| {
         names::each_domain(s, &mut |s, row| {
@@ -85,6 +85,9 @@ pub fn list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
             Ok(())
         })
     })?;
+    if s.json {
+        return Ok(());
+    }
     names::each_domain(s, &mut |s, row| {
         if row.state == DomainState::Crashed && wanted(row.id) {
             let name = names::domain_name(s, row.id);
@@ -100,116 +103,19 @@ pub fn list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
     })
 }
 
-/// Three letters or dashes.
-struct VcpuState(RunState);
-
-impl Display for VcpuState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            RunState::Running => "r--",
-            RunState::Runnable => "---",
-            RunState::Blocked => "-b-",
-            RunState::Offline => "--p",
-        })
-    }
-}
-
-/// A CPU number, or a dash.
-struct Cpu(Option<CpuId>);
-
-impl Display for Cpu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(cpu) => write!(f, "{cpu}"),
-            None => f.write_str("-"),
-        }
-    }
-}
-
-/// What is done with each vCPU: name and id of its domain, its number there, and what there is to say of it.
-type Visit<'f> =
-    &'f mut dyn FnMut(&mut Session<'_>, &Text, DomainId, u32, &VcpuRow) -> Result<(), Fail>;
-
-/// Every vCPU of every domain, or of one. A domain that goes meanwhile is left out.
-fn each_vcpu(s: &mut Session<'_>, only: Option<DomainId>, f: Visit<'_>) -> Result<(), Fail> {
-    names::each_domain(s, &mut |s, row| {
-        if only.is_some_and(|id| id != row.id) {
-            return Ok(());
-        }
-        let name = names::domain_name(s, row.id);
-        match names::each_vcpu(s, row.id, &mut |s, (index, vcpu)| {
-            f(s, &name, row.id, *index, vcpu)
-        }) {
-            Err(Fail::Refused(Errno::Stale | Errno::NoSuch)) => Ok(()),
-            result => result,
-        }
-    })
-}
-
-pub fn vcpu_list(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let only = named(s, args)?;
-    let columns = [
-        Column::Left("Name"),
-        Column::Right("ID"),
-        Column::Right("VCPU"),
-        Column::Right("CPU"),
-        Column::Left("State"),
-        Column::Right("Time(s)"),
-        Column::Left("Affinity"),
-    ];
-    Table::print(s, columns, &mut |s, t| {
-        each_vcpu(s, only, &mut |s, name, id, index, v| {
-            // Where it ran last says nothing about one that is off.
-            let cpu = Cpu(v.cpu.filter(|_| v.state != RunState::Offline));
-            t.row(
-                s,
-                [
-                    name,
-                    &id.slot,
-                    &index,
-                    &cpu,
-                    &VcpuState(v.state),
-                    &Seconds(v.time, 1),
-                    &v.affinity,
-                ],
-            );
-            Ok(())
-        })
-    })
-}
-
-pub fn runstate(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let only = named(s, args)?;
-    let columns = [
-        Column::Left("Name"),
-        Column::Right("ID"),
-        Column::Right("VCPU"),
-        Column::Left("State"),
-        Column::Right("running"),
-        Column::Right("runnable"),
-        Column::Right("blocked"),
-        Column::Right("offline"),
-    ];
-    Table::print(s, columns, &mut |s, t| {
-        each_vcpu(s, only, &mut |s, name, id, index, _| {
-            let r = s.ask(&vcpu::Runstate { domain: id, index })?;
-            let [a, b, c, d] =
-                [r.running, r.runnable, r.blocked, r.offline].map(|time| Seconds(time, 3));
-            t.row(
-                s,
-                [name, &id.slot, &index, &VcpuState(r.state), &a, &b, &c, &d],
-            );
-            Ok(())
-        })
-    })
-}
-
-pub fn create(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let word = args[0];
+pub fn create(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let word = g.word(0).unwrap_or("");
     let Some(name) = Text::new(word) else {
         return Err(s.fail(format_args!("a name has at most {} letters", Text::MAX)));
     };
-    match s.ask(&domain::Create { name }) {
+    let result = match g.opt("pool=") {
+        Some(pool) => {
+            let pool = names::find_pool(s, pool)?;
+            s.ask(&domain::CreateIn { pool, name })
+        }
+        None => s.ask(&domain::Create { name }),
+    };
+    match result {
         Ok(id) => {
             s.print(format_args!("{name} is domain {}\n", id.slot));
             Ok(())
@@ -239,8 +145,8 @@ pub fn create(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
     }
 }
 
-pub fn destroy(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let id = names::find_domain(s, args[0])?;
+pub fn destroy(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let id = names::find_domain(s, g.word(0).unwrap_or(""))?;
     match s.ask(&domain::Destroy { id }) {
         Err(Errno::Fixed) => Err(s.fail(format_args!(
             "dom0 lives as long as the machine; 'poweroff' or 'reboot' end both"
@@ -249,30 +155,33 @@ pub fn destroy(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
     }
 }
 
-pub fn pause(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let id = names::find_domain(s, args[0])?;
+pub fn pause(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let id = names::find_domain(s, g.word(0).unwrap_or(""))?;
     match s.ask(&domain::Pause { id }) {
         Err(Errno::Fixed) => Err(s.fail(format_args!(
             "dom0 cannot be paused: nobody could unpause it"
         ))),
         Err(Errno::Busy) => Err(s.fail(format_args!(
             "{} is paused already, or not alive; 'list' shows it",
-            args[0]
+            g.word(0).unwrap_or("it")
         ))),
         result => Ok(result?),
     }
 }
 
-pub fn unpause(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let id = names::find_domain(s, args[0])?;
+pub fn unpause(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let id = names::find_domain(s, g.word(0).unwrap_or(""))?;
     match s.ask(&domain::Unpause { id }) {
-        Err(Errno::Busy) => Err(s.fail(format_args!("{} is not paused; 'list' shows it", args[0]))),
+        Err(Errno::Busy) => Err(s.fail(format_args!(
+            "{} is not paused; 'list' shows it",
+            g.word(0).unwrap_or("it")
+        ))),
         result => Ok(result?),
     }
 }
 
-pub fn console(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let to = named(s, args)?;
+pub fn console(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let to = named(s, g)?;
     match s.ask(&SetFocus {
         to: to.map_or(Focus::Keep, Focus::Domain),
     }) {
@@ -283,10 +192,9 @@ pub fn console(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
             ));
             Ok(())
         }
-        Err(Errno::Busy) => Err(s.fail(format_args!(
-            "{} has no console",
-            args.first().unwrap_or(&"it")
-        ))),
+        Err(Errno::Busy) => {
+            Err(s.fail(format_args!("{} has no console", g.word(0).unwrap_or("it"))))
+        }
         Err(e) => Err(e.into()),
     }
 }

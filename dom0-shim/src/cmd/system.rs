@@ -1,8 +1,9 @@
-//! Commands about the machine: info, counters, dmesg, reboot, poweroff.
+//! Commands about the machine: info, memory, log, and its end.
 
-use crate::names;
+use super::parse::Given;
+use crate::names::{self, CounterList};
 use crate::session::{Fail, Session};
-use crate::table::{Column, Table, spaces, width};
+use crate::table::{Column, Quoted, Table, spaces, width};
 use crate::units::{Frequency, Memory, Seconds};
 use core::fmt::Display;
 use tarn_abi::Errno;
@@ -11,13 +12,24 @@ use tarn_abi::call::{Request, Version, console, system};
 /// Most pieces of the log that one `dmesg` reads: far more than a log holds.
 const LOG_PIECES: u32 = 1 << 16;
 
+/// Most ranges of memory.
+const MOST_RANGES: u32 = 256;
+
 fn line(s: &mut Session<'_>, key: &dyn Display, value: &dyn Display) {
+    if s.json {
+        s.print(format_args!(
+            "{{\"key\":{},\"value\":{}}}\n",
+            Quoted(key),
+            Quoted(value)
+        ));
+        return;
+    }
     s.print(format_args!("{key}"));
     spaces(s, 20usize.saturating_sub(width(key)));
     s.print(format_args!(": {value}\n"));
 }
 
-pub fn info(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+pub fn info(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
     let version = s.ask(&Version {})?;
     let machine = s.ask(&system::Info {})?;
     let memory = s.ask(&system::MemoryInfo {})?;
@@ -61,7 +73,7 @@ pub fn info(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
         &"uptime",
         &format_args!("{} s", Seconds(machine.uptime, 3)),
     );
-    names::each_counter(s, None, &mut |s, c| {
+    names::each_counter(s, CounterList::Machine, &mut |s, c| {
         if c.value != 0 {
             line(s, &c.name, &c.value);
         }
@@ -69,25 +81,30 @@ pub fn info(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
     })
 }
 
-pub fn counters(s: &mut Session<'_>, args: &[&str]) -> Result<(), Fail> {
-    let of = match args.first() {
-        Some(word) => Some(names::find_domain(s, word)?),
-        None => None,
-    };
-    Table::print(
-        s,
-        [Column::Left("COUNTER"), Column::Right("VALUE")],
-        &mut |s, t| {
-            names::each_counter(s, of, &mut |s, c| {
-                t.row(s, [&c.name, &c.value]);
-                Ok(())
-            })
-        },
-    )?;
-    Ok(())
+/// The machine's memory: each range of it.
+pub fn memory(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
+    let columns = [
+        Column::text("Base", "base"),
+        Column::text("Size", "size"),
+        Column::number("Node", "node"),
+        Column::text("Free", "free"),
+    ];
+    Table::print(s, columns, &mut |s, t| {
+        for index in 0..MOST_RANGES {
+            match s.ask(&system::MemoryNodes { index }) {
+                Err(Errno::End) => return Ok(()),
+                row => {
+                    let m = row?;
+                    let base = format_args!("{:#x}", m.base);
+                    t.row(s, [&base, &Memory(m.size / 1024), &m.node, &Memory(m.free)]);
+                }
+            }
+        }
+        Err(Errno::Garbled.into())
+    })
 }
 
-pub fn dmesg(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+pub fn dmesg(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
     // Reading must end even if somebody logs all the time: at what the end is now.
     let end = s.ask(&console::LogRead { cursor: u64::MAX })?.next;
     let (mut cursor, mut last) = (0, b'\n');
@@ -130,10 +147,10 @@ fn end<R: Request<Reply = ()>>(s: &mut Session<'_>, call: &R) -> Result<(), Fail
     }
 }
 
-pub fn reboot(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+pub fn reboot(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
     end(s, &system::Reboot {})
 }
 
-pub fn poweroff(s: &mut Session<'_>, _: &[&str]) -> Result<(), Fail> {
+pub fn poweroff(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
     end(s, &system::PowerOff {})
 }

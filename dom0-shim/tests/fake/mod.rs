@@ -3,16 +3,20 @@
 //! Input comes in bursts; when there is none left, reading is refused and the shell ends. What does not return in Tarn
 //! (poweroff, reboot) unwinds here.
 
+mod pools;
+
+use pools::{Group, Pool};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tarn_abi::call::console::{Focus, LogChunk};
-use tarn_abi::call::domain::{ConfigRow, CrashReport, DomainFlags, DomainRow, DomainState};
-use tarn_abi::call::pool::PoolRow;
-use tarn_abi::call::system::{Machine, Memory, VersionReply};
-use tarn_abi::call::vcpu::{RunState, RunTimes, VcpuRow};
-use tarn_abi::call::{
-    ABI, ConsoleCall, Counter, DomainCall, PoolCall, Request, SystemCall, VcpuCall,
+use tarn_abi::call::domain::{
+    ConfigRow, CrashReport, DomainFlags, DomainNow, DomainRow, DomainRun, DomainState, DomainTimes,
 };
+use tarn_abi::call::plan::Verdict;
+use tarn_abi::call::report::Adjusted;
+use tarn_abi::call::system::{CpuRow, CpuWork, Machine, Memory, TraceRow, VersionReply};
+use tarn_abi::call::vcpu::{Pinned, RunState, RunTimes, VcpuRow};
+use tarn_abi::call::{ABI, ConsoleCall, Counter, DomainCall, Request, SystemCall, VcpuCall};
 use tarn_abi::{
     Bytes, Call, CpuId, CpuSet, DomainId, Errno, Instant, Label, PoolId, Regs, Span, Text, VcpuId,
 };
@@ -33,12 +37,24 @@ pub struct Domain {
     pub name: &'static str,
     pub row: DomainRow,
     pub vcpus: Vec<(RunState, Option<u16>, &'static str)>,
+    /// Per cent of one CPU that each of its vCPUs gets.
+    pub share: u64,
+    pub params: Vec<(&'static str, u64)>,
 }
 
 pub struct Fake {
     pub domains: Vec<Domain>,
     pub configured: Vec<&'static str>,
-    pub pools: Vec<(PoolId, &'static str, &'static str, &'static str)>,
+    pub pools: Vec<Pool>,
+    pub groups: Vec<Group>,
+    pub plan: Vec<tarn_abi::call::PlanCall>,
+    /// The pools after the last check, and the last verdict.
+    pub planned: Vec<Pool>,
+    pub verdict: Verdict,
+    /// What `Why` says.
+    pub why: &'static str,
+    /// Time since the machine was entered; passes only when dom0 waits.
+    pub now: Span,
     pub input: VecDeque<Vec<u8>>,
     pub output: Vec<u8>,
     /// The log, and how many bytes of its beginning are lost.
@@ -87,6 +103,8 @@ pub fn domain(
         name,
         row,
         vcpus: vcpus.to_vec(),
+        share: 10,
+        params: pools::DOMAIN.iter().map(|p| (p.0, p.1)).collect(),
     }
 }
 
@@ -123,10 +141,20 @@ impl Fake {
             ],
             configured: vec!["web", "debian-12", "debian-13", "db", "vm5", "vm50", "vm6"],
             pools: vec![
-                (pool(0), "pool0", "0,2,4", "credit"),
-                (pool(1), "pool1", "6-9", "credit"),
-                (pool(2), "pool2", "1,3,5", "credit"),
+                Pool::new(pool(0), "pool0", "0,2,4", "credit"),
+                Pool::new(pool(1), "pool1", "6-9", "credit"),
+                Pool::new(pool(2), "pool2", "1,3,5", "credit"),
             ],
+            groups: Vec::new(),
+            plan: Vec::new(),
+            planned: Vec::new(),
+            verdict: Verdict {
+                steps: 0,
+                failed: 0,
+                why: 0,
+            },
+            why: "",
+            now: Span::ms(12_345),
             input: VecDeque::new(),
             output: Vec::new(),
             log: Vec::new(),
@@ -206,7 +234,7 @@ impl Fake {
                 gic: 3,
                 list_registers: 4,
                 counter_hz: 62_500_000,
-                uptime: Span::ms(12_345),
+                uptime: self.now,
             })),
             SystemCall::MemoryInfo(c) => c.answer(Ok(Memory {
                 total: 4 << 20,
@@ -219,6 +247,43 @@ impl Fake {
                 c.index,
                 &[("exit-hvc", 77), ("exit-wfx", 123_456), ("irq-stray", 0)],
             )),
+            SystemCall::Why(c) => c.answer(Ok(if c.part == 0 {
+                text(self.why)
+            } else {
+                Text::default()
+            })),
+            SystemCall::Cpu(c) => c.answer(if c.from < 10 {
+                let id = CpuId(c.from as u16);
+                let pool = self.pools.iter().find(|p| p.cpus.contains(id));
+                Ok(CpuRow {
+                    id,
+                    online: true,
+                    pool: pool.map(|p| p.id),
+                    coming: None,
+                    mpidr: 0x8000_0000 | u64::from(c.from),
+                    idle: Span::ms(1_000),
+                    interrupts: 42,
+                })
+            } else {
+                Err(Errno::End)
+            }),
+            SystemCall::CpuRun(c) => c.answer(match c.work {
+                CpuWork::Midr => Ok(0x410f_d083),
+                CpuWork::Hold => Ok(c.argument),
+                work => Ok(u64::from(c.cpu.0) << 8 | work as u64),
+            }),
+            SystemCall::Trace(c) => c.answer(if c.cursor < 30 {
+                Ok(TraceRow {
+                    next: c.cursor.max(5) + 1,
+                    at: Instant(c.cursor * 1_000),
+                    what: Label::new("run").unwrap(),
+                    vcpu: Some(VcpuId::new(1, 0)),
+                    domain: Some(DomainId::new(1, 0)),
+                    detail: c.cursor,
+                })
+            } else {
+                Err(Errno::End)
+            }),
             SystemCall::BootScript(c) => {
                 let rest = &self.script.as_bytes()[(c.from as usize).min(self.script.len())..];
                 c.answer(Ok(Bytes::new(&rest[..rest.len().min(Bytes::MAX)]).unwrap()))
@@ -299,28 +364,28 @@ impl Fake {
                         name: text(name),
                     }),
             ),
-            DomainCall::Create(c) => {
-                let known = self.configured.iter().copied().find(|n| c.name == **n);
-                let alive = self.domains.iter().any(|d| c.name == *d.name);
-                c.answer(match known {
-                    None => Err(Errno::NoSuch),
-                    Some(_) if alive => Err(Errno::Exists),
-                    Some(name) => self.steps().map(|()| {
-                        self.generation += 1;
-                        let mut d = domain(
-                            9,
-                            name,
-                            64,
-                            PoolId::POOL0,
-                            &[(RunState::Runnable, None, "0,2,4")],
-                        );
-                        d.id.generation = self.generation;
-                        d.row.id = d.id;
-                        self.domains.push(d);
-                        DomainId::new(9, self.generation)
-                    }),
-                })
-            }
+            DomainCall::Create(c) => c.answer(self.create(&c.name, PoolId::POOL0)),
+            DomainCall::CreateIn(c) => c.answer(self.create(&c.name, c.pool)),
+            DomainCall::Move(c) => c.answer(self.move_domain(c.id, c.to)),
+            DomainCall::Params(c) => c.answer(
+                self.find(c.id)
+                    .and_then(|d| pools::row(&pools::DOMAIN, &d.params, c.index)),
+            ),
+            DomainCall::SetParams(c) => c.answer(self.find(c.id).and_then(|d| {
+                pools::set(&pools::DOMAIN, &mut d.params, &[Some(c.first), c.second])
+            })),
+            DomainCall::Runstate(c) => c.answer(self.runstate(c.id)),
+            DomainCall::RunstateNow(c) => c.answer(self.find(c.id).map(|_| DomainNow {
+                state: DomainRun::ConcurrencyHazard,
+                since: Instant(0),
+                at: Instant(0),
+                missed: 0,
+            })),
+            DomainCall::Boosts(c) => c.answer(
+                self.find(c.id)
+                    .map(|_| ())
+                    .and_then(|()| counter(c.index, &[("granted-irq", 12), ("ended-spent", 3)])),
+            ),
             DomainCall::Destroy(c) => {
                 let alive = self.find(c.id).map(|_| ());
                 c.answer(alive.and_then(|()| {
@@ -352,8 +417,42 @@ impl Fake {
                 }),
                 _ => Err(Errno::Busy),
             })),
-            _ => Regs::refusal(Errno::NotSupported),
         }
+    }
+
+    fn create(&mut self, name: &Text, pool: PoolId) -> Result<DomainId, Errno> {
+        let known = self.configured.iter().copied().find(|n| *name == **n);
+        let name = known.ok_or(Errno::NoSuch)?;
+        if self.domains.iter().any(|d| d.name == name) {
+            return Err(Errno::Exists);
+        }
+        self.steps()?;
+        self.generation += 1;
+        let mut d = domain(9, name, 64, pool, &[(RunState::Runnable, None, "0,2,4")]);
+        d.id.generation = self.generation;
+        d.row.id = d.id;
+        self.domains.push(d);
+        Ok(DomainId::new(9, self.generation))
+    }
+
+    /// Time passes in the fourth state, and for domain 7 in the first.
+    fn runstate(&mut self, id: DomainId) -> Result<DomainTimes, Errno> {
+        let now = self.now;
+        self.find(id)?;
+        let mut t = [Span::ZERO; 6];
+        match id.slot {
+            7 => t[0] = now,
+            1 => (t[1], t[2], t[3]) = (Span(now.0 / 2), Span(now.0 / 3), Span(now.0 / 6)),
+            _ => t[3] = now,
+        }
+        Ok(DomainTimes {
+            full_run: t[0],
+            full_contention: t[1],
+            concurrency_hazard: t[2],
+            blocked: t[3],
+            partial_run: t[4],
+            partial_contention: t[5],
+        })
     }
 
     fn pause(&mut self, id: DomainId, paused: bool) -> Result<(), Errno> {
@@ -367,16 +466,28 @@ impl Fake {
 
     fn vcpu(&mut self, call: VcpuCall) -> Regs {
         match call {
-            VcpuCall::Info(c) => c.answer(self.find(c.domain).and_then(|d| {
-                let (state, cpu, affinity) = *d.vcpus.get(c.index as usize).ok_or(Errno::End)?;
-                Ok(VcpuRow {
-                    id: VcpuId::new(c.index as u16, 0),
-                    state,
-                    cpu: cpu.map(CpuId),
-                    affinity: CpuSet::parse(affinity).unwrap(),
-                    time: Span::ms(1_500),
-                })
-            })),
+            VcpuCall::Info(c) => {
+                let used = self.used(c.domain);
+                c.answer(self.find(c.domain).and_then(|d| {
+                    let (state, cpu, affinity) =
+                        *d.vcpus.get(c.index as usize).ok_or(Errno::End)?;
+                    Ok(VcpuRow {
+                        id: VcpuId::new(d.id.slot * 8 + c.index as u16, 0),
+                        state,
+                        cpu: cpu.map(CpuId),
+                        affinity: CpuSet::parse(affinity).unwrap_or(CpuSet::ALL),
+                        time: Span(Span::ms(1_500).0 + used),
+                    })
+                }))
+            }
+            VcpuCall::Pin(c) => c.answer(self.pin(c.id, c.cpus)),
+            VcpuCall::Params(c) => {
+                let id = DomainId::new(c.id.slot / 8, 0);
+                c.answer(
+                    self.find(id)
+                        .and_then(|d| pools::row(&pools::DOMAIN, &d.params, c.index)),
+                )
+            }
             VcpuCall::Runstate(c) => c.answer(self.find(c.domain).and_then(|d| {
                 let (state, ..) = *d.vcpus.get(c.index as usize).ok_or(Errno::End)?;
                 Ok(RunTimes {
@@ -392,34 +503,32 @@ impl Fake {
         }
     }
 
-    fn pool(&mut self, call: PoolCall) -> Regs {
-        match call {
-            PoolCall::List(c) => {
-                let row = self.pools.iter().find(|p| u32::from(p.0.slot) >= c.from);
-                c.answer(row.ok_or(Errno::End).map(|(id, _, cpus, sched)| PoolRow {
-                    id: *id,
-                    cpus: CpuSet::parse(cpus).unwrap_or_default(),
-                    domains: self.domains.iter().filter(|d| d.row.pool == *id).count() as u32,
-                    sched: Label::new(sched).unwrap(),
-                }))
-            }
-            PoolCall::Name(c) => c.answer(
-                self.pools
-                    .iter()
-                    .find(|p| p.0 == c.id)
-                    .map(|p| text(p.1))
-                    .ok_or(Errno::NoSuch),
-            ),
-            PoolCall::Domains(c) => c.answer(
-                self.domains
-                    .iter()
-                    .filter(|d| d.row.pool == c.id && u32::from(d.id.slot) >= c.from)
-                    .map(|d| d.id)
-                    .min()
-                    .ok_or(Errno::End),
-            ),
-            _ => Regs::refusal(Errno::NotSupported),
-        }
+    /// CPU time each vCPU of a domain has had since the machine's beginning was seen, ns.
+    fn used(&self, id: DomainId) -> u64 {
+        let share = self
+            .domains
+            .iter()
+            .find(|d| d.id == id)
+            .map_or(0, |d| d.share);
+        (self.now.0 - Span::ms(12_345).0) / 100 * share
+    }
+
+    fn pin(&mut self, id: VcpuId, cpus: CpuSet) -> Result<Pinned, Errno> {
+        let d = self.find(DomainId::new(id.slot / 8, 0))?;
+        let v = d
+            .vcpus
+            .get_mut(usize::from(id.slot % 8))
+            .ok_or(Errno::NoSuch)?;
+        v.2 = if cpus == CpuSet::ALL {
+            "all"
+        } else {
+            Box::leak(cpus.to_string().into_boxed_str())
+        };
+        let inside = cpus == CpuSet::ALL || !cpus.contains(CpuId(0));
+        Ok(Pinned {
+            adjusted: Adjusted::NONE.with_if(Adjusted::AFFINITY_VOID, !inside),
+            allowed: cpus,
+        })
     }
 }
 
@@ -433,6 +542,10 @@ fn counter(index: u32, rows: &[(&str, u64)]) -> Result<Counter, Errno> {
 }
 
 impl Hyp for Fake {
+    fn doze(&mut self, time: Span) {
+        self.now += time;
+    }
+
     fn call(&mut self, regs: Regs) -> Regs {
         self.calls += 1;
         assert!(self.calls < 10_000_000, "the shell does not stop calling");
@@ -447,9 +560,9 @@ impl Hyp for Fake {
             Ok(Call::Domain(c)) => self.domain(c),
             Ok(Call::Vcpu(c)) => self.vcpu(c),
             Ok(Call::Pool(c)) => self.pool(c),
-            Ok(Call::Group(_) | Call::Plan(_) | Call::Guest(_)) => {
-                Regs::refusal(Errno::NotSupported)
-            }
+            Ok(Call::Group(c)) => self.group(c),
+            Ok(Call::Plan(c)) => self.plan(c),
+            Ok(Call::Guest(_)) => Regs::refusal(Errno::NotSupported),
         }
     }
 }

@@ -1,0 +1,113 @@
+//! Commands about vCPUs: where they are, and where they may be.
+
+use super::parse::Given;
+use super::pool;
+use crate::names;
+use crate::session::{Fail, Session};
+use crate::table::{Column, Table};
+use crate::units::{OrDash, Seconds};
+use core::fmt::{self, Display};
+use tarn_abi::call::vcpu::{self, RunState, VcpuRow};
+use tarn_abi::{CpuSet, DomainId, Errno, Text};
+
+/// Three letters or dashes.
+pub struct State(pub RunState);
+
+impl Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            RunState::Running => "r--",
+            RunState::Runnable => "---",
+            RunState::Blocked => "-b-",
+            RunState::Offline => "--p",
+        })
+    }
+}
+
+/// What is done with each vCPU: name and id of its domain, its number there, and what there is to say of it.
+pub type Visit<'f> =
+    &'f mut dyn FnMut(&mut Session<'_>, &Text, DomainId, u32, &VcpuRow) -> Result<(), Fail>;
+
+/// Every vCPU of every domain, or of one. A domain that goes meanwhile is left out.
+pub fn each(s: &mut Session<'_>, only: Option<DomainId>, f: Visit<'_>) -> Result<(), Fail> {
+    names::each_domain(s, &mut |s, row| {
+        if only.is_some_and(|id| id != row.id) {
+            return Ok(());
+        }
+        let name = names::domain_name(s, row.id);
+        match names::each_vcpu(s, row.id, &mut |s, (index, vcpu)| {
+            f(s, &name, row.id, *index, vcpu)
+        }) {
+            Err(Fail::Refused(Errno::Stale | Errno::NoSuch)) => Ok(()),
+            result => result,
+        }
+    })
+}
+
+/// An affinity.
+struct Affinity(CpuSet);
+
+impl Display for Affinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == CpuSet::ALL {
+            f.write_str("all")
+        } else {
+            self.0.fmt(f)
+        }
+    }
+}
+
+pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let only = match g.word(0) {
+        Some(word) => Some(names::find_domain(s, word)?),
+        None => None,
+    };
+    let columns = [
+        Column::text("Name", "name"),
+        Column::number("ID", "id"),
+        Column::number("VCPU", "vcpu"),
+        Column::number("CPU", "cpu"),
+        Column::text("State", "state"),
+        Column::number("Time(s)", "time_s"),
+        Column::text("Affinity", "affinity"),
+    ];
+    Table::print(s, columns, &mut |s, t| {
+        each(s, only, &mut |s, name, id, index, v| {
+            // Where it ran last says nothing about one that is off.
+            let cpu = OrDash(v.cpu.filter(|_| v.state != RunState::Offline));
+            let (state, time) = (State(v.state), Seconds(v.time, 1));
+            let affinity = Affinity(v.affinity);
+            t.row(s, [name, &id.slot, &index, &cpu, &state, &time, &affinity]);
+            Ok(())
+        })
+    })
+}
+
+pub fn pin(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let domain = names::find_domain(s, g.word(0).unwrap_or(""))?;
+    let (which, text) = (g.word(1).unwrap_or(""), g.word(2).unwrap_or(""));
+    let cpus = match text {
+        "all" => CpuSet::ALL,
+        _ => match CpuSet::parse(text) {
+            Some(cpus) => cpus,
+            None => {
+                return Err(s.fail(format_args!(
+                    "{text} is no list of CPUs: say 1,3,5 or 1-3 or all"
+                )));
+            }
+        },
+    };
+    let only = match which {
+        "all" => None,
+        _ => Some(names::find_vcpu(s, domain, which)?),
+    };
+    let mut adjusted = tarn_abi::call::report::Adjusted::NONE;
+    names::each_vcpu(s, domain, &mut |s, (_, v)| {
+        if only.is_none_or(|id| id == v.id) {
+            adjusted = adjusted.with(s.ask(&vcpu::Pin { id: v.id, cpus })?.adjusted);
+        }
+        Ok(())
+    })?;
+    pool::adjusted(s, adjusted);
+    Ok(())
+}
