@@ -102,7 +102,7 @@ pub fn machine(spec: &BoardSpec) -> Result<Machine, Vec<Finding>> {
                 8 << 30,
                 &mut found,
             );
-            load.get_or_insert(0x8_0000);
+            load.get_or_insert(2 * MIB);
             (given.unwrap_or_else(|| rpi4(memory)), "Raspberry Pi 4")
         }
         BoardKind::Other => {

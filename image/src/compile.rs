@@ -232,9 +232,12 @@ impl<'s> Writer<'s> {
             .text("compatible", &["xen,cpupool"])
             .cells("phandle", &[n as u32 + 1])
             .text("tarn,name", &[&pool.name.value]);
-        if let Some(cpus) = &pool.cpus {
-            node = node.text("tarn,cpus", &[&cpus.value]);
-            self.note(&path, "tarn,cpus", format!("{who}: cpus"), &cpus.span);
+        match &pool.cpus {
+            Some(cpus) => {
+                node = node.text("tarn,cpus", &[&cpus.value]);
+                self.note(&path, "tarn,cpus", format!("{who}: cpus"), &cpus.span);
+            }
+            None => self.note(&path, "cpupool-cpus", format!("{who}: cpus"), &pool.span),
         }
         if let Some(scheduler) = &pool.scheduler {
             node = node.text("cpupool-sched", &[&scheduler.value]);
@@ -248,7 +251,12 @@ impl<'s> Writer<'s> {
         let name = self.node_name(&domain.name.value, "domain", n);
         let path = format!("/chosen/{name}");
         let who = format!("domain \"{}\"", domain.name.value);
-        self.note(&path, "", who.clone(), &domain.span);
+        // A kernel that could not be read is complained about where it stands, not as a kernel that is missing.
+        let whole = match (&domain.kernel, self.wanted[n][0]) {
+            (Some(unread), None) => &unread.span,
+            _ => &domain.span,
+        };
+        self.note(&path, "", who.clone(), whole);
         self.note(
             &path,
             "tarn,name",

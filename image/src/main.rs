@@ -60,7 +60,13 @@ fn cli() -> Command {
                 .about("Make the image: Tarn, its control domain, the guests and the description in one file.")
                 .arg(description())
                 .arg(output("where to write it").default_value("tarn.img"))
-                .arg(tarn()),
+                .arg(tarn())
+                .arg(
+                    Arg::new("force")
+                        .long("force")
+                        .help("make it in spite of what is wrong; Tarn leaves that out when it boots")
+                        .action(ArgAction::SetTrue),
+                ),
         )
         .subcommand(
             Command::new("check")
@@ -119,11 +125,17 @@ fn path<'a>(args: &'a ArgMatches, name: &str) -> Option<&'a Path> {
     args.get_one::<PathBuf>(name).map(PathBuf::as_path)
 }
 
-/// Reads and checks the description, prints the findings; an error if it is not good.
-fn checked(args: &ArgMatches, tarn: Option<u64>) -> Result<(Source, Checked), String> {
+/// Reads and checks the description, prints the findings.
+fn look(args: &ArgMatches, tarn: Option<u64>) -> Result<(Source, Checked), String> {
     let source = Source::load(path(args, "DESCRIPTION").unwrap_or(Path::new("tarn.toml")))?;
     let checked = check(&source, tarn);
     eprint!("{}", Report(&source, &checked.findings));
+    Ok((source, checked))
+}
+
+/// The same; an error if it is not good.
+fn checked(args: &ArgMatches, tarn: Option<u64>) -> Result<(Source, Checked), String> {
+    let (source, checked) = look(args, tarn)?;
     if checked.is_good() {
         Ok((source, checked))
     } else {
@@ -141,7 +153,11 @@ fn tarn(args: &ArgMatches) -> Result<Tarn, String> {
 
 fn build(args: &ArgMatches) -> Result<(), String> {
     let tarn = tarn(args)?;
-    let (_, checked) = checked(args, Some(tarn.size()))?;
+    let (source, checked) = look(args, Some(tarn.size()))?;
+    let forced = args.get_flag("force") && checked.system.is_some();
+    if !checked.is_good() && !forced {
+        return Err(format!("{} is not right", source.name));
+    }
     let image = tarn.with(&checked.compiled.payload());
     let output = path(args, "output").unwrap_or(Path::new("tarn.img"));
     write(output, &image)?;

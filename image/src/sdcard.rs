@@ -24,7 +24,7 @@ const CONFIG: &str = "\
 # Tarn on a Raspberry Pi 4, made by tarn-image. All keys are the stock firmware's.
 arm_64bit=1
 kernel=kernel8.img
-kernel_address=0x80000
+kernel_address=0x200000
 device_tree_address=0x08000000
 enable_gic=1
 # The PL011 on pins 8 (TXD) and 10 (RXD), 115200 8N1.

@@ -130,7 +130,11 @@ impl<'a, 'b> Pools<'a, 'b> {
                 let message = format!("the CPUs are given by {PHANDLES} already");
                 return Err(section.refuse(NUMBERS, message));
             }
-            (phandles, None) => (PHANDLES, self.by_phandle(section, phandles.unwrap_or(&[]))?),
+            (Some(phandles), None) => (PHANDLES, self.by_phandle(section, phandles)?),
+            (None, None) => {
+                let message = "missing; phandles of CPU nodes, or tarn,cpus with their numbers such as \"0-2,5\"";
+                return Err(section.refuse(PHANDLES, message.into()));
+            }
             (None, Some(text)) => (NUMBERS, self.by_number(section, text)?),
         };
         let mut cpus = CpuSet::EMPTY;

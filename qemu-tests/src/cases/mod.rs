@@ -8,6 +8,7 @@ mod isolation;
 mod linux;
 mod raspi4b;
 mod sched;
+mod system;
 mod trees;
 
 use xtask::console::Console;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Test> {
         trees::tests(),
         linux::tests(),
         raspi4b::tests(),
+        system::tests(),
     ]
     .into_iter()
     .flatten()

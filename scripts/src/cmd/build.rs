@@ -1,13 +1,14 @@
 //! `cargo xtask build` and `cargo xtask linux`: make or fetch what a machine boots.
 
 use xtask::args::{Spec, switch};
-use xtask::{firmware, images, linux};
+use xtask::{firmware, images, linux, system};
 
 use super::{Outcome, with_options};
 
 const BUILD: Spec = Spec {
     command: "cargo xtask build",
-    about: "Build the dom0 shim, the guests and the hypervisor, and make flat images of them in target/images.",
+    about: "Build the dom0 shim, the guests and the hypervisor, and make flat images of them in target/images; build\n\
+            tarn-image, which packs them, in target/debug.",
     options: &[
         switch("--debug", "without optimisation, with overflow checks"),
         switch("--guests", "only the guests"),
@@ -27,6 +28,7 @@ pub fn main(args: &[String]) -> Outcome {
             hv_only: parsed.has("--hv"),
             quiet: parsed.has("--quiet"),
         })
+        .and_then(|()| system::build_tool())
         .into()
     })
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use xtask::args::{Spec, switch, value};
-use xtask::{firmware, images, linux, toolchain};
+use xtask::{firmware, images, linux, system, toolchain};
 
 use super::{Outcome, lint, with_options};
 
@@ -92,10 +92,12 @@ pub fn main(args: &[String]) -> Outcome {
         if wants("--qemu") {
             let ready = parsed.has("--no-build")
                 || step("images", &mut || {
-                    images::build(images::Options::default()).map(|()| Count {
-                        passed: 1,
-                        failed: 0,
-                    })
+                    images::build(images::Options::default())
+                        .and_then(|()| system::build_tool())
+                        .map(|()| Count {
+                            passed: 1,
+                            failed: 0,
+                        })
                 });
             let linux = ready
                 && step("linux", &mut || {
