@@ -202,10 +202,8 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
                 vgic::vtimer_fired(l, cpu);
                 local.nudge = next_nudge();
                 // A vCPU that dozes in WFI has to be picked again; a running one just goes on.
-                if local.dozing
-                    && let Woken::Kick(k) = POOLS.wake(l.vcpu().id, WakeReason::Timer, time::now())
-                {
-                    send(k);
+                if local.dozing {
+                    run::wake_dozer(cpu, local, WakeReason::Timer);
                 }
                 Outcome::Resume
             }
@@ -269,7 +267,7 @@ pub fn next_nudge() -> Instant {
 
 /// Something may have become pending for the vCPU loaded here: into its list registers with it, and if the vCPU dozes
 /// in WFI, back to the runnable.
-fn look(cpu: &'static Cpu, local: &CpuLocal) {
+fn look(cpu: &'static Cpu, local: &mut CpuLocal) {
     let Some(l) = &local.loaded else { return };
     let v = l.vcpu();
     vgic::flush(l, cpu);
@@ -281,10 +279,8 @@ fn look(cpu: &'static Cpu, local: &CpuLocal) {
         if let Some(why) = why {
             vgic::gave(cpu, v.id, why);
         }
-    } else if vgic::pending(l)
-        && let Woken::Kick(k) = POOLS.wake(v.id, why.unwrap_or(vgic::REGISTER), time::now())
-    {
-        send(k);
+    } else if vgic::pending(l) {
+        run::wake_dozer(cpu, local, why.unwrap_or(vgic::REGISTER));
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Cpu {
     pub irqs: AtomicU64,
     /// What it is asked to do at EL2.
     pub work: work::Box,
+    /// Somebody waits for it: interrupts to its vCPU matter to the pool.
+    pub contended: AtomicBool,
     /// Interrupts its running vCPU was given; only this CPU touches it.
     pub given: Given,
     local: UnsafeCell<CpuLocal>,
@@ -108,6 +110,7 @@ impl Cpu {
             up: AtomicBool::new(false),
             irqs: AtomicU64::new(0),
             work: work::Box::new(),
+            contended: AtomicBool::new(false),
             given: Given::new(),
             local: UnsafeCell::new(CpuLocal {
                 loaded: None,

@@ -18,8 +18,8 @@ use board::guest::layout;
 use core::sync::atomic::Ordering;
 use drivers::HypTimer;
 use pools::{
-    Block, Clock, DeboostCause, GuestHint, Kick, Machine, News, PoolSet, Running, VcpuTimes, Wfi,
-    Woken,
+    Block, Clock, DeboostCause, GuestHint, Kick, Machine, News, PoolSet, Running, VcpuTimes,
+    WakeReason, Wfi, Woken,
 };
 use vdev::vgic::{CpuIf, Irq};
 
@@ -303,8 +303,10 @@ fn hint(local: &CpuLocal, frame: &GuestFrame) -> GuestHint {
 /// A vCPU goes on after the pool was asked. If it does so boosted, while others wait, the end of what it is boosted for
 /// must be seen: a guest that tells by its page is told in turn, and both a handler and a masked stretch are looked
 /// for from time to time, since no trap says that they are over.
-fn follow(local: &mut CpuLocal, hint: &GuestHint) {
+fn follow(cpu: &Cpu, local: &mut CpuLocal, hint: &GuestHint) {
     local.probe.0 = Instant::NEVER;
+    cpu.contended
+        .store(local.slice != Instant::NEVER, Ordering::Relaxed);
     let Some(l) = &local.loaded else { return };
     if l.ctx.page.is_none() && !hint.irqs_masked {
         return;
@@ -357,10 +359,10 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
             m.local.dozing = false;
             m.local.idle = None;
             if loaded == Some(v) {
-                follow(m.local, &hint);
+                follow(cpu, m.local, &hint);
             } else {
                 let hint = self::hint(m.local, m.frame);
-                follow(m.local, &hint);
+                follow(cpu, m.local, &hint);
             }
         }
         Running::Doze(_) => {
@@ -373,7 +375,9 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
             m.local.idle = Some(idle);
         }
     }
-    life::reap();
+    if life::any_ended() {
+        life::reap();
+    }
 }
 
 /// Sets the hardware timer to the earliest thing that needs it.
@@ -413,20 +417,55 @@ pub fn leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: &
     slow_leave(outcome, cpu, local, frame);
 }
 
+/// The loaded vCPU waits for an interrupt. Whether the pool has to be asked who is next.
+#[inline]
+fn block(cpu: &'static Cpu, local: &mut CpuLocal) -> bool {
+    let Some(l) = &local.loaded else { return true };
+    if vgic::pending(l) {
+        return false;
+    }
+    let id = l.vcpu().id;
+    if cpu.contended.load(Ordering::Relaxed) {
+        vgic::tell(cpu, id);
+    } else {
+        cpu.given.clear();
+    }
+    // dom0 waits for typed input, of which a wake-up is the only sign; all others for a virtual interrupt.
+    let woken = || l.domain.is_control() || vgic::pending(l);
+    if l.ctx.page.is_some() || cpu.resched.load(Ordering::Relaxed) {
+        // Its page has to be told, or somebody else to be looked at: the general way.
+        return POOLS.block(id, time::now(), woken) == Block::Slept;
+    }
+    match POOLS.block_here(cpu.id, id, time::now(), woken) {
+        Block::Slept => true,
+        Block::Pending => false,
+        Block::Dozes => {
+            local.dozing = true;
+            local.slice = Instant::NEVER;
+            local.probe.0 = Instant::NEVER;
+            false
+        }
+    }
+}
+
+/// An interrupt wakes the vCPU that dozes here.
+#[inline]
+pub fn wake_dozer(cpu: &'static Cpu, local: &mut CpuLocal, why: WakeReason) {
+    let Some(l) = &local.loaded else { return };
+    let (id, now) = (l.vcpu().id, time::now());
+    if l.ctx.page.is_none() && POOLS.rouse(cpu.id, id, why, now) {
+        local.dozing = false;
+    } else if let Woken::Kick(k) = POOLS.wake(id, why, now) {
+        irq::send(k);
+    }
+}
+
 #[inline(never)]
 fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
     let mut again = match outcome {
         Outcome::Resume => local.loaded.is_none() || local.dozing,
         Outcome::Reschedule => true,
-        Outcome::Block => match &local.loaded {
-            // dom0 waits for typed input, of which a wake-up is the only sign; all others for a virtual interrupt.
-            Some(l) => {
-                let woken = || l.domain.is_control() || vgic::pending(l);
-                vgic::tell(cpu, l.vcpu().id);
-                !vgic::pending(l) && POOLS.block(l.vcpu().id, time::now(), woken) == Block::Slept
-            }
-            None => true,
-        },
+        Outcome::Block => block(cpu, local),
     };
     loop {
         if again || cpu.resched.load(Ordering::Acquire) {

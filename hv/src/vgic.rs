@@ -88,10 +88,10 @@ pub const REGISTER: WakeReason = line(1023);
 /// Notes that the vCPU running here was given an interrupt.
 #[inline]
 pub fn gave(here: &Cpu, v: VcpuId, why: WakeReason) {
-    if !here.given.note(why) {
+    if here.given.is_full() && here.contended.load(Ordering::Relaxed) {
         tell(here, v);
-        let _ = here.given.note(why);
     }
+    here.given.note(why);
 }
 
 /// Tells the pool what the vCPU loaded here was given since it was told last.
@@ -184,8 +184,15 @@ pub fn registers<T>(l: &Loaded, here: &Cpu, access: impl FnOnce(&mut Vgic, &mut 
 }
 
 /// Ends physical interrupts whose virtual ones ended without a list register.
-#[inline]
+#[inline(always)]
 pub fn release(vgic: &mut Vgic, index: usize) {
+    if vgic.has_release(index) {
+        release_all(vgic, index);
+    }
+}
+
+#[cold]
+fn release_all(vgic: &mut Vgic, index: usize) {
     while vgic.has_release(index) {
         match vgic.take_release(index) {
             // A private one by its register: this CPU need not be the one that acknowledged it (GICv2: GICC_DIR would

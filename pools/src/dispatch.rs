@@ -3,15 +3,15 @@
 //!
 //! Must never hold a pool lock over `save`, `load`, `arm` or `kick`. Neighbours: `set.rs` for what others do to a vCPU.
 
-use crate::pool::Pool;
+use crate::pool::{Pool, tag};
 use crate::row::{Place, Want};
 use crate::runstate::VcpuTimes;
-use crate::set::{Cpu, FREE, PoolSet, slot_of};
+use crate::set::{Block, Cpu, FREE, PoolSet, slot_of};
 use crate::step::{Fault, broken};
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::{CpuId, Instant, VcpuId};
-use tarn_sched::{GuestHint, Kick, News};
+use tarn_sched::{GuestHint, Kick, News, WakeReason};
 
 /// A CPU's clock and its one timer for the scheduler.
 pub trait Clock {
@@ -211,6 +211,74 @@ impl<R: RelaxStrategy> PoolSet<R> {
             }
             None => Running::Idle(IdleCpu::new(cpu)),
         }
+    }
+
+    /// The vCPU `v` that `cpu`, the calling one, runs asks whether it may sleep, as with `block`. If nobody else wants
+    /// the CPU it dozes at once (`Block::Dozes`): there is nothing to decide and no timer.
+    pub fn block_here(
+        &self,
+        cpu: CpuId,
+        v: VcpuId,
+        now: Instant,
+        pending: impl FnOnce() -> bool,
+    ) -> Block {
+        let Some((mut guard, row)) = self.lock_vcpu(v) else {
+            return Block::Slept;
+        };
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let r = p.rows.at(row);
+        if core::mem::take(&mut r.sticky) && pending() {
+            return Block::Pending;
+        }
+        let (ent, dom) = (r.ent, r.dom);
+        let plain = r.eligible() && r.place == Place::Running(cpu);
+        if plain
+            && p.unpark_at.is_none()
+            && !p.leaving.contains(cpu)
+            && p.doms.at(dom).params.cap == 0
+            && !self.no_doze.load(Ordering::Relaxed)
+            && p.sched().doze(ent, cpu, now)
+        {
+            let r = p.rows.at(row);
+            r.want = Want::Sleep;
+            r.place = Place::Loaded(cpu);
+            p.book(row, now);
+            self.cpus[cpu.index()].goes_idle(now);
+            return Block::Dozes;
+        }
+        crate::set::leave(p, row, Want::Sleep, now);
+        Block::Slept
+    }
+
+    /// An interrupt wakes the vCPU that dozes on `cpu`, the calling one. True: it runs, and nobody else wants the CPU. False:
+    /// nothing has changed; `wake` it.
+    pub fn rouse(&self, cpu: CpuId, v: VcpuId, why: WakeReason, now: Instant) -> bool {
+        let Some((mut guard, row)) = self.lock_vcpu(v) else {
+            return false;
+        };
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let r = p.rows.at(row);
+        let (ent, dom) = (r.ent, r.dom);
+        let dozes = r.want == Want::Sleep && r.place == Place::Loaded(cpu);
+        if !dozes
+            || r.stopped
+            || r.parked
+            || p.unpark_at.is_some()
+            || p.leaving.contains(cpu)
+            || p.doms.at(dom).params.cap != 0
+            || !p.sched().rouse(ent, tag(row), cpu, why, now)
+        {
+            return false;
+        }
+        let r = p.rows.at(row);
+        r.want = Want::Ready;
+        r.place = Place::Running(cpu);
+        r.last = Some(cpu);
+        p.book(row, now);
+        self.cpus[cpu.index()].gets_busy(now);
+        true
     }
 
     /// Carries out a pending change of this CPU's pool. Nothing is loaded here: that is what `idle` proves.

@@ -97,6 +97,8 @@ pub enum Woken {
 pub enum Block {
     /// Asleep: reschedule.
     Slept,
+    /// Asleep, its registers stay in the CPU, and there is nothing else to run (`block_here`): no need to reschedule.
+    Dozes,
     /// An interrupt came first: go on running.
     Pending,
 }
@@ -536,7 +538,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
 }
 
 /// The running vCPU stops wanting to run.
-fn leave(p: &mut Pool, row: u16, want: Want, now: Instant) {
+pub(crate) fn leave(p: &mut Pool, row: u16, want: Want, now: Instant) {
     let r = p.rows.at(row);
     r.want = want;
     if let Place::Running(c) = r.place {

@@ -437,6 +437,28 @@ impl Recorded {
         self.note(|| of(Op::Wake, l, now).with(reason(why), 0).kicking(k.0));
         k
     }
+    /// See `Scheduler`. Recorded as the two steps it stands for.
+    #[inline]
+    pub fn doze(&mut self, l: Leaf, cpu: CpuId, now: Instant) -> bool {
+        let done = self.tree.doze(l, cpu, now);
+        if done && self.rec.is_some() {
+            self.note(|| of(Op::Sleep, l, now));
+            self.note(|| Record::new(Op::Pick, now).cpu(cpu).with(NEVER, 0));
+        }
+        done
+    }
+    /// See `Scheduler`. Recorded as the two steps it stands for; `tag` is the entity's.
+    #[inline]
+    pub fn rouse(&mut self, l: Leaf, tag: Tag, cpu: CpuId, why: WakeReason, now: Instant) -> bool {
+        let done = self.tree.rouse(l, cpu, why, now);
+        if done && self.rec.is_some() {
+            let kick = Kick::one(cpu).0;
+            self.note(|| of(Op::Wake, l, now).with(reason(why), 0).kicking(kick));
+            let who = 1 << 32 | u64::from(tag.0);
+            self.note(|| Record::new(Op::Pick, now).cpu(cpu).with(NEVER, who));
+        }
+        done
+    }
     /// See `Scheduler`.
     #[inline]
     pub fn notify(&mut self, l: Leaf, why: WakeReason, now: Instant) -> Kick {

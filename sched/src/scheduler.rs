@@ -214,6 +214,18 @@ pub trait Scheduler: Send {
     fn sleep(&mut self, e: Ent, now: Instant);
     /// Runnable from now on.
     fn wake(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick;
+    /// `sleep` and `pick_next` in one, for the usual case that nobody waits: `e`, running on `cpu`, sleeps and `cpu` has
+    /// nothing else. False if it is not that case; then nothing has changed, and the two are to be called.
+    fn doze(&mut self, e: Ent, cpu: CpuId, now: Instant) -> bool {
+        let _ = (e, cpu, now);
+        false
+    }
+    /// `wake` and `pick_next` in one, for the way back: `e`, asleep and still on `cpu`, goes on there without a timer.
+    /// False as for `doze`.
+    fn rouse(&mut self, e: Ent, cpu: CpuId, why: WakeReason, now: Instant) -> bool {
+        let _ = (e, cpu, why, now);
+        false
+    }
     /// An interrupt for an entity that is runnable already.
     fn notify(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick {
         let _ = (e, why, now);

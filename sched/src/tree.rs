@@ -506,6 +506,16 @@ impl Tree {
         let k = self.sched(l.node.0).wake(l.ent, why, now);
         self.carried(l, k, now)
     }
+    /// See `Scheduler`; without groups only.
+    #[inline]
+    pub fn doze(&mut self, l: Leaf, cpu: CpuId, now: Instant) -> bool {
+        self.groups == 0 && self.root.doze(l.ent, cpu, now)
+    }
+    /// See `Scheduler`; without groups only.
+    #[inline]
+    pub fn rouse(&mut self, l: Leaf, cpu: CpuId, why: WakeReason, now: Instant) -> bool {
+        self.groups == 0 && self.root.rouse(l.ent, cpu, why, now)
+    }
     /// See `Scheduler`.
     #[inline]
     pub fn notify(&mut self, l: Leaf, why: WakeReason, now: Instant) -> Kick {

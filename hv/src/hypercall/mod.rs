@@ -38,8 +38,8 @@ pub fn init(caps: Caps, board: &board::Board) {
 
 /// A call by the loaded vCPU; the PC is already behind it.
 pub fn handle(frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outcome {
-    let mut regs = Regs([0; 8]);
-    regs.0.copy_from_slice(&frame.x[..8]);
+    let x = &frame.x;
+    let regs = Regs([x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]]);
     match smccc(&regs, CAPS.get().unwrap_or(&Caps::NONE)) {
         SmcccCall::Psci(call) => psci::handle(call, frame, l),
         SmcccCall::Done(x) => {

@@ -2,15 +2,15 @@
 //!
 //! A pool learns of an interrupt to a running vCPU only when it matters: when that vCPU is about to lose its CPU or to
 //! sleep. Until then a note of line and time is all it costs. Only the CPU itself writes and reads its notes; the
-//! atomics are there because its block is shared, and never contend. Must never lose an interrupt's count: when the
-//! list is full, the pool is told at once.
+//! atomics are there because its block is shared, and never contend. While somebody waits for the CPU none may be lost
+//! (the caller tells the pool when the list is full); while nobody does, the latest are enough.
 
 use crate::time;
 use abi::Instant;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use pools::WakeReason;
 
-/// Notes kept before the pool has to be told.
+/// Notes kept.
 const ROOM: usize = 8;
 
 /// How a reason is noted: a line by its number, others by numbers no line has.
@@ -60,26 +60,41 @@ impl Given {
         self.used.load(Ordering::Relaxed) == 0
     }
 
-    /// Notes an interrupt; false if there is no room.
-    #[inline]
-    pub fn note(&self, why: WakeReason) -> bool {
-        let n = self.used.load(Ordering::Relaxed) as usize;
-        let (Some(t), Some(c)) = (self.ticks.get(n), self.codes.get(n)) else {
-            return false;
-        };
-        t.store(time::ticks(), Ordering::Relaxed);
-        c.store(code(why), Ordering::Relaxed);
-        self.used.store(n as u32 + 1, Ordering::Relaxed);
-        true
+    /// Whether the next note will push the oldest one out.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.used.load(Ordering::Relaxed) as usize >= ROOM
     }
 
-    /// Takes all notes, the oldest first.
+    /// Notes an interrupt.
+    #[inline]
+    pub fn note(&self, why: WakeReason) {
+        let n = self.used.load(Ordering::Relaxed);
+        let at = n as usize % ROOM;
+        self.ticks[at].store(time::ticks(), Ordering::Relaxed);
+        self.codes[at].store(code(why), Ordering::Relaxed);
+        // Past the first round only "full" and the place matter.
+        let next = if n as usize == 2 * ROOM - 1 {
+            ROOM as u32
+        } else {
+            n + 1
+        };
+        self.used.store(next, Ordering::Relaxed);
+    }
+
+    /// Drops all notes.
+    #[inline(always)]
+    pub fn clear(&self) {
+        self.used.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes all notes there are, the oldest first.
     pub fn take(&self) -> impl Iterator<Item = (WakeReason, Instant)> + '_ {
         let n = self.used.load(Ordering::Relaxed) as usize;
         self.used.store(0, Ordering::Relaxed);
-        self.ticks.iter().zip(&self.codes).take(n).map(|(t, c)| {
-            let why = reason(c.load(Ordering::Relaxed));
-            (why, time::at(t.load(Ordering::Relaxed)))
+        (n.saturating_sub(ROOM)..n).map(|i| {
+            let why = reason(self.codes[i % ROOM].load(Ordering::Relaxed));
+            (why, time::at(self.ticks[i % ROOM].load(Ordering::Relaxed)))
         })
     }
 }

@@ -8,8 +8,8 @@
 
 mod boost;
 mod credit;
+mod doze;
 mod entity;
-
 mod kick;
 
 use self::entity::{Boost, Pcpu, Row};
@@ -382,6 +382,14 @@ impl Scheduler for Credit2 {
             // Being saved elsewhere: `context_saved` finds it a place.
             (Some(_), None) => Kick::NONE,
         }
+    }
+
+    fn doze(&mut self, e: Ent, cpu: CpuId, now: Instant) -> bool {
+        self.dozes(e, cpu, now)
+    }
+
+    fn rouse(&mut self, e: Ent, cpu: CpuId, why: WakeReason, now: Instant) -> bool {
+        self.rouses(e, cpu, why, now)
     }
 
     fn notify(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick {
