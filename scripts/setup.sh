@@ -14,7 +14,8 @@ usage: scripts/setup.sh [--check] [--tools]
 Installs, when missing:
   a Rust compiler that can build for aarch64-unknown-none-softfloat
     (rustup's target where rustup may fetch; else Debian's rustc-web + sources)
-  qemu-system-aarch64 (version 9 or newer), dtc, a C linker for programs of this machine
+  qemu-system-aarch64 (version 9 or newer), dtc, a C linker for programs of this machine,
+    clang and lld for the example guest in C
 
   --check   install nothing; say what is missing and exit 1 if anything is
   --tools   also the lint tools (rustfmt, clippy) for the bare-metal crates
@@ -144,6 +145,9 @@ setup_qemu
 need dtc device-tree-compiler
 need gzip gzip
 need cc gcc
+# the example guest in C
+need clang clang
+need ld.lld lld
 # gcc alone does not bring the start files that every program of this machine is linked with
 [ -e /usr/include/stdlib.h ] || want libc6-dev
 # cargo fetches crates over TLS

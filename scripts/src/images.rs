@@ -54,6 +54,7 @@ pub fn build(options: Options) -> Result<(), String> {
         let guests = guest_packages()?;
         compile(toolchain, "guests", GUEST_FLAGS, &guests, options, &[])?;
         convert("guests", &guests, options)?;
+        c_guest(options)?;
     }
     if options.guests_only {
         return Ok(());
@@ -187,6 +188,52 @@ fn convert(kind: &str, packages: &[Package], options: Options) -> Result<(), Str
                 flat.image_size.div_ceil(1024)
             );
         }
+    }
+    Ok(())
+}
+
+/// The example guest in C, straight to a flat image.
+fn c_guest(options: Options) -> Result<(), String> {
+    let root = paths::root();
+    let image = paths::images().join("guest-c.bin");
+    let folder = root.join("examples/guest-c");
+    let mut clang = Command::new("clang");
+    clang
+        .args([
+            "--target=aarch64-none-elf",
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+        ])
+        .args(["-ffreestanding", "-mgeneral-regs-only", "-mstrict-align"])
+        .args([
+            if options.debug { "-Og" } else { "-Os" },
+            "-nostdlib",
+            "-static",
+            "-fuse-ld=lld",
+        ])
+        .args(["-Wl,--oformat=binary", "-Wl,--build-id=none"])
+        .arg("-I")
+        .arg(root.join("abi/include"))
+        .arg("-T")
+        .arg(folder.join("guest.ld"))
+        .arg(folder.join("guest.c"))
+        .arg("-o")
+        .arg(&image);
+    run(
+        &mut clang,
+        "building examples/guest-c (scripts/setup.sh installs clang and lld)",
+    )?;
+    let bytes = paths::read(&image)?;
+    let header = flat::image_header(&bytes).ok_or("guest-c: no arm64 Image header")?;
+    if !options.quiet {
+        println!(
+            "image {:<16} {:>8} bytes in the file, {:>6} KiB in memory",
+            "guest-c",
+            bytes.len(),
+            header.image_size.div_ceil(1024)
+        );
     }
     Ok(())
 }

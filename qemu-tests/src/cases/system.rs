@@ -67,6 +67,24 @@ pub fn tests() -> Vec<Test> {
             },
         ),
         Test::new(
+            "system/hello-c",
+            "the example guest in C beside the one in Rust: greets by a call, echoes, powers off",
+            |bench| {
+                let machine = with_system(Machine::tarn(2, 4), "examples/systems/hello-c.toml")?;
+                let mut console = bench.start("Tarn", &machine, 60)?;
+                console.expect("(c) Hello from C on Tarn ")?;
+                console.expect("(rust) Hello from a guest with 2 vCPU(s).")?;
+                // Ctrl-A three times: the next domain, which is the first of the description
+                console.send("\x01\x01\x01")?;
+                console.expect("Console input to c ")?;
+                console.send("some words\r")?;
+                console.expect("you typed: some words")?;
+                console.send("q\r")?;
+                console.expect("domain c: powered off")?;
+                answers_and_powers_off(&mut console)
+            },
+        ),
+        Test::new(
             "system/rt-and-linux",
             "a guest alone on a CPU in a null pool, Linux with two vCPUs in another",
             |bench| {
