@@ -14,7 +14,7 @@ usage: scripts/setup.sh [--check] [--tools]
 Installs, when missing:
   a Rust compiler that can build for aarch64-unknown-none-softfloat
     (rustup's target where rustup may fetch; else Debian's rustc-web + sources)
-  qemu-system-aarch64 (version 9 or newer), dtc, a C linker for programs of this machine,
+  qemu-system-aarch64 (version 9 or newer), dtc, mke2fs, a C linker for programs of this machine,
     clang and lld for the example guest in C
 
   --check   install nothing; say what is missing and exit 1 if anything is
@@ -144,6 +144,8 @@ setup_rust
 setup_qemu
 need dtc device-tree-compiler
 need gzip gzip
+# disks for guests in the tests; often not in a user's PATH
+[ -x /sbin/mke2fs ] || need mke2fs e2fsprogs
 need cc gcc
 # the example guest in C
 need clang clang

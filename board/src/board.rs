@@ -53,6 +53,8 @@ pub struct Board<'a> {
     /// Which child of the root /chosen is, if it has nodes for pools or domains; `None`: `Config::from_dtb` need not
     /// look.
     pub config_node: Option<u32>,
+    /// How interrupts are written in the tree.
+    pub(crate) lines: crate::irq::Lines,
     /// What was left out or looked odd, in the order found.
     pub notes: Vec<Note>,
     /// How many notes there was no room for.
@@ -142,6 +144,8 @@ pub enum ReservedBy {
     Module,
     /// `/chosen/linux,initrd-start` to `-end`.
     Initrd,
+    /// `xen,static-mem` of a domain.
+    Domain,
 }
 
 /// When an interrupt line counts as asserted.

@@ -5,7 +5,7 @@
 //! `bootargs` of its module). Pools and domains are read later, by config.rs.
 
 use crate::ReservedBy;
-use crate::bus::{reg, translate};
+use crate::bus::{Cells, reg, translate};
 use crate::discover::Notes;
 use crate::error::{BoardError, Problem};
 use crate::memory::{Memory, full};
@@ -108,6 +108,15 @@ impl<'a> Chosen<'a> {
             Some(Kind::Module(kind)) => kind,
             Some(Kind::Config) => {
                 self.config = Some(self.index);
+                if node.depth() == 2
+                    && let Err(note) = static_memory(node, |region| {
+                        memory.reserve(region, ReservedBy::Domain, || {
+                            node.error(Key::StaticMem.name(), full())
+                        })
+                    })
+                {
+                    notes.add(note);
+                }
                 return Ok(());
             }
             None => return Ok(()),
@@ -136,6 +145,35 @@ impl<'a> Chosen<'a> {
             .or(self.bootargs.filter(|_| plain_is_ours))
             .unwrap_or("")
     }
+}
+
+/// The cells of a domain's `xen,static-mem`: its own statement, or those of /chosen (Xen 4.17 and later).
+pub(crate) fn static_cells(own: (Option<u32>, Option<u32>), parent: Cells) -> Cells {
+    Cells {
+        address: own.0.unwrap_or(parent.address),
+        size: own.1.unwrap_or(parent.size),
+    }
+}
+
+/// Has the memory kept free that a domain wants for itself. What is wrong with it, config/static_mem.rs says: a domain
+/// whose memory is not reserved is refused.
+pub(crate) fn static_memory(
+    node: &Node<'_, '_>,
+    mut keep: impl FnMut(Region) -> Result<(), BoardError>,
+) -> Result<(), BoardError> {
+    let Some(value) = node.props.get(Key::StaticMem) else {
+        return Ok(());
+    };
+    let own = (
+        node.props.u32(Key::StaticMemAddressCells),
+        node.props.u32(Key::StaticMemSizeCells),
+    );
+    for (base, size) in reg(value, static_cells(own, node.parent().cells)) {
+        if let Some(region) = Region::new(base, size) {
+            keep(region)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a boot module lies. /chosen and what is below it are no buses: addresses are the CPUs' own.

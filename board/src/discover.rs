@@ -171,6 +171,7 @@ impl<'a> Board<'a> {
             bootargs: chosen.hypervisor_bootargs(),
             rng_seed: chosen.rng_seed,
             config_node: chosen.config,
+            lines,
             notes: notes.list,
             notes_lost: notes.lost,
         })

@@ -6,6 +6,7 @@
 
 use crate::List;
 use crate::config::MAX_DOMAIN_VCPUS;
+use crate::graft::{self, Phandles};
 use crate::region::Region;
 use crate::writer::Writer;
 use alloc::vec::Vec;
@@ -35,6 +36,8 @@ pub mod layout {
     pub const PL011_INTID: u32 = 32;
     /// Stolen time and run states, one structure a vCPU (abi `call::guest::times`); found by PV_TIME_ST, not in the tree.
     pub const TIMES: u64 = 0x2201_0000;
+    /// Bytes kept for them.
+    pub const TIMES_SIZE: u64 = 0x1_0000;
     /// First bank of RAM, at most 3 GiB.
     pub const RAM0: u64 = 0x4000_0000;
     /// Most bytes of the first bank.
@@ -75,6 +78,8 @@ pub struct GuestSpec<'a> {
     pub rng_seed: &'a [u8],
     /// Seed of the kernel's address randomisation; `None`: left out.
     pub kaslr_seed: Option<u64>,
+    /// The partial tree of devices it is given, as checked by `config::devices`.
+    pub devices: Option<&'a [u8]>,
 }
 
 /// Why no tree was built.
@@ -93,8 +98,10 @@ pub enum GuestError {
     Initrd,
     /// `bootargs` holds a zero byte.
     Bootargs,
-    /// `bootargs` and `rng_seed` make the tree larger than `MAX_GUEST_DTB`.
+    /// `bootargs`, `rng_seed` and `devices` make the tree larger than `MAX_GUEST_DTB`.
     TooLarge,
+    /// `devices` cannot be read.
+    Devices,
 }
 
 impl fmt::Display for GuestError {
@@ -110,6 +117,7 @@ impl fmt::Display for GuestError {
                 f,
                 "the guest's device tree would exceed {MAX_GUEST_DTB} bytes"
             ),
+            GuestError::Devices => f.write_str("the partial tree of its devices cannot be read"),
         }
     }
 }
@@ -130,10 +138,36 @@ pub const fn vcpu_mpidr(index: u32) -> u64 {
     ((index as u64 / 16) << 8) | (index as u64 % 16)
 }
 
-/// phandle of the interrupt controller.
-const GIC: u32 = 1;
-/// phandle of the PL011's clock.
-const CLOCK: u32 = 2;
+/// What a guest has at fixed addresses besides RAM, and what it is.
+pub fn windows(
+    gic_v3: bool,
+    vcpus: u32,
+    vpl011: bool,
+) -> impl Iterator<Item = (Region, &'static str)> {
+    let gicr = layout::GICR_STRIDE * u64::from(vcpus.min(MAX_DOMAIN_VCPUS));
+    let (gicd, other) = if gic_v3 {
+        (layout::GICD_V3_SIZE, (layout::GICR, gicr))
+    } else {
+        (layout::GICD_V2_SIZE, (layout::GICC, layout::GICC_SIZE))
+    };
+    let uart = if vpl011 { layout::PL011_SIZE } else { 0 };
+    [
+        (layout::GICD, gicd, "interrupt controller"),
+        (other.0, other.1, "interrupt controller"),
+        (layout::PL011, uart, "emulated PL011"),
+        (layout::TIMES, layout::TIMES_SIZE, "stolen-time area"),
+    ]
+    .into_iter()
+    .filter_map(|(base, size, what)| Some((Region::new(base, size)?, what)))
+}
+
+/// Where `kib` KiB of RAM lie that need not be anywhere: at most 3 GiB from 1 GiB, the rest from 8 GiB.
+pub fn bank_plan(kib: u64) -> [(u64, u64); 2] {
+    let bytes = kib.saturating_mul(1024);
+    let low = bytes.min(layout::RAM0_MAX);
+    [(layout::RAM0, low), (layout::RAM1, bytes - low)]
+}
+
 /// Kinds and flags of an interrupt specifier.
 const SPI: u32 = 0;
 const PPI: u32 = 1;
@@ -164,15 +198,24 @@ pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
     if spec.bootargs.contains('\0') {
         return Err(GuestError::Bootargs);
     }
-    let room = 2048 + spec.vcpus as usize * 112 + spec.bootargs.len() + spec.rng_seed.len();
+    let partial = spec.devices.unwrap_or(&[]);
+    let room = 2048
+        + spec.vcpus as usize * 112
+        + spec.bootargs.len()
+        + spec.rng_seed.len()
+        + partial.len();
     if room > MAX_GUEST_DTB {
         return Err(GuestError::TooLarge);
     }
+    let handles = match spec.devices {
+        Some(partial) => graft::phandles(partial).ok_or(GuestError::Devices)?,
+        None => Phandles::OWN,
+    };
     let mut w = Writer::new(room);
     w.begin("");
     w.cells("#address-cells", &[2]);
     w.cells("#size-cells", &[2]);
-    w.cells("interrupt-parent", &[GIC]);
+    w.cells("interrupt-parent", &[handles.gic]);
     w.strings("compatible", &["tarn,vm", "linux,dummy-virt"]);
     w.strings("model", &["Tarn virtual machine"]);
     chosen(&mut w, spec);
@@ -183,18 +226,23 @@ pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
     w.strings("method", &["hvc"]);
     w.end();
     timer(&mut w, spec);
-    gic(&mut w, spec);
+    gic(&mut w, spec, handles.gic);
     if spec.vpl011 {
-        pl011(&mut w);
+        pl011(&mut w, handles.clock);
     }
     w.begin("hypervisor");
     w.strings("compatible", &["tarn,tarn-0.1", "tarn,tarn"]);
     w.end();
+    if let Some(partial) = spec.devices
+        && !graft::graft(&mut w, partial)
+    {
+        return Err(GuestError::Devices);
+    }
     w.end();
     Ok(w.finish())
 }
 
-fn chosen(w: &mut Writer, spec: &GuestSpec<'_>) {
+fn chosen(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
     w.begin("chosen");
     if !spec.bootargs.is_empty() {
         w.strings("bootargs", &[spec.bootargs]);
@@ -215,7 +263,7 @@ fn chosen(w: &mut Writer, spec: &GuestSpec<'_>) {
     w.end();
 }
 
-fn memory(w: &mut Writer, spec: &GuestSpec<'_>) {
+fn memory(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
     let mut reg: List<u64, { 2 * MAX_BANKS }> = List::new();
     for bank in spec.memory {
         // `MAX_BANKS` has been checked.
@@ -227,7 +275,7 @@ fn memory(w: &mut Writer, spec: &GuestSpec<'_>) {
     w.end();
 }
 
-fn cpus(w: &mut Writer, spec: &GuestSpec<'_>) {
+fn cpus(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
     w.begin("cpus");
     w.cells("#address-cells", &[1]);
     w.cells("#size-cells", &[0]);
@@ -243,7 +291,7 @@ fn cpus(w: &mut Writer, spec: &GuestSpec<'_>) {
     w.end();
 }
 
-fn timer(w: &mut Writer, spec: &GuestSpec<'_>) {
+fn timer(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
     // On GICv2 bits 8-15 of a PPI's flags say which CPUs have it.
     let flags = match spec.gic {
         GuestGic::V2 => LEVEL_LOW | ((1 << spec.vcpus) - 1) << 8,
@@ -263,9 +311,9 @@ fn timer(w: &mut Writer, spec: &GuestSpec<'_>) {
     w.end();
 }
 
-fn gic(w: &mut Writer, spec: &GuestSpec<'_>) {
+fn gic(w: &mut Writer<'_>, spec: &GuestSpec<'_>, phandle: u32) {
     w.begin(&unit("interrupt-controller", layout::GICD));
-    w.cells("phandle", &[GIC]);
+    w.cells("phandle", &[phandle]);
     w.bytes("interrupt-controller", &[]);
     w.cells("#interrupt-cells", &[3]);
     w.cells("#address-cells", &[0]);
@@ -295,20 +343,20 @@ fn gic(w: &mut Writer, spec: &GuestSpec<'_>) {
     w.end();
 }
 
-fn pl011(w: &mut Writer) {
+fn pl011(w: &mut Writer<'_>, clock: u32) {
     w.begin("apb-pclk");
     w.strings("compatible", &["fixed-clock"]);
     w.cells("#clock-cells", &[0]);
     w.cells("clock-frequency", &[24_000_000]);
     w.strings("clock-output-names", &["clk24mhz"]);
-    w.cells("phandle", &[CLOCK]);
+    w.cells("phandle", &[clock]);
     w.end();
     w.begin("pl011@22000000");
     const { assert!(layout::PL011 == 0x2200_0000, "the name says it too") };
     w.strings("compatible", &["arm,pl011", "arm,primecell"]);
     w.longs("reg", &[layout::PL011, layout::PL011_SIZE]);
     w.cells("interrupts", &[SPI, layout::PL011_INTID - 32, LEVEL_HIGH]);
-    w.cells("clocks", &[CLOCK, CLOCK]);
+    w.cells("clocks", &[clock, clock]);
     w.strings("clock-names", &["uartclk", "apb_pclk"]);
     w.end();
 }
@@ -344,7 +392,7 @@ mod tests {
                             .is_none()
                     );
                 }
-                assert_eq!(node.here().interrupt_parent, GIC);
+                assert_eq!(node.here().interrupt_parent, Phandles::OWN.gic);
                 Ok(())
             })
             .unwrap();
@@ -367,6 +415,7 @@ mod tests {
                 initrd: None,
                 rng_seed: &[],
                 kaslr_seed: None,
+                devices: None,
             };
             let all = read_back(&spec);
             for index in 0..vcpus {

@@ -17,6 +17,7 @@ mod cpus;
 mod discover;
 mod error;
 mod gic;
+mod graft;
 pub mod guest;
 mod irq;
 mod memory;
@@ -30,8 +31,8 @@ mod writer;
 
 pub use board::*;
 pub use config::{
-    Config, Diagnostic, DomainConfig, Module, Param, ParamValue, PoolConfig, Restart, Severity,
-    VcpuConfig,
+    Config, Devices, Diagnostic, DomainConfig, Module, Param, ParamValue, PoolConfig, Restart,
+    Severity, VcpuConfig,
 };
 pub use discover::find_uart;
 pub use error::{BoardError, NodePath, Note, Problem};

@@ -88,6 +88,9 @@ keys! {
     InitrdStart = b"linux,initrd-start",
     InitrdEnd = b"linux,initrd-end",
     RngSeed = b"rng-seed",
+    StaticMem = b"xen,static-mem",
+    StaticMemAddressCells = b"#xen,static-mem-address-cells",
+    StaticMemSizeCells = b"#xen,static-mem-size-cells",
 }
 
 /// Values by key.

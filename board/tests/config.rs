@@ -383,16 +383,8 @@ fn a_wrong_domain_is_refused_and_the_rest_is_kept() {
             ": domain-cpupool: is 0x77; it must be the phandle of a \"xen,cpupool\" node",
         ),
         (
-            d().flag("direct-map"),
-            ": direct-map: asks for guest addresses equal to physical ones, which Tarn cannot do yet",
-        ),
-        (
-            d().cells("xen,static-mem", &[0, 0]),
-            ": xen,static-mem: asks for RAM at a fixed place, which Tarn cannot do yet",
-        ),
-        (
-            d().text("passthrough", &["enabled"]),
-            ": passthrough: asks for devices, which Tarn cannot do yet",
+            d().text("passthrough", &["maybe"]),
+            ": passthrough: it must be \"enabled\" or \"disabled\"",
         ),
         (
             d().cells("capabilities", &[1]),
@@ -403,8 +395,9 @@ fn a_wrong_domain_is_refused_and_the_rest_is_kept() {
             ": no kernel: a sub-node compatible with \"multiboot,kernel\", \"multiboot,module\" is missing",
         ),
         (
-            d().child(module("multiboot,device-tree", 0x4600_0000, 0x1000)),
-            "/module@46000000: asks for devices of the machine, which Tarn cannot do yet",
+            d().child(module("multiboot,device-tree", 0x4600_0000, 0x1000))
+                .child(module("multiboot,device-tree", 0x4700_0000, 0x1000)),
+            "/module@47000000: a second device tree; a domain has at most one",
         ),
         (
             d().child(module("multiboot,kernel", 0x4600_0000, 0x1000)),
@@ -490,7 +483,7 @@ fn what_changes_no_safety_is_a_warning_told_once() {
             "warning: /chosen/odd: xen,enhanced: Tarn has no Xen event channels or grant tables; \"disabled\" or nothing is served",
             "warning: /chosen/odd/module@44000000: xen,uefi-binary: unknown property of a module, ignored",
             "warning: /chosen/odd/x: unknown sub-node of a domain, ignored",
-            "warning: /chosen/odd/module@46000000: compatible: a module of no kind, ignored; add \"multiboot,kernel\" or \"multiboot,ramdisk\"",
+            "warning: /chosen/odd/module@46000000: compatible: a module of no kind, ignored; add \"multiboot,kernel\", \"multiboot,ramdisk\" or \"multiboot,device-tree\"",
             "warning: /chosen/odd/vcpu0: hard-affinity: missing, so this node asks for nothing",
             "warning: /chosen/dom0: a module for Xen's dom0; Tarn's dom0 is built in, so it is left alone",
         ]

@@ -15,6 +15,7 @@ fn spec(memory: &[Region]) -> GuestSpec<'_> {
         initrd: None,
         rng_seed: &[],
         kaslr_seed: None,
+        devices: None,
     }
 }
 

@@ -10,13 +10,13 @@ use crate::mem::{PAGE, frames, heap, nodes, stage1};
 use crate::percpu::{self, Cpu};
 use crate::run::{self, POOLS};
 use crate::{
-    console, hypercall, irq, logger, panic, payload, placement, power, record, sysreg, time,
+    console, given, hypercall, irq, logger, panic, payload, placement, power, record, sysreg, time,
 };
 use abi::{CpuId, CpuSet, MAX_CPUS, PoolId, Span};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use board::config::{Config, DomainConfig, Restart, Severity};
+use board::config::{Config, Devices, DomainConfig, Restart, Severity};
 use board::{Board, GicDesc, Region, Start};
 use core::fmt::Write;
 use core::ops::Range;
@@ -99,7 +99,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
             format_args!("no device tree at {dtb:#x}, the address in x0: {e}"),
         ),
     };
-    let board = discover(tree);
+    let mut board = discover(tree);
     let _ = time::init(board.timer.frequency);
     options(board.bootargs);
 
@@ -107,6 +107,9 @@ extern "C" fn boot_main(dtb: usize) -> ! {
         Ok(p) => p,
         Err(e) => fatal(Some(tree), format_args!("system image: {e}")),
     };
+    if let Some(e) = payload.and_then(|p| payload::reserve(&mut board, p).err()) {
+        fatal(Some(tree), format_args!("system image: {e}"));
+    }
     let cpus = memory(&board, tree, payload);
     console_up(&board);
     log::info!(
@@ -167,7 +170,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     }
     let pools = placement::make_pools(&config, CpuSet::first(cpus.len()));
     start_cpus(&board, &cpus);
-    make_domains(&config, &pools, payload.is_none());
+    make_domains(&config, &pools, payload.is_none(), tree, &board);
     log::info!("Tarn keeps {} KiB of memory", hypercall::kept() / 1024);
     arch::enter_idle(here)
 }
@@ -506,7 +509,8 @@ fn may_release(board: &Board, release: u64) -> bool {
 }
 
 /// dom0, then the configured domains; if there are none, the demo guest where that is wanted.
-fn make_domains(config: &Config, pools: &[PoolId], demo: bool) {
+fn make_domains(config: &Config, pools: &[PoolId], demo: bool, tree: &'static [u8], board: &Board) {
+    let mut given: Vec<Devices> = Vec::new();
     let mut list = alloc::vec![Recipe {
         name: "dom0".into(),
         memory_kib: board::config::DOM0_KIB,
@@ -517,6 +521,10 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool) {
         spis: 32,
         kernel: Blob::of(DOM0_SHIM),
         ramdisk: None,
+        device_tree: None,
+        devices: Devices::default(),
+        static_mem: Vec::new(),
+        direct_map: false,
         bootargs: Default::default(),
         affinity: Vec::new(),
         params: VcpuParams::DEFAULT,
@@ -526,7 +534,14 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool) {
         paused: false,
     }];
     for d in &config.domains {
-        list.push(from_config(d, pools));
+        let mut r = from_config(d, pools);
+        match given::to(&mut r, d, tree, board, &given, demo) {
+            Ok(()) => {
+                given.push(r.devices.clone());
+                list.push(r);
+            }
+            Err(e) => log::warn!("{e}; skipped"),
+        }
     }
     if config.domains.is_empty() && demo {
         list.push(Recipe {
@@ -561,14 +576,13 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
         pool: pools.get(d.pool).copied().unwrap_or(PoolId::POOL0),
         vpl011: d.vpl011,
         console: d.vpl011,
-        spis: d
-            .nr_spis
-            .unwrap_or(32)
-            .max(32)
-            .next_multiple_of(32)
-            .min(960),
+        spis: given::spis(d.nr_spis.unwrap_or(0)),
         kernel: blob(&d.kernel),
         ramdisk: d.ramdisk.as_ref().map(blob),
+        device_tree: d.device_tree.as_ref().map(blob),
+        devices: Devices::default(),
+        static_mem: d.static_mem.clone(),
+        direct_map: d.direct_map,
         bootargs: d.kernel.bootargs.to_string(),
         affinity: d.vcpus.iter().map(|v| (v.id, v.affinity)).collect(),
         params: {

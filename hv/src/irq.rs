@@ -12,7 +12,7 @@ use crate::mem::table::MapError;
 use crate::percpu::{self, Cpu, CpuLocal};
 use crate::run::{self, Outcome, POOLS};
 use crate::vcpu::given;
-use crate::{console, time, vgic, work};
+use crate::{console, spi, time, vgic, work};
 use abi::{CpuId, Instant, Span, VcpuId};
 use board::guest::layout;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -213,6 +213,16 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
             }
         };
     }
+    if spi::is_given(intid) {
+        // Stays active, too, until the guest ends it.
+        gic().end(ack);
+        if spi::fired(intid, cpu) {
+            local.nudge = next_nudge();
+            local.nudge_spi = intid;
+        }
+        look(cpu, local);
+        return Outcome::Resume;
+    }
     if intid == HYP_TIMER.load(Ordering::Relaxed) {
         // Off first: the line is level, and would fire again at the deactivation.
         drivers::HypTimer::disarm();
@@ -297,9 +307,15 @@ fn timer(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Outcome
     }
     if local.nudge <= now {
         // This very interrupt made the GIC look again; once more if the guest has not ended the timer's yet.
-        local.nudge = match gic().is_active(u32::from(vtimer_intid()), cpu.id) {
-            Ok(true) if local.loaded.is_some() => now + NUDGE_AFTER,
-            _ => Instant::NEVER,
+        let active = |intid| gic().is_active(intid, cpu.id).unwrap_or(false);
+        let timer = local.loaded.is_some() && active(u32::from(vtimer_intid()));
+        if local.nudge_spi != 0 && !active(local.nudge_spi) {
+            local.nudge_spi = 0;
+        }
+        local.nudge = if timer || local.nudge_spi != 0 {
+            now + NUDGE_AFTER
+        } else {
+            Instant::NEVER
         };
     }
     if local.slice <= now {

@@ -22,6 +22,8 @@ mod domain;
 #[cfg(target_os = "none")]
 mod fast;
 #[cfg(target_os = "none")]
+mod given;
+#[cfg(target_os = "none")]
 mod hypercall;
 #[cfg(target_os = "none")]
 mod init;
@@ -47,6 +49,8 @@ mod power;
 mod record;
 #[cfg(target_os = "none")]
 mod run;
+#[cfg(target_os = "none")]
+mod spi;
 #[cfg(target_os = "none")]
 mod sysreg;
 #[cfg(target_os = "none")]

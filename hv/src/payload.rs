@@ -33,11 +33,22 @@ pub fn region(board: &Board, tree: &[u8]) -> Result<Option<Region>, String> {
     Ok(Some(region))
 }
 
-/// What the description asks for. Only with the final map on, and with a region that `region` gave.
-pub fn config(board: &Board, region: Region) -> Result<Config<'static>, board::BoardError> {
+/// Sets RAM aside that its domains want at a fixed place. By the early map, before RAM is given out.
+pub fn reserve(board: &mut Board, region: Region) -> Result<(), board::BoardError> {
+    let bytes = bytes(region);
+    let size = board::header_size(bytes)?;
+    board::config::reserve_static_mem(board, &bytes[..size.min(bytes.len())])
+}
+
+fn bytes(region: Region) -> &'static [u8] {
     let (at, room) = (region.base() as usize, region.size() as usize);
     // SAFETY: RAM behind the image, mapped for good, kept from the allocator and written by nobody since it was loaded.
-    let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(at as *const u8, room) };
+    unsafe { core::slice::from_raw_parts(at as *const u8, room) }
+}
+
+/// What the description asks for. Only with the final map on, and with a region that `region` gave.
+pub fn config(board: &Board, region: Region) -> Result<Config<'static>, board::BoardError> {
+    let bytes = bytes(region);
     let size = board::header_size(bytes)?;
     log::info!(
         "system image: {} KiB behind Tarn; its description counts{}",
@@ -48,5 +59,5 @@ pub fn config(board: &Board, region: Region) -> Result<Config<'static>, board::B
             ""
         }
     );
-    Config::from_image(&bytes[..size.min(room)], board, region)
+    Config::from_image(&bytes[..size.min(bytes.len())], board, region)
 }

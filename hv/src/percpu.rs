@@ -63,6 +63,8 @@ pub struct CpuLocal {
     pub nudge: Instant,
     /// When to look whether a boosted vCPU has left its handler or masked stretch, and how long after the last look.
     pub probe: (Instant, Span),
+    /// A guest's device interrupt it is also for; 0 none.
+    pub nudge_spi: u32,
     /// What the hardware timer is set to; `NEVER` = off.
     pub armed: Instant,
     /// The guest vtimer's physical interrupt is active in this CPU's GIC interface.
@@ -120,6 +122,7 @@ impl Cpu {
                 slice: Instant::NEVER,
                 nudge: Instant::NEVER,
                 probe: (Instant::NEVER, Span::ZERO),
+                nudge_spi: 0,
                 armed: Instant::NEVER,
                 vtimer_active: false,
                 resident: 0,

@@ -252,7 +252,7 @@ impl Machine for CpuMachine<'_> {
             inflight
         };
         vgic::deliver(d, kick.without(index), vgic::REGISTER, self.cpu);
-        self.local.nudge = if inflight {
+        self.local.nudge = if inflight || self.local.nudge_spi != 0 {
             irq::next_nudge()
         } else {
             Instant::NEVER

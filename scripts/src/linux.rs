@@ -33,8 +33,8 @@ const APPLETS: [&str; 44] = [
 /// The modules for virtio block and network devices behind MMIO, in the order of loading. One that the kernel has built
 /// in is no file, and left out.
 const MODULES: [&str; 7] = [
-    "drivers/virtio/virtio",
     "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio",
     "drivers/virtio/virtio_mmio",
     "drivers/block/virtio_blk",
     "net/core/failover",

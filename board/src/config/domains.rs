@@ -118,6 +118,9 @@ impl<'a> Reader<'a, '_> {
                 bootargs: "",
             },
             ramdisk: None,
+            device_tree: None,
+            direct_map: section.get("direct-map").is_some(),
+            static_mem: Vec::new(),
             vcpus: Vec::new(),
             weight: section.u32("tarn,weight")?,
             cap: section.u32("tarn,cap")?,
@@ -138,6 +141,7 @@ impl<'a> Reader<'a, '_> {
             );
             return Err(section.refuse("tarn,weight", message).into());
         }
+        domain.static_mem = super::static_mem::read(section, self.board, &domain)?;
         let mut kernel = None;
         for child in section.node.children(section.cells)? {
             let child = Section::new(child?, &section.path)?;
@@ -164,12 +168,15 @@ impl<'a> Reader<'a, '_> {
                 "compatible" | "phandle" | "linux,phandle" | "#address-cells" | "#size-cells"
                 | "memory" | "cpus" | "vpl011" | "nr_spis" | "domain-cpupool" => {}
                 "tarn,name" | "tarn,weight" | "tarn,cap" | "tarn,restart" | "tarn,paused" => {}
-                "direct-map" => return lacks("asks for guest addresses equal to physical ones"),
-                "xen,static-mem" => return lacks("asks for RAM at a fixed place"),
+                "direct-map" | "xen,static-mem" => {}
                 "#xen,static-mem-address-cells" | "#xen,static-mem-size-cells" => {}
                 "llc-colors" => return lacks("asks for a part of the cache of its own"),
-                "passthrough" if text(value) == Some("disabled") => {}
-                "passthrough" => return lacks("asks for devices"),
+                // Devices are asked for by a device-tree module; this says whether an IOMMU is set up for more.
+                "passthrough" if matches!(text(value), Some("disabled" | "enabled")) => {}
+                "passthrough" => {
+                    let message = "it must be \"enabled\" or \"disabled\"".into();
+                    return Err(section.refuse(name, message));
+                }
                 "xen,sci-type" | "sci-type" if text(value) == Some("none") => {}
                 "xen,sci-type" | "sci-type" => {
                     return lacks("asks for the firmware's device management");
@@ -224,8 +231,11 @@ impl<'a> Reader<'a, '_> {
             .fold(0, u64::saturating_add);
         // RAM at a place of its own is reserved apart, and checked with that place.
         let anywhere = self.section.get("xen,static-mem").is_none();
-        let earlier = self.config.domains.iter().map(|d| d.memory_kib);
-        let left = earlier.fold(self.room_kib, u64::saturating_sub);
+        let others = self.config.domains.iter();
+        let earlier = others.filter(|d| d.static_mem.is_empty());
+        let left = earlier
+            .map(|d| d.memory_kib)
+            .fold(self.room_kib, u64::saturating_sub);
         match kib {
             0 => refuse("is 0 KiB; a domain needs RAM".into()),
             n if n > machine => refuse(format!("is {n} KiB; the machine has {machine} KiB")),
@@ -293,12 +303,15 @@ impl<'a> Reader<'a, '_> {
                 domain.ramdisk = Some(self.module(child)?);
                 Ok(())
             }
-            Some(Kind::Module(ModuleKind::DeviceTree)) => Err(child.refuse(
-                "",
-                "asks for devices of the machine, which Tarn cannot do yet".into(),
-            )),
+            Some(Kind::Module(ModuleKind::DeviceTree)) if domain.device_tree.is_some() => {
+                Err(child.refuse("", "a second device tree; a domain has at most one".into()))
+            }
+            Some(Kind::Module(ModuleKind::DeviceTree)) => {
+                domain.device_tree = Some(self.module(child)?);
+                Ok(())
+            }
             Some(Kind::Module(ModuleKind::Untyped)) => {
-                let message = "a module of no kind, ignored; add \"multiboot,kernel\" or \"multiboot,ramdisk\"";
+                let message = "a module of no kind, ignored; add \"multiboot,kernel\", \"multiboot,ramdisk\" or \"multiboot,device-tree\"";
                 child.warn(self.warnings, "compatible", message.into());
                 Ok(())
             }
@@ -391,9 +404,8 @@ impl<'a> Reader<'a, '_> {
     /// Two names for one copy of an image are fine; half an image inside another is a mistake of the loader.
     fn overlaps(&self, domain: &DomainConfig<'a>) -> Result<(), Refusal> {
         let modules = |d: &DomainConfig<'a>| {
-            [Some(d.kernel.region), d.ramdisk.map(|m| m.region)]
-                .into_iter()
-                .flatten()
+            let all = [Some(d.kernel), d.ramdisk, d.device_tree];
+            all.into_iter().flatten().map(|m| m.region)
         };
         let clash = |a: Region, b: Region| a != b && a.overlaps(&b);
         let refuse = |a: Region, b: Region, whose: &str| {

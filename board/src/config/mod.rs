@@ -4,10 +4,15 @@
 //! docs/misc/arm/device-tree/booting.txt and cpupools.txt) plus properties named `tarn,...`. A wrong node is left out
 //! with its reason and the rest is kept; nothing here allocates RAM or creates anything. Strings borrow from the tree.
 
+mod devices;
 mod domains;
 mod place;
 mod pools;
 mod section;
+mod static_mem;
+
+pub use devices::{Devices, MAX_DEVICES, MAX_MAPPINGS, Mapping, devices};
+pub use static_mem::reserve_static_mem;
 
 use crate::discover::error_at;
 use crate::error::{BoardError, Problem};
@@ -269,6 +274,12 @@ pub struct DomainConfig<'a> {
     pub kernel: Module<'a>,
     /// The initial ramdisk.
     pub ramdisk: Option<Module<'a>>,
+    /// The partial device tree of what it is given; [`devices`] reads it.
+    pub device_tree: Option<Module<'a>>,
+    /// `direct-map`: guest addresses of RAM are the physical ones.
+    pub direct_map: bool,
+    /// `xen,static-mem`: its RAM, whole pages, `memory_kib` altogether; empty: anywhere.
+    pub static_mem: Vec<Region>,
     /// vCPUs with wishes of their own, ascending by id, each at most once.
     pub vcpus: Vec<VcpuConfig>,
     /// `tarn,weight`.

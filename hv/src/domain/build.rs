@@ -5,14 +5,14 @@
 //! and nobody else's, all pools build at the same time, and no step holds interrupts off for longer than `STEP` bytes
 //! take. Nothing a guest wrote is read here.
 
-use super::recipe::Recipe;
+use super::recipe::{Blob, Recipe};
 use super::{Domain, State};
 use crate::mem::guest;
 use crate::mem::stage2::Stage2;
 use crate::vcpu::Context;
 use alloc::vec::Vec;
 use board::Region;
-use board::guest::{GuestGic, GuestSpec, guest_dtb, layout};
+use board::guest::{GuestGic, GuestSpec, guest_dtb};
 use vdev::vgic::Version;
 
 /// Bytes touched in one step: about 2,500 instructions.
@@ -103,7 +103,12 @@ impl Builder {
         if text_offset >= 1 << 30 {
             return Err(BuildError::NotAnImage);
         }
-        let kernel = ram.base() + text_offset;
+        // A bank that the integrator chose may begin anywhere; a kernel stands on 2 MiB.
+        let kernel = ram
+            .base()
+            .checked_next_multiple_of(MIB2)
+            .ok_or(BuildError::TooSmall)?
+            + text_offset;
         let kernel_end = kernel
             .checked_add(image_size.max(r.kernel.len as u64))
             .ok_or(BuildError::TooSmall)?;
@@ -131,6 +136,7 @@ impl Builder {
                 .get(..8)
                 .and_then(|s| s.try_into().ok())
                 .map(u64::from_le_bytes),
+            devices: r.device_tree.as_ref().map(Blob::bytes),
         })
         .map_err(BuildError::Tree)?;
         // The tree must not cross a 2 MiB boundary.
@@ -243,13 +249,6 @@ fn merge(banks: &[Region]) -> Vec<Region> {
         }
     }
     out
-}
-
-/// Guest-physical banks for `kib` KiB: at most 3 GiB from 1 GiB, the rest from 8 GiB.
-pub fn bank_plan(kib: u64) -> [(u64, u64); 2] {
-    let bytes = kib.saturating_mul(1024);
-    let low = bytes.min(layout::RAM0_MAX);
-    [(layout::RAM0, low), (layout::RAM1, bytes - low)]
 }
 
 /// A name that fits a domain, cut if longer.

@@ -6,21 +6,19 @@
 
 use super::build::{self, Builder};
 use super::recipe::{self, Recipe};
-use super::{Crash, Domain, Life, State, Told, Uart, table};
+use super::{Crash, Domain, Life, State, Told, Uart, ram, table};
 use crate::arch::Lock;
 use crate::counters::Counters;
 use crate::mem::stage2::Stage2;
-use crate::mem::{BLOCK_2M, PAGE, frames, heap, nodes};
+use crate::mem::{heap, nodes};
 use crate::vcpu::page::TimeArea;
 use crate::vcpu::{Context, NOWHERE, Vcpu, given};
-use crate::{arch, console, irq, run, time};
-use abi::call::pool::MemoryFrom;
+use crate::{arch, console, irq, percpu, run, spi, time};
 use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS, PoolId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use board::config::Restart;
 use board::guest::{layout, vcpu_mpidr};
-use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
@@ -80,6 +78,7 @@ pub fn create(n: usize, pool: Option<PoolId>) -> Result<DomainId, Errno> {
 fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
     let defaults = run::POOLS.pool_params(pool).map_err(|e| e.errno())?;
     let memory = nodes::of(pool);
+    let here = here();
     let vcpus = r.vcpus as usize;
     // Everything small that is about to be allocated for it, generously: contexts, vGIC, tree, plan.
     if !heap::reserve(64 * 1024 + vcpus * 6 * 1024 + r.spis as usize * 32) {
@@ -94,12 +93,17 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
     };
     let mut vgic = Vgic::new(gic).map_err(|_| Errno::Invalid)?;
     vgic.link_ppi(layout::VTIMER_INTID as u16, irq::vtimer_intid());
-    let mut s2 = Stage2::new(id.slot + 1).map_err(|_| Errno::NoMemory)?;
-    for (ipa, bytes) in build::bank_plan(r.memory_kib) {
-        give_ram(&mut s2, ipa, bytes, memory)?;
+    if !spi::link(&mut vgic, &r.devices.irqs) {
+        return Err(Errno::Invalid);
     }
+    let mut s2 = Stage2::new(id.slot + 1).map_err(|_| Errno::NoMemory)?;
+    ram::give(&mut s2, r, memory)?;
     irq::map_virtual_cpu_interface(&mut s2).map_err(|_| Errno::NoMemory)?;
     let times = TimeArea::map(&mut s2, vcpus).map_err(|_| Errno::NoMemory)?;
+    for m in &r.devices.mappings {
+        s2.map_device(m.guest, m.phys.base(), m.phys.size())
+            .map_err(|_| Errno::NoMemory)?;
+    }
     let builder = Builder::plan(r, &s2, gic.version, &seed()).map_err(|e| {
         log::warn!("domain {}: {e}", r.name);
         Errno::Invalid
@@ -149,6 +153,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         vgic: Lock::new(vgic),
         gic,
         gicd_typer: gic.constant_dist(4, Size::Word).unwrap_or(0) as u32,
+        irqs: r.devices.irqs.clone(),
         uart: r.vpl011.then(|| {
             Lock::new(Uart {
                 model: Pl011::new(),
@@ -183,6 +188,11 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         })?;
     d.life.begins(now);
     ids.install(&d);
+    if let Err(e) = spi::attach(&d, here) {
+        // Nobody has seen it run yet: apart at once.
+        forget(d);
+        return Err(e);
+    }
     if r.console {
         console::open(id.slot, &r.name);
     }
@@ -207,41 +217,9 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
     Ok(id)
 }
 
-/// Takes `bytes` of free memory where it may, in pieces as large as there are, and makes them RAM from `ipa`.
-fn give_ram(s2: &mut Stage2, ipa: u64, bytes: u64, from: MemoryFrom) -> Result<(), Errno> {
-    let (mut ipa, mut left) = (ipa, usize::try_from(bytes).map_err(|_| Errno::NoMemory)?);
-    const GIB: usize = 1 << 30;
-    let any = [0..usize::MAX];
-    while left > 0 {
-        let take = |within: &Range<usize>| {
-            let big = if left >= GIB && (ipa as usize).is_multiple_of(GIB) {
-                frames::alloc_in(left & !(GIB - 1), GIB, within)
-            } else {
-                None
-            };
-            big.or_else(|| {
-                frames::alloc_up_to(BLOCK_2M, left & !(BLOCK_2M - 1), BLOCK_2M, within)
-                    .filter(|_| left >= BLOCK_2M)
-            })
-        };
-        let small = |within: &Range<usize>| frames::alloc_up_to(PAGE, left, PAGE, within);
-        let piece = match from {
-            MemoryFrom::Any => any
-                .iter()
-                .find_map(take)
-                .or_else(|| any.iter().find_map(small)),
-            _ => {
-                let found = nodes::ranges(from).find_map(|r| take(&r));
-                found.or_else(|| nodes::ranges(from).find_map(|r| small(&r)))
-            }
-        };
-        let piece = piece.ok_or(Errno::NoMemory)?;
-        let n = piece.len();
-        s2.add_ram(ipa, piece).map_err(|_| Errno::NoMemory)?;
-        ipa += n as u64;
-        left -= n;
-    }
-    Ok(())
+/// The CPU this runs on.
+fn here() -> abi::CpuId {
+    percpu::this().map_or(abi::CpuId::BOOT, |c| c.id)
 }
 
 /// Ends the domain: it is unrunnable from now on and will be finished when its last vCPU has stopped.
@@ -267,6 +245,7 @@ pub fn end(d: &Domain, how: State) {
         _ => "destroyed",
     };
     log::info!("domain {}: {what}", d.name);
+    spi::silence(d);
     match run::POOLS.kill(d.id, time::now()) {
         Ok(k) => irq::send(k),
         Err(e) => log::error!("domain {}: cannot be stopped: {e}", d.name),
@@ -366,6 +345,7 @@ fn forget(d: Arc<Domain>) {
             return;
         }
     }
+    spi::detach(&d);
     // The slot and its VMID may be taken again as soon as the table gives them up.
     console::close(d.id.slot);
     d.s2.lock().forget_translations();
@@ -381,6 +361,7 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
         let s2 = d.s2.lock();
         Builder::plan(r, &s2, d.gic.version, &seed()).map_err(|_| Errno::Invalid)?
     };
+    let here = here();
     let _life = LIFE.lock();
     if d.state() != from {
         // Somebody decided otherwise meanwhile, and put it on the list again.
@@ -393,6 +374,7 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
         let mut vgic = d.vgic.lock();
         vgic.reset();
         vgic.link_ppi(layout::VTIMER_INTID as u16, irq::vtimer_intid());
+        spi::forget_in_flight(&mut vgic, &d.irqs);
     }
     for v in &d.vcpus {
         v.vtimer_at.store(u64::MAX, Ordering::Relaxed);
@@ -424,6 +406,7 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
     d.cntvoff.store(time::ticks(), Ordering::Relaxed);
     *d.crash.lock() = None;
     d.transit(&[from], State::Building);
+    spi::attach(d, here)?;
     let k = run::POOLS
         .online(d.vcpus[0].id, time::now())
         .map_err(|e| e.errno())?;

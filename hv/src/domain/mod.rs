@@ -7,6 +7,7 @@
 pub mod build;
 pub mod life;
 pub mod psci;
+pub mod ram;
 pub mod recipe;
 pub mod table;
 
@@ -71,6 +72,8 @@ pub struct Domain {
     pub gic: VgicConfig,
     /// GICD_TYPER, which guests read often.
     pub gicd_typer: u32,
+    /// Interrupts of the devices it is given.
+    pub irqs: Vec<board::Irq>,
     /// Its UART.
     pub uart: Option<Lock<Uart>>,
     /// Its vCPUs.

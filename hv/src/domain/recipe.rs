@@ -5,7 +5,8 @@
 use abi::{CpuSet, PoolId};
 use alloc::string::String;
 use alloc::vec::Vec;
-use board::config::Restart;
+use board::Region;
+use board::config::{Devices, Restart};
 use pools::VcpuParams;
 
 /// Bytes in memory that stay: a boot module, or part of the image.
@@ -57,6 +58,14 @@ pub struct Recipe {
     pub ramdisk: Option<Blob>,
     /// Kernel command line.
     pub bootargs: String,
+    /// The partial tree of devices it is given.
+    pub device_tree: Option<Blob>,
+    /// What that gives it.
+    pub devices: Devices,
+    /// Its RAM, if it is its own for good: never given out otherwise. Empty: anywhere.
+    pub static_mem: Vec<Region>,
+    /// Guest addresses of that RAM are the physical ones.
+    pub direct_map: bool,
     /// vCPUs confined to some CPUs.
     pub affinity: Vec<(u32, CpuSet)>,
     /// Scheduling parameters of its vCPUs, affinity apart.

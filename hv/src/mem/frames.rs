@@ -16,6 +16,8 @@ const EVERYWHERE: Range<usize> = 0..usize::MAX;
 pub struct FrameRange {
     start: usize,
     len: usize,
+    /// Not the allocator's: dropping it gives nothing back.
+    apart: bool,
 }
 
 impl FrameRange {
@@ -29,6 +31,18 @@ impl FrameRange {
         self.len
     }
 
+    /// Pages that never were the allocator's.
+    ///
+    /// # Safety
+    /// They are RAM, mapped writable at EL2 for ever, and nothing else refers to them while this lives.
+    pub unsafe fn own(start: usize, len: usize) -> FrameRange {
+        FrameRange {
+            start,
+            len,
+            apart: true,
+        }
+    }
+
     /// Gives up ownership for good (tables and stacks that live as long as Tarn).
     pub fn leak(self) -> usize {
         let start = self.start;
@@ -39,7 +53,9 @@ impl FrameRange {
 
 impl Drop for FrameRange {
     fn drop(&mut self) {
-        FRAMES.lock().give(self.start, self.len);
+        if !self.apart {
+            FRAMES.lock().give(self.start, self.len);
+        }
     }
 }
 
@@ -178,7 +194,11 @@ impl Frames {
                     self.link(prev, tail);
                 }
                 self.free -= len;
-                return Some(FrameRange { start: first, len });
+                return Some(FrameRange {
+                    start: first,
+                    len,
+                    apart: false,
+                });
             }
             (prev, at) = (at, next);
         }

@@ -6,6 +6,7 @@ mod boot;
 mod guests;
 mod isolation;
 mod linux;
+mod passthrough;
 mod raspi4b;
 mod sched;
 mod system;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Test> {
         linux::tests(),
         raspi4b::tests(),
         system::tests(),
+        passthrough::tests(),
     ]
     .into_iter()
     .flatten()

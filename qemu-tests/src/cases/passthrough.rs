@@ -1,0 +1,365 @@
+//! Devices of the machine in the hands of guests: a disk, network cards, a clock, the second UART of a Raspberry Pi; and
+//! what must not be given.
+//!
+//! QEMU's virt machine has 32 virtio transports, eight to a page of 4 KiB, so devices for different domains sit in
+//! different pages: transport 0 at 0x0a00_0000 and transport 31 at 0x0a00_3e00.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use xtask::machine::Machine;
+use xtask::{exec, linux, paths, tree};
+
+use super::{answers_and_powers_off, prompt};
+use crate::runner::{Bench, Test};
+
+/// A partial tree around nodes below /passthrough.
+fn partial(nodes: &str) -> String {
+    format!(
+        "/dts-v1/; / {{ #address-cells = <2>; #size-cells = <2>;
+           gic: gic {{ #interrupt-cells = <3>; interrupt-controller; }};
+           passthrough {{ compatible = \"simple-bus\"; ranges; #address-cells = <2>; #size-cells = <2>; {nodes} }}; }};"
+    )
+}
+
+/// Transport `n` of the virt machine: its page is mapped, its interrupt (edge) routed.
+fn virtio(n: u64) -> String {
+    let at = 0x0a00_0000 + n * 0x200;
+    let page = at & !0xfff;
+    format!(
+        "virtio@{at:x} {{ compatible = \"virtio,mmio\"; reg = <0 {at:#x} 0 0x200>; interrupts = <0 {} 1>;
+           interrupt-parent = <&gic>; dma-coherent; xen,reg = <0 {page:#x} 0 0x1000 0 {page:#x}>;
+           xen,path = \"/virtio_mmio@{at:x}\"; xen,force-assign-without-iommu; }};",
+        16 + n
+    )
+}
+
+/// The virt machine's clock, whose interrupt is a level.
+const RTC: &str = "clk: clk { compatible = \"fixed-clock\"; #clock-cells = <0>; clock-frequency = <24000000>; };
+    rtc@9010000 { compatible = \"arm,pl031\", \"arm,primecell\"; reg = <0 0x9010000 0 0x1000>; interrupts = <0 2 4>;
+      interrupt-parent = <&gic>; clocks = <&clk>; clock-names = \"apb_pclk\";
+      xen,reg = <0 0x9010000 0 0x1000 0 0x9010000>; xen,path = \"/pl031@9010000\"; xen,force-assign-without-iommu; };";
+
+/// Compiles a partial tree and gives the module node for it.
+fn module(scratch: &Path, name: &str, nodes: &str) -> Result<String, String> {
+    paths::make_dir(scratch)?;
+    let file = scratch.join(format!("{name}.dtb"));
+    paths::write(&file, &tree::compile(&partial(nodes), scratch)?)?;
+    Ok(format!(
+        "module@9 {{ compatible = \"multiboot,device-tree\", \"multiboot,module\"; tarn,file = \"{}\"; }};",
+        file.display()
+    ))
+}
+
+/// A Linux domain with virtio drivers that runs `command`; `extra` goes into its node.
+fn domain(name: &str, vcpus: u64, command: &str, extra: &str) -> String {
+    let bootargs = format!("console=ttyAMA0 quiet tarn.cmd=\\\"{command}\\\"");
+    linux::domain(name, vcpus, 192, &bootargs, extra).replace("\"@initrd\"", "\"@initrd-virtio\"")
+}
+
+/// Marks nodes of the machine's tree.
+fn marks(nodes: &[&str]) -> String {
+    nodes
+        .iter()
+        .map(|node| format!("/ {{ {node} {{ xen,passthrough; }}; }};\n"))
+        .collect()
+}
+
+fn provided() -> Result<(), String> {
+    if linux::place().initrd_virtio.is_file() {
+        Ok(())
+    } else {
+        Err("the kernel's virtio modules are missing: run `cargo xtask linux`".into())
+    }
+}
+
+/// An ext4 disk with a file `greeting`.
+fn disk(scratch: &Path) -> Result<PathBuf, String> {
+    let root = scratch.join("root");
+    paths::make_dir(&root)?;
+    paths::write(&root.join("greeting"), b"read from the disk\n")?;
+    let image = scratch.join("disk.img");
+    std::fs::write(&image, vec![0; 8 << 20]).map_err(|error| format!("disk.img: {error}"))?;
+    let made = ["mke2fs", "/sbin/mke2fs"].iter().find_map(|program| {
+        Command::new(program)
+            .args(["-q", "-F", "-t", "ext4", "-d"])
+            .arg(&root)
+            .arg(&image)
+            .stdin(Stdio::null())
+            .status()
+            .ok()
+    });
+    match made {
+        Some(status) if status.success() => Ok(image),
+        Some(status) => Err(format!("mke2fs ended with {status}")),
+        None => Err("mke2fs is missing: run scripts/setup.sh".into()),
+    }
+}
+
+fn disk_and_network(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    provided()?;
+    let scratch = bench.scratch();
+    let devices = module(&scratch, "devices", &(virtio(31) + &virtio(30) + RTC))?;
+    let disk = disk(&scratch)?;
+    // First time: leaves a mark on the disk and resets itself, devices and all. Second time: finds it.
+    let command = "mount -t ext4 /dev/vda /mnt && cat /mnt/greeting && ifconfig eth0 10.0.2.15 && ping -c 2 -W 20 10.0.2.2 \
+        && echo +1 > /sys/class/rtc/rtc0/wakealarm && sleep 3 && grep -E '(rtc|virtio)' /proc/interrupts \
+        && test $(awk '/rtc/ { print $2 + $3 }' /proc/interrupts) -gt 0 && if [ -f /mnt/mark ]; then echo SECOND-TIME; \
+        else echo x > /mnt/mark; umount /mnt; echo FIRST-TIME; reboot -f; fi";
+    let config = marks(&[
+        "virtio_mmio@a003e00",
+        "virtio_mmio@a003c00",
+        "pl031@9010000",
+    ]) + &domain("linux", 2, command, &format!("direct-map; {devices}"));
+    let mut machine = Machine::tarn(gic, 2).with_config(config);
+    machine.extra = [
+        "-drive",
+        &format!("if=none,id=d,format=raw,file={}", disk.display()),
+        "-device",
+        "virtio-blk-device,drive=d,bus=virtio-mmio-bus.31",
+        "-netdev",
+        "user,id=n",
+        "-device",
+        "virtio-net-device,netdev=n,bus=virtio-mmio-bus.30",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let mut console = bench.start("Tarn", &machine, 300)?;
+    console.expect("no IOMMU confines it")?;
+    console.expect("read from the disk")?;
+    console.expect("FIRST-TIME")?;
+    console.expect("rebooted")?;
+    console.expect("read from the disk")?;
+    console.expect("SECOND-TIME")?;
+    console.expect("TARN-LINUX-DONE rc=0")?;
+    console.expect("powered off")?;
+    // and a third time from the prompt
+    answers(&mut console)?;
+    exec::must(&mut console, "create linux")?;
+    console.expect("SECOND-TIME")?;
+    console.expect("powered off")?;
+    answers_and_powers_off(&mut console)
+}
+
+/// Other domains' lines may have overprinted the prompt.
+fn answers(console: &mut xtask::console::Console) -> Result<(), String> {
+    console.send("\r")?;
+    prompt(console)
+}
+
+fn two_guests(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    provided()?;
+    let scratch = bench.scratch();
+    let first = module(&scratch, "first", &virtio(31))?;
+    let second = module(&scratch, "second", &virtio(0))?;
+    // One listens for a line, the other sends it again and again until it was taken.
+    let listen = "ifconfig eth0 10.9.0.1 && nc -l -p 7 && echo LISTENER-GOT-IT";
+    let send = "ifconfig eth0 10.9.0.2; i=0; while [ $i -lt 60 ]; do if echo FROM-GUEST-TO-GUEST | nc -w 2 10.9.0.1 7; then exit 0; fi; \
+        i=$((i+1)); sleep 0.5; done; exit 1";
+    let config = marks(&["virtio_mmio@a003e00", "virtio_mmio@a000000"])
+        + &domain("listener", 1, listen, &format!("direct-map; {first}"))
+        + &domain("sender", 1, send, &format!("direct-map; {second}"));
+    let mut machine = Machine::tarn(gic, 2).with_config(config);
+    machine.extra = [
+        "-netdev",
+        "hubport,id=a,hubid=0",
+        "-netdev",
+        "hubport,id=b,hubid=0",
+        "-device",
+        "virtio-net-device,netdev=a,bus=virtio-mmio-bus.31,mac=52:54:00:00:00:01",
+        "-device",
+        "virtio-net-device,netdev=b,bus=virtio-mmio-bus.0,mac=52:54:00:00:00:02",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let mut console = bench.start("Tarn", &machine, 300)?;
+    console.expect("(listener) FROM-GUEST-TO-GUEST")?;
+    console.expect("LISTENER-GOT-IT")?;
+    for _ in 0..2 {
+        console.expect("powered off")?;
+    }
+    answers_and_powers_off(&mut console)
+}
+
+fn destroyed_under_load(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    provided()?;
+    let scratch = bench.scratch();
+    let devices = module(&scratch, "devices", &(virtio(31) + RTC))?;
+    let disk = disk(&scratch)?;
+    // an alarm is set and the disk read without end when the domain is destroyed: its lines stay up with nobody there
+    let command = "echo +1 > /sys/class/rtc/rtc0/wakealarm; echo LOADED; while true; do cat /dev/vda > /dev/null; echo 3 > /proc/sys/vm/drop_caches; done";
+    let config = marks(&["virtio_mmio@a003e00", "pl031@9010000"])
+        + &domain("linux", 2, command, &format!("direct-map; {devices}"));
+    let mut machine = Machine::tarn(gic, 2).with_config(config);
+    machine.extra = [
+        "-drive",
+        &format!("if=none,id=d,format=raw,file={}", disk.display()),
+        "-device",
+        "virtio-blk-device,drive=d,bus=virtio-mmio-bus.31",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let mut console = bench.start("Tarn", &machine, 300)?;
+    console.expect("LOADED")?;
+    for _ in 0..2 {
+        answers(&mut console)?;
+        exec::must(&mut console, "destroy linux")?;
+        // interrupts that nobody has are counted and said; a storm would show in the time this takes
+        console.quiet(&["has no owner", "PANIC"], Duration::from_secs(2))?;
+        answers(&mut console)?;
+        exec::must(&mut console, "create linux")?;
+        console.expect("LOADED")?;
+    }
+    answers_and_powers_off(&mut console)
+}
+
+/// What must be refused: name, nodes of its partial tree, what the log must say.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "console",
+        "a@9000000 { xen,reg = <0 0x9000000 0 0x1000 0 0x9000000>; };",
+        "overlaps the console at 0x9000000",
+    ),
+    (
+        "consolepath",
+        "a@9000000 { xen,path = \"/pl011@9000000\"; xen,force-assign-without-iommu; };",
+        "/pl011@9000000 is the console",
+    ),
+    (
+        "ram",
+        "a { xen,reg = <0 0x50000000 0 0x1000 0 0x50000000>; };",
+        "overlaps the machine's RAM",
+    ),
+    (
+        "iommu",
+        "a { xen,path = \"/pl061@9030000\"; };",
+        "xen,force-assign-without-iommu",
+    ),
+    (
+        "nonode",
+        "a { xen,path = \"/no-such@1\"; xen,force-assign-without-iommu; };",
+        "the machine has no node /no-such@1",
+    ),
+    (
+        "window",
+        "a { xen,reg = <0 0x9030000 0 0x1000 0 0x3001000>; };",
+        "overlaps its interrupt controller",
+    ),
+    (
+        "number",
+        "a { interrupts = <0 9 4>; interrupt-parent = <&gic>; xen,path = \"/pl061@9030000\"; xen,force-assign-without-iommu; };",
+        "is none of /pl061@9030000's",
+    ),
+    (
+        "taken",
+        "a { xen,path = \"/pl031@9010000\"; xen,force-assign-without-iommu; };",
+        "/pl031@9010000 is given to domain owner already",
+    ),
+];
+
+fn refusals(bench: &mut Bench) -> Result<(), String> {
+    let scratch = bench.scratch();
+    let owner = module(&scratch, "owner", RTC)?;
+    let mut config = super::domain("owner", "guest-hello", 1, 8, "", &owner);
+    for (name, nodes, _) in REFUSED {
+        let devices = module(&scratch, name, nodes)?;
+        config += &super::domain(name, "guest-hello", 1, 8, "", &devices);
+    }
+    let mut console = bench.start("Tarn", &Machine::tarn(3, 2).with_config(config), 90)?;
+    prompt(&mut console)?;
+    let list = exec::must(&mut console, "list")?;
+    exec::power_off(&mut console)?;
+    let text = console.text();
+    if !list.contains("owner") {
+        return Err(format!("the domain with a device is not there:\n{list}"));
+    }
+    for (name, _, want) in REFUSED {
+        let said = |line: &&str| line.contains(&format!("/chosen/{name}:")) && line.contains(want);
+        if !text.lines().any(|line| said(&line)) {
+            return Err(format!("{name}: the log does not say \"{want}\""));
+        }
+        if list
+            .lines()
+            .any(|line| line.starts_with(&format!("{name} ")))
+        {
+            return Err(format!("{name} was made all the same:\n{list}"));
+        }
+    }
+    Ok(())
+}
+
+/// The PL011 of a Raspberry Pi, whose console is the mini UART.
+fn second_uart(bench: &mut Bench) -> Result<(), String> {
+    let scratch = bench.scratch();
+    let nodes = "clk: clk { compatible = \"fixed-clock\"; #clock-cells = <0>; clock-frequency = <48000000>; };
+        serial@fe201000 { compatible = \"arm,pl011\", \"arm,primecell\"; reg = <0 0xfe201000 0 0x200>; interrupts = <0 121 4>;
+          interrupt-parent = <&gic>; clocks = <&clk>, <&clk>; clock-names = \"uartclk\", \"apb_pclk\"; arm,primecell-periphid = <0x00241011>;
+          xen,reg = <0 0xfe201000 0 0x1000 0 0xfe201000>; xen,path = \"/soc/serial@7e201000\"; xen,force-assign-without-iommu; };";
+    let devices = module(&scratch, "devices", nodes)?;
+    // The guest's own console is the emulated one, the second UART the real one.
+    let command = "tty=/dev/ttyAMA1; stty -F $tty 115200 raw -echo; read line < $tty; echo GOT-$line; echo answer-$line > $tty; sleep 1";
+    let config = domain("linux", 1, command, &devices);
+    let mut machine = Machine::raspi4b().with_config(config);
+    let socket = scratch.join("pl011");
+    let _ = std::fs::remove_file(&socket);
+    machine.pl011 = Some(format!("unix:{},server=on,wait=off", socket.display()));
+    let mut console = bench.start("Tarn", &machine, 300)?;
+    console.expect("TARN-LINUX-UP")?;
+    let mut line =
+        UnixStream::connect(&socket).map_err(|error| format!("the PL011's line: {error}"))?;
+    let _ = line.set_read_timeout(Some(Duration::from_millis(500)));
+    // Written until heard: the guest may not have opened its end yet.
+    let mut heard = String::new();
+    let begin = Instant::now();
+    while !heard.contains("answer-ping") {
+        if begin.elapsed() > Duration::from_secs(120) {
+            return Err(format!("no answer on the PL011's line, only {heard:?}"));
+        }
+        line.write_all(b"ping\n")
+            .map_err(|error| format!("the PL011's line: {error}"))?;
+        let mut bytes = [0; 256];
+        if let Ok(n) = line.read(&mut bytes) {
+            heard.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        }
+    }
+    console.expect("GOT-ping")?;
+    console.expect("TARN-LINUX-DONE")?;
+    console.expect("powered off")?;
+    answers_and_powers_off(&mut console)
+}
+
+/// The tests.
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("passthrough/disk-and-net-gic{gic}"),
+            "Linux mounts a disk, pings the host, takes an alarm; again after a reset and after create",
+            move |bench| disk_and_network(bench, gic),
+        ));
+        tests.push(Test::new(
+            format!("passthrough/two-guests-gic{gic}"),
+            "two guests with a network card each talk to each other",
+            move |bench| two_guests(bench, gic),
+        ));
+        tests.push(Test::new(
+            format!("passthrough/destroyed-under-load-gic{gic}"),
+            "a domain is destroyed while its devices work; no interrupt without an owner, and it comes back",
+            move |bench| destroyed_under_load(bench, gic),
+        ));
+    }
+    tests.push(Test::new(
+        "passthrough/refusals",
+        "what is Tarn's, RAM, or somebody else's is not given; the log says why",
+        refusals,
+    ));
+    tests.push(Test::new(
+        "passthrough/second-uart-raspi4b",
+        "the PL011 of a Raspberry Pi in a guest's hands, both ways",
+        second_uart,
+    ));
+    tests
+}
