@@ -12,7 +12,7 @@ use abi::call::param::Setting;
 use abi::call::pool::MemoryFrom;
 use abi::{CpuId, CpuSet, Label, PoolId};
 use alloc::vec::Vec;
-use board::config::{Config, Param, ParamValue};
+use board::config::{self, Config, Param};
 use core::fmt::Display;
 use core::sync::atomic::Ordering;
 use pools::{PoolParams, Progress, VcpuParams, vcpu_with};
@@ -20,55 +20,21 @@ use pools::{PoolParams, Progress, VcpuParams, vcpu_with};
 /// CPUs that Pool-0 is confined to (boot option `pool0=LIST`); none: no limit.
 pub static POOL0: spin::Once<CpuSet> = spin::Once::new();
 
-/// A parameter's value as a number: a flag is 1.
-fn number(p: &Param<'_>) -> Option<u64> {
-    match p.value {
-        ParamValue::Flag => Some(1),
-        ParamValue::Number(n) => Some(n),
-        ParamValue::Text(_) => None,
-    }
-}
-
-/// Applies parameters by name, in whatever order they are in range together; reports those that are not.
-fn apply<T: Clone, E: Display>(
+/// Applies parameters by name; reports those that do not fit.
+fn apply<T, E: Display>(
     what: &str,
     name: &str,
     params: &[Param<'_>],
     start: T,
     with: impl Fn(&T, &[Option<Setting>; 2]) -> Result<T, E>,
 ) -> T {
-    let mut now = start;
-    let mut left: Vec<&Param<'_>> = params.iter().collect();
-    loop {
-        let before = left.len();
-        left.retain(|p| {
-            let setting = number(p).zip(Label::new(p.name));
-            let Some((value, label)) = setting else {
-                return true;
-            };
-            match with(&now, &[Some(Setting { name: label, value }), None]) {
-                Ok(next) => {
-                    now = next;
-                    false
-                }
-                Err(_) => true,
-            }
-        });
-        if left.len() == before {
-            break;
-        }
-    }
-    for p in left {
-        let setting = number(p).zip(Label::new(p.name));
-        match setting
-            .map(|(value, label)| with(&now, &[Some(Setting { name: label, value }), None]))
-        {
-            Some(Err(e)) => log::warn!("{what} {name}: tarn,{}: {e}; ignored", p.name),
-            _ => log::warn!(
-                "{what} {name}: tarn,{}: it must be a number; ignored",
-                p.name
-            ),
-        }
+    let (now, wrong) = config::apply(params, start, |at, name, value| {
+        // A name too long for a label is no parameter's: the empty one is not, either.
+        let name = Label::new(name).unwrap_or_default();
+        with(at, &[Some(Setting { name, value }), None])
+    });
+    for (param, why) in wrong {
+        log::warn!("{what} {name}: tarn,{param}: {why}; ignored");
     }
     now
 }
@@ -80,7 +46,7 @@ pub fn vcpu_params(name: &str, params: &[Param<'_>], start: VcpuParams) -> VcpuP
 
 /// Where a pool's memory shall come from, by its node.
 fn memory(name: &str, p: &Param<'_>) -> Option<MemoryFrom> {
-    match (p.name, number(p).map(u32::try_from)) {
+    match (p.name, p.number().map(u32::try_from)) {
         ("memory-node", Some(Ok(n))) => Some(MemoryFrom::Node(n)),
         _ => {
             log::warn!(
@@ -119,11 +85,11 @@ pub fn make_pools(config: &Config, present: CpuSet) -> Vec<PoolId> {
         if !p.sched.is_empty() {
             match pools::sched_by_name(p.sched) {
                 Some(s) => c.sched = s,
-                None => log::warn!(
-                    "pool {}: no scheduler {:?}; it gets the default",
-                    p.name,
-                    p.sched
-                ),
+                None => {
+                    let known = pools::registry::ROWS.iter().map(|r| r.name);
+                    let why = config::no_such_scheduler(p.sched, known);
+                    log::warn!("pool {}: cpupool-sched: {why}; it gets the default", p.name);
+                }
             }
         }
         let made = if i == 0 {

@@ -8,9 +8,12 @@ use crate::boards::{self, Machine};
 use crate::compile::{self, Compiled};
 use crate::pack::TARN_AT_MOST;
 use crate::read;
-use crate::source::{Finding, Severity, Source};
+use crate::source::{Finding, Severity, Source, nearest};
 use crate::system::System;
-use tarn_board::{Board, Config, Region};
+use tarn_abi::Label;
+use tarn_abi::call::param::Setting;
+use tarn_board::{Board, Config, Region, config};
+use tarn_pools::{PoolParams, VcpuParams, vcpu_with};
 
 /// What became of a description.
 #[derive(Debug, Default)]
@@ -104,7 +107,7 @@ fn as_at_boot(system: &System, machine: &Machine, compiled: &Compiled, tarn: u64
         Ok(config) => config,
         Err(error) => return vec![Finding::error(place, error.to_string())],
     };
-    config
+    let mut told: Vec<Finding> = config
         .notes
         .iter()
         .map(|note| {
@@ -124,5 +127,59 @@ fn as_at_boot(system: &System, machine: &Machine, compiled: &Compiled, tarn: u64
                 },
             }
         })
-        .collect()
+        .collect();
+    told.extend(parameters(compiled, &config));
+    told
+}
+
+/// Schedulers and parameters, by the tables that hv/src/placement.rs uses at boot.
+fn parameters(compiled: &Compiled, config: &Config<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    // The description names its nodes after their tarn,name, which are unique by now.
+    let mut wrong = |who: &str, property: &str, why: String| {
+        let at = compiled.places.iter().find(|p| {
+            p.property == property
+                && p.label
+                    .strip_prefix(who)
+                    .is_some_and(|r| r.starts_with(':'))
+        });
+        found.push(Finding {
+            severity: Severity::Error,
+            span: at.map(|p| p.span.clone()),
+            message: format!("{}: {why}", at.map_or(who, |p| p.label.as_str())),
+        });
+    };
+    let setting = |name: &str, value| {
+        let name = Label::new(name).unwrap_or_default();
+        [Some(Setting { name, value }), None]
+    };
+    for pool in &config.pools {
+        let who = format!("pool \"{}\"", pool.name);
+        if tarn_pools::sched_by_name(pool.sched).is_none() {
+            let known = tarn_pools::registry::ROWS.iter().map(|r| r.name);
+            let mut why = config::no_such_scheduler(pool.sched, known.clone());
+            if let Some(near) = nearest(pool.sched, known) {
+                why += &format!("; did you mean \"{near}\"?");
+            }
+            wrong(&who, "cpupool-sched", why);
+        }
+        let own: Vec<_> = pool
+            .params
+            .iter()
+            .copied()
+            .filter(|p| p.name != "memory-node")
+            .collect();
+        let with = |at: &PoolParams, name: &str, value| at.with(&setting(name, value));
+        for (name, why) in config::apply(&own, PoolParams::DEFAULT, with).1 {
+            wrong(&who, &format!("tarn,{name}"), why);
+        }
+    }
+    for domain in &config.domains {
+        let who = format!("domain \"{}\"", domain.name);
+        let with = |at: &VcpuParams, name: &str, value| vcpu_with(at, &setting(name, value));
+        for (name, why) in config::apply(&domain.params, VcpuParams::DEFAULT, with).1 {
+            wrong(&who, &format!("tarn,{name}"), why);
+        }
+    }
+    found
 }

@@ -6,6 +6,7 @@
 
 mod devices;
 mod domains;
+mod params;
 mod place;
 mod pools;
 mod section;
@@ -13,6 +14,8 @@ mod static_mem;
 
 pub use devices::{Devices, MAX_DEVICES, MAX_MAPPINGS, Mapping, devices};
 pub use static_mem::reserve_static_mem;
+
+pub use params::{apply, no_such_scheduler};
 
 use crate::discover::error_at;
 use crate::error::{BoardError, Problem};

@@ -7,6 +7,7 @@ mod guests;
 mod isolation;
 mod linux;
 mod passthrough;
+mod quickstart;
 mod raspi4b;
 mod sched;
 mod system;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Test> {
         raspi4b::tests(),
         system::tests(),
         passthrough::tests(),
+        quickstart::tests(),
     ]
     .into_iter()
     .flatten()

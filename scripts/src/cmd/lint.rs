@@ -36,7 +36,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("sim", &["tarn-abi", "tarn-sched", "tarn-pools"]),
     ("qemu-tests", &["tarn-abi", "tarn-sim", "xtask"]),
     ("scripts", &[]),
-    ("image", &["tarn-abi", "tarn-board"]),
+    ("image", &["tarn-abi", "tarn-board", "tarn-pools"]),
     ("examples/guest-rt", &[]),
     ("examples/guest-hello", &["guest-rt"]),
     ("qemu-tests/guests", &["guest-rt", "tarn-abi"]),
