@@ -1,7 +1,7 @@
 //! System images: descriptions from examples/systems and from tarn-image's corpus, made into one image by the tool a user
 //! has, and booted from that image alone.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use xtask::machine::Machine;
@@ -26,7 +26,7 @@ fn with_system(mut machine: Machine, description: &str) -> Result<Machine, Strin
 }
 
 /// The lines `# boot: ...` of a description that is wrong.
-fn verdicts(path: &PathBuf) -> Result<Vec<String>, String> {
+fn verdicts(path: &Path) -> Result<Vec<String>, String> {
     let text = String::from_utf8(paths::read(path)?).map_err(|_| "not text")?;
     let lines = text.lines().filter_map(|l| l.strip_prefix("# boot: "));
     Ok(lines.map(str::to_owned).collect())
