@@ -8,12 +8,12 @@ use crate::boards::{self, Machine};
 use crate::compile::{self, Compiled};
 use crate::pack::TARN_AT_MOST;
 use crate::read;
-use crate::source::{Finding, Severity, Source, nearest};
+use crate::source::{Finding, Severity, Source, did_you_mean, nearest};
 use crate::system::System;
-use tarn_abi::Label;
-use tarn_abi::call::param::Setting;
+use tarn_abi::call::param::{ParamRow, Setting};
+use tarn_abi::{Label, SchedId};
 use tarn_board::{Board, Config, Region, config};
-use tarn_pools::{PoolParams, VcpuParams, vcpu_with};
+use tarn_pools::{PoolParams, VcpuParams, vcpu_row, vcpu_with};
 
 /// What became of a description.
 #[derive(Debug, Default)]
@@ -170,16 +170,27 @@ fn parameters(compiled: &Compiled, config: &Config<'_>) -> Vec<Finding> {
             .filter(|p| p.name != "memory-node")
             .collect();
         let with = |at: &PoolParams, name: &str, value| at.with(&setting(name, value));
+        let row = |i| PoolParams::DEFAULT.row(SchedId(0), i);
         for (name, why) in config::apply(&own, PoolParams::DEFAULT, with).1 {
-            wrong(&who, &format!("tarn,{name}"), why);
+            wrong(&who, &format!("tarn,{name}"), why + &slip(name, row));
         }
     }
     for domain in &config.domains {
         let who = format!("domain \"{}\"", domain.name);
         let with = |at: &VcpuParams, name: &str, value| vcpu_with(at, &setting(name, value));
+        let row = |i| vcpu_row(&VcpuParams::DEFAULT, SchedId(0), i);
         for (name, why) in config::apply(&domain.params, VcpuParams::DEFAULT, with).1 {
-            wrong(&who, &format!("tarn,{name}"), why);
+            wrong(&who, &format!("tarn,{name}"), why + &slip(name, row));
         }
     }
     found
+}
+
+/// What a parameter that does not exist may have been meant to be.
+fn slip(name: &str, row: impl Fn(usize) -> Option<ParamRow>) -> String {
+    let known: Vec<String> = (0..).map_while(row).map(|r| r.name.to_string()).collect();
+    if known.iter().any(|k| k == name) {
+        return String::new();
+    }
+    format!("; {}", did_you_mean(name, known.iter().map(String::as_str)))
 }
