@@ -516,5 +516,7 @@ fn work(local: &mut CpuLocal, frame: &mut GuestFrame) -> bool {
 extern "C" fn first_leave(frame: &mut GuestFrame, cpu: &'static Cpu) {
     // SAFETY: the boot path of this CPU has ended (`enter_idle`), so no other reference exists.
     let local = unsafe { cpu.local() };
+    // Nothing is loaded here: from now on the pools count on this CPU coming by when it is called.
+    local.idle = POOLS.cpu_online(cpu.id, time::now());
     slow_leave(Outcome::Reschedule, cpu, local, frame);
 }

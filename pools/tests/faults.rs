@@ -125,7 +125,10 @@ fn the_nth_allocation_fails_for_every_n() {
             w.finish().unwrap();
             assert_ne!(w.picture(), before);
             w.check_at_rest();
-            assert!(n > 30, "a plan of that kind needs more than {n} allocations");
+            assert!(
+                n > 30,
+                "a plan of that kind needs more than {n} allocations"
+            );
             break;
         }
         let refusal = begun.expect_err("an allocation failed");

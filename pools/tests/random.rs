@@ -105,7 +105,10 @@ impl Driver {
             }
             _ => {
                 let names = ["weight", "cap", "boost-ratio", "rt-period", "rt-budget"];
-                let (a, b) = (setting(&mut self.rng, &names), setting(&mut self.rng, &names));
+                let (a, b) = (
+                    setting(&mut self.rng, &names),
+                    setting(&mut self.rng, &names),
+                );
                 Step::DomainParams(self.domain(), [a, b])
             }
         }
@@ -233,7 +236,11 @@ impl Driver {
             let slot = (0..16).find(|s| !used.contains(s)).unwrap();
             let d = DomainId::new(slot, self.next_generation[usize::from(slot)]);
             let n = 1 + self.rng.below(3) as u16;
-            let pool = if slot == 0 { PoolId::POOL0 } else { self.pool() };
+            let pool = if slot == 0 {
+                PoolId::POOL0
+            } else {
+                self.pool()
+            };
             let params = VcpuParams {
                 rt: RtParams {
                     budget: tarn_abi::Span::us(100),
@@ -242,10 +249,10 @@ impl Driver {
                 ..VcpuParams::DEFAULT
             };
             let list: Vec<_> = (0..n).map(|i| (vcpu(d, i), params)).collect();
-            let added =
-                self.w
-                    .set
-                    .add_domain(d, pool, &DomainParams::default(), &list, self.w.now);
+            let added = self
+                .w
+                .set
+                .add_domain(d, pool, &DomainParams::default(), &list, self.w.now);
             if added.is_ok() {
                 for i in 0..n {
                     let k = self.w.set.online(vcpu(d, i), self.w.now).unwrap();
