@@ -32,7 +32,12 @@ impl Credit2 {
         if r.stats.storm_lines != storms {
             self.news = Some((r.tag, News::Storm));
         }
-        worth
+        let cpus = self.cpus.members().len() as u64;
+        if self.crowd.is_one(cpus, now) {
+            0
+        } else {
+            worth
+        }
     }
 
     /// G1: an interrupt for a vCPU that does not run. Not while it is queued.

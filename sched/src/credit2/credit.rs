@@ -115,6 +115,8 @@ impl Credit2 {
         let work = p.done(dt);
         let r = &mut self.rows[e];
         r.stats.runtime += dt;
+        self.crowd.add(core::cmp::min(r.claim, dt.0));
+        r.claim = r.claim.saturating_sub(dt.0);
         r.burn(dt.0, work);
         // Debt is kept, but the axis must not wrap: after two thousand years of it, it no longer grows.
         let most = if broken(Mutant::DebtForgiven) {

@@ -54,6 +54,8 @@ pub(super) struct Row {
     pub(super) burned: bool,
 
     pub(super) boost: Boost,
+    /// ns of running to come that count as answering an interrupt (see `crowd.rs`).
+    pub(super) claim: u64,
     /// ns of boosted running left.
     pub(super) left: i64,
     /// ns of running during which an interrupt taken while running still counts.
@@ -111,6 +113,7 @@ impl Row {
             grid: 0,
             burned: false,
             boost: Boost::No,
+            claim: 0,
             left: 0,
             armed: 0,
             refused: 0,
@@ -201,11 +204,13 @@ impl Row {
         } else {
             l.tat = l.tat.max(now).saturating_add(STORM_PERIOD);
         }
+        let worth = (l.gap / 8).max(SHORTEST).min(longest);
+        self.claim = self.claim.max(2 * worth);
         if now < l.hold && !broken(Mutant::StormBoosted) {
             self.stats.storm_held += 1;
             return None;
         }
-        Some((l.gap / 8).max(SHORTEST).min(longest) as i64)
+        Some(worth as i64)
     }
 
     /// Forgets what a boost was about (block, yield, pause, move).
@@ -213,6 +218,7 @@ impl Row {
         self.left = 0;
         self.armed = 0;
         self.refused = 0;
+        self.claim = 0;
     }
 }
 

@@ -10,8 +10,6 @@ use tarn_abi::{CpuId, Instant, Span};
 
 /// How late a timer may be before it is worth a kick.
 const TOLERANCE: Span = Span::us(50);
-/// What running last on a CPU is worth to a boosted vCPU, in credit.
-const HOME: i64 = 10_000_000;
 /// Any vCPU that is not boosted gives way before any that is.
 const NORMAL: i64 = 1 << 61;
 
@@ -83,7 +81,7 @@ impl Credit2 {
             let debt = cur.consumed.wrapping_add(burnt).wrapping_sub(self.granted);
             return Some(
                 NORMAL.saturating_add(debt.clamp(-NORMAL / 2, NORMAL / 2))
-                    + if home { HOME } else { 0 },
+                    + if home { self.resistance } else { 0 },
             );
         }
         if cur.is_boosted() {

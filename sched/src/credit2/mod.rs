@@ -8,10 +8,12 @@
 
 mod boost;
 mod credit;
+mod crowd;
 mod doze;
 mod entity;
 mod kick;
 
+use self::crowd::Crowd;
 use self::entity::{Boost, Pcpu, Row};
 use crate::cpus::Cpus;
 use crate::error::SchedError;
@@ -50,6 +52,8 @@ pub(crate) struct Credit2 {
     /// Who has been queued with a boost bucket not full since the last reset.
     burned: Vec<Ent>,
     totals: Totals,
+    /// How much of the time goes to those who are boosted, or would be.
+    crowd: Crowd,
     /// Not told yet.
     news: Option<(Tag, News)>,
 }
@@ -71,6 +75,7 @@ impl Credit2 {
             put_back: 0,
             burned: Vec::new(),
             totals: Totals::default(),
+            crowd: Crowd::default(),
             news: None,
         };
         s.resize();
