@@ -7,6 +7,7 @@
 //! `kick.rs` whom to disturb, `queue.rs` the order.
 
 mod boost;
+mod choose;
 mod credit;
 mod crowd;
 mod doze;
@@ -19,7 +20,7 @@ use crate::cpus::Cpus;
 use crate::error::SchedError;
 use crate::mutant::{Mutant, broken};
 use crate::params::{SchedParams, VcpuParams};
-use crate::queue::{Head, Queue};
+use crate::queue::Queue;
 use crate::scheduler::{
     BoostCause, DeboostCause, Ent, GuestHint, Kick, News, Pick, Scheduler, Stats, Tag, Totals,
     WakeReason,
@@ -124,110 +125,6 @@ impl Credit2 {
         self.queue.members_changed(&members);
         // Those that run where they may no longer, and those that wait, find their place.
         Kick(members)
-    }
-
-    /// Whether the vCPU `c` that runs on `cpu` gives way to the waiter `t`. May boost `c` to let it stay.
-    fn gives_way(&mut self, c: Ent, t: Head, cpu: CpuId, hint: &GuestHint, now: Instant) -> bool {
-        if t.boosted {
-            if !self.rows[c].is_boosted() && !self.rescue(c, hint) {
-                return true;
-            }
-            if self.rows[c].left <= 0 {
-                return self.renew(c, Some(t.ent));
-            }
-            let (mine, theirs) = (&self.rows[c], &self.rows[t.ent]);
-            let (margin, _) = mine.price(mine.params.interval.0);
-            return theirs.b > mine.b.saturating_add(margin);
-        }
-        if self.rows[c].is_boosted() {
-            if self.rows[c].left <= 0 {
-                self.renew(c, None);
-            }
-            return false;
-        }
-        if self.cpus[cpu].limited(self.params.ratelimit, now) {
-            return false;
-        }
-        let (mine, theirs) = (&self.rows[c], &self.rows[t.ent]);
-        let lead = mine.consumed.wrapping_sub(theirs.consumed);
-        let need = if theirs.last.is_none_or(|l| l == cpu) {
-            0
-        } else {
-            self.resistance
-        };
-        // Equals take turns, but not before the one there has had a turn: else they could change places for ever at once.
-        let turn = now >= self.cpus[cpu].began + self.params.min_slice;
-        (lead > need || (lead == need && turn)) && !self.rescue(c, hint)
-    }
-
-    /// Whether `a` ranks before `b`, neither running.
-    fn ranks_before(&self, a: Ent, b: Ent) -> bool {
-        let (a, b) = (&self.rows[a], &self.rows[b]);
-        match (a.is_boosted(), b.is_boosted()) {
-            (true, true) => a.b > b.b,
-            (false, false) => a.consumed.wrapping_sub(b.consumed) < 0,
-            (a, _) => a,
-        }
-    }
-
-    /// Who runs on `cpu` next, `stay` being the one there if it can go on.
-    fn choose(
-        &mut self,
-        stay: Option<Ent>,
-        ran: bool,
-        yielded: bool,
-        cpu: CpuId,
-        hint: &GuestHint,
-        now: Instant,
-    ) -> Option<Ent> {
-        let (c, t) = match (stay, self.queue.best(cpu)) {
-            (None, t) => return t.map(|t| t.ent),
-            (Some(c), None) => return Some(c),
-            (Some(c), Some(t)) => (c, t),
-        };
-        let switch = if !ran {
-            self.ranks_before(t.ent, c)
-        } else {
-            yielded || self.gives_way(c, t, cpu, hint, now)
-        };
-        Some(if switch { t.ent } else { c })
-    }
-
-    /// When `cpu`, which runs `e` from now on, must come by; `put_back` is who had to leave for it.
-    fn slice(&self, e: Ent, put_back: Option<Ent>, cpu: CpuId, now: Instant) -> Option<Instant> {
-        if broken(Mutant::TimerForgotten) {
-            return None;
-        }
-        let r = &self.rows[e];
-        let waiter = self.queue.best(cpu);
-        if waiter.is_none() && put_back.is_none() {
-            return None;
-        }
-        let p = &self.cpus[cpu];
-        if r.is_boosted() {
-            let t = p.takes(r.lasts(r.b)).min(r.left.max(0) as u64);
-            return Some(now + Span(t + 1).max(SHORTEST));
-        }
-        let until_meets = |w: Ent| {
-            let w = &self.rows[w];
-            let extra = if w.last.is_none_or(|l| l == cpu) {
-                0
-            } else {
-                self.resistance
-            };
-            p.takes(r.lasts(w.consumed.wrapping_sub(r.consumed).saturating_add(extra)))
-        };
-        let mut t = p.takes(r.lasts(self.credit(r)));
-        for w in [waiter.map(|w| w.ent), put_back].into_iter().flatten() {
-            t = t.min(until_meets(w));
-        }
-        let limit = (p.began + self.params.ratelimit).since(now);
-        let least = if limit == Span::ZERO {
-            self.params.min_slice
-        } else {
-            limit
-        };
-        Some(now + Span(t + 1).max(least).min(self.params.max_slice.max(least)))
     }
 }
 
