@@ -37,8 +37,9 @@ impl Checked {
     /// The board and what Tarn will make of the description; `None` if the tree of either cannot be read.
     pub fn view<'a>(&'a self, tarn: u64) -> Option<(Board<'a>, Config<'a>, Region)> {
         let machine = self.machine.as_ref()?;
-        let board = Board::from_dtb(&machine.tree, machine.boot_mpidr).ok()?;
+        let mut board = Board::from_dtb(&machine.tree, machine.boot_mpidr).ok()?;
         let payload = Region::new(machine.load.checked_add(tarn)?, self.compiled.size)?;
+        config::reserve_static_mem(&mut board, &self.compiled.tree).ok()?;
         let config = Config::from_image(&self.compiled.tree, &board, payload).ok()?;
         Some((board, config, payload))
     }
@@ -53,8 +54,6 @@ pub fn check(source: &Source, tarn: Option<u64>) -> Checked {
             ..Checked::default()
         };
     };
-    let (compiled, more) = compile::compile(&system);
-    findings.extend(more);
     let machine = match boards::machine(&system.board) {
         Ok(machine) => Some(machine),
         Err(more) => {
@@ -62,6 +61,9 @@ pub fn check(source: &Source, tarn: Option<u64>) -> Checked {
             None
         }
     };
+    let tree = machine.as_ref().map(|m| &m.tree[..]);
+    let (compiled, more) = compile::compile(&system, tree);
+    findings.extend(more);
     if let Some(machine) = &machine {
         let told = as_at_boot(&system, machine, &compiled, tarn.unwrap_or(TARN_AT_MOST));
         let said: Vec<_> = findings.iter().filter_map(|f| f.span.clone()).collect();
@@ -80,7 +82,7 @@ pub fn check(source: &Source, tarn: Option<u64>) -> Checked {
 /// What Tarn would say.
 fn as_at_boot(system: &System, machine: &Machine, compiled: &Compiled, tarn: u64) -> Vec<Finding> {
     let place = &system.board.kind.span;
-    let board = match Board::from_dtb(&machine.tree, machine.boot_mpidr) {
+    let mut board = match Board::from_dtb(&machine.tree, machine.boot_mpidr) {
         Ok(board) => board,
         Err(error) => {
             let message = format!("the board's device tree cannot be used: {error}");
@@ -103,33 +105,89 @@ fn as_at_boot(system: &System, machine: &Machine, compiled: &Compiled, tarn: u64
             format!("the image does not fit: {why}"),
         )];
     }
-    let config = match Config::from_image(&compiled.tree, &board, payload) {
+    let read = config::reserve_static_mem(&mut board, &compiled.tree)
+        .and_then(|()| Config::from_image(&compiled.tree, &board, payload));
+    let config = match read {
         Ok(config) => config,
         Err(error) => return vec![Finding::error(place, error.to_string())],
     };
     let mut told: Vec<Finding> = config
         .notes
         .iter()
-        .map(|note| {
-            let at = compiled.place(&note.node, &note.property);
-            let label = at.map_or(note.node.as_str(), |p| p.label.as_str());
-            Finding {
-                severity: match note.severity {
-                    tarn_board::Severity::Refused => Severity::Error,
-                    tarn_board::Severity::Warning => Severity::Warning,
-                },
-                span: at.map(|p| p.span.clone()),
-                message: match at {
-                    Some(p) if !note.property.is_empty() && p.property != note.property => {
-                        format!("{label}: {}: {}", note.property, note.message)
-                    }
-                    _ => format!("{label}: {}", note.message),
-                },
-            }
-        })
+        .map(|note| finding(compiled, note))
         .collect();
+    told.extend(given(machine, &board, &config, compiled, payload, tarn));
     told.extend(parameters(compiled, &config));
     told
+}
+
+/// A note of Tarn's reader, led back to the text.
+fn finding(compiled: &Compiled, note: &tarn_board::Diagnostic) -> Finding {
+    // What a partial tree says is said of the module that brings it.
+    let node = match note.node.split_once(": partial tree: ") {
+        Some((domain, _)) => format!("{domain}/devices"),
+        None => note.node.clone(),
+    };
+    let at = compiled.place(&node, &note.property);
+    let label = at.map_or(note.node.as_str(), |p| p.label.as_str());
+    Finding {
+        severity: match note.severity {
+            tarn_board::Severity::Refused => Severity::Error,
+            tarn_board::Severity::Warning => Severity::Warning,
+        },
+        span: at.map(|p| p.span.clone()),
+        message: match at {
+            _ if note.message.contains("xen,force-assign-without-iommu") => {
+                format!("{label}: {}; here: dma-without-iommu = true", note.message)
+            }
+            Some(p) if !note.property.is_empty() && p.property != note.property => {
+                format!("{label}: {}: {}", note.property, note.message)
+            }
+            _ => format!("{label}: {}", note.message),
+        },
+    }
+}
+
+/// Devices and memory at a fixed place, as hv/src/given.rs hands them out.
+fn given(
+    machine: &Machine,
+    board: &Board<'_>,
+    config: &Config<'_>,
+    compiled: &Compiled,
+    payload: Region,
+    tarn: u64,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut all: Vec<config::Devices> = Vec::new();
+    for domain in &config.domains {
+        let image = Region::new(machine.load, tarn + payload.size());
+        for bank in &domain.static_mem {
+            if image.is_some_and(|i| i.overlaps(bank)) {
+                let note = tarn_board::Diagnostic {
+                    severity: tarn_board::Severity::Refused,
+                    node: domain.node.clone(),
+                    property: "xen,static-mem".into(),
+                    message: format!("{bank} overlaps the image"),
+                };
+                found.push(finding(compiled, &note));
+            }
+        }
+        let Some(module) = &domain.device_tree else {
+            continue;
+        };
+        let offset = module.region.base().saturating_sub(payload.base());
+        let Some(partial) = compiled.modules.iter().find(|m| m.offset == offset) else {
+            continue;
+        };
+        match config::devices(&machine.tree, board, domain, &partial.bytes, &all, false) {
+            Ok((devices, notes)) => {
+                found.extend(notes.iter().map(|n| finding(compiled, n)));
+                all.push(devices);
+            }
+            Err(note) => found.push(finding(compiled, &note)),
+        }
+    }
+    found
 }
 
 /// Schedulers and parameters, by the tables that hv/src/placement.rs uses at boot.

@@ -5,6 +5,7 @@
 //! saying so is the reader's part, here and at boot alike.
 
 use crate::boards::Maker;
+use crate::devices;
 use crate::kernel;
 use crate::source::{Finding, Span, did_you_mean};
 use crate::system::{At, Domain, Parameter, ParameterValue, Pool, System};
@@ -83,17 +84,19 @@ impl Compiled {
     }
 }
 
-/// Compiles, reading the files. What could not be read is left out and found.
-pub fn compile(system: &System) -> (Compiled, Vec<Finding>) {
+/// Compiles, reading the files; devices are looked up in `board`, the board's tree. What could not be read is left out
+/// and found.
+pub fn compile(system: &System, board: Option<&[u8]>) -> (Compiled, Vec<Finding>) {
     let mut found = Vec::new();
     let mut files = Files(Vec::new());
-    let wanted: Vec<[Option<usize>; 2]> = system
+    let wanted: Vec<[Option<usize>; 3]> = system
         .domains
         .iter()
         .map(|domain| {
             [
                 files.add(domain.kernel.as_ref(), true, &mut found),
                 files.add(domain.initrd.as_ref(), false, &mut found),
+                files.devices(domain, board, &mut found),
             ]
         })
         .collect();
@@ -153,23 +156,56 @@ impl Files {
         } else {
             bytes
         };
-        // Two domains may boot from one copy.
+        Some(self.keep(path.value.clone(), bytes))
+    }
+
+    /// Two domains may boot from one copy.
+    fn keep(&mut self, path: PathBuf, bytes: Vec<u8>) -> usize {
         let known = self.0.iter().position(|m| m.bytes == bytes);
-        Some(known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             self.0.push(Module {
-                path: path.value.clone(),
+                path,
                 bytes,
                 offset: 0,
             });
             self.0.len() - 1
-        }))
+        })
+    }
+
+    /// The partial tree of what a domain is given: its own, or one made for its `devices`.
+    fn devices(
+        &mut self,
+        domain: &Domain,
+        board: Option<&[u8]>,
+        found: &mut Vec<Finding>,
+    ) -> Option<usize> {
+        if let (Some(tree), Some(first)) = (&domain.device_tree, domain.devices.first()) {
+            let message = "devices and device-tree exclude each other: the tree can name them all";
+            found.push(Finding::error(&first.span, message));
+            return self.add(Some(tree), false, found);
+        }
+        if domain.devices.is_empty() {
+            return self.add(domain.device_tree.as_ref(), false, found);
+        }
+        let paths: Vec<&str> = domain.devices.iter().map(|d| d.value.as_str()).collect();
+        let dma = domain.dma.as_ref().is_some_and(|d| d.value);
+        match devices::partial(board?, &paths, dma) {
+            Ok(tree) => Some(self.keep(format!("devices of {}", domain.name.value).into(), tree)),
+            Err((n, why)) => {
+                found.push(Finding::error(
+                    &domain.devices[n].span,
+                    format!("devices: {why}"),
+                ));
+                None
+            }
+        }
     }
 }
 
 struct Writer<'s> {
     system: &'s System,
     files: &'s [Module],
-    wanted: &'s [[Option<usize>; 2]],
+    wanted: &'s [[Option<usize>; 3]],
     names: BTreeSet<String>,
     tree: Vec<u8>,
     places: Vec<Place>,
@@ -177,7 +213,7 @@ struct Writer<'s> {
 }
 
 impl<'s> Writer<'s> {
-    fn new(system: &'s System, files: &'s [Module], wanted: &'s [[Option<usize>; 2]]) -> Self {
+    fn new(system: &'s System, files: &'s [Module], wanted: &'s [[Option<usize>; 3]]) -> Self {
         Writer {
             system,
             files,
@@ -322,9 +358,27 @@ impl<'s> Writer<'s> {
             let label = format!("{who}: affinity of vCPU {vcpu}");
             self.note(&format!("{path}/{child}"), "", label, &cpus.span);
         }
-        let kinds = ["multiboot,kernel", "multiboot,ramdisk"];
-        let keys = [("kernel", &domain.kernel), ("initrd", &domain.initrd)];
-        for ((kind, (key, at)), file) in kinds.iter().zip(keys).zip(self.wanted[n]) {
+        if domain.direct_map.as_ref().is_some_and(|d| d.value) {
+            node = node.flag("direct-map");
+        }
+        if let Some(banks) = &domain.static_memory {
+            let numbers: Vec<u64> = banks.value.iter().flat_map(|(a, s)| [*a, *s]).collect();
+            node = node
+                .cells("#xen,static-mem-address-cells", &[2])
+                .cells("#xen,static-mem-size-cells", &[2])
+                .longs("xen,static-mem", &numbers);
+            let label = format!("{who}: static-memory");
+            self.note(&path, "xen,static-mem", label, &banks.span);
+        }
+        let place = |at: &Option<At<PathBuf>>| at.as_ref().map(|a| a.span.clone());
+        let given =
+            place(&domain.device_tree).or_else(|| domain.devices.first().map(|d| d.span.clone()));
+        let modules = [
+            ("multiboot,kernel", "kernel", place(&domain.kernel)),
+            ("multiboot,ramdisk", "initrd", place(&domain.initrd)),
+            ("multiboot,device-tree", "devices", given),
+        ];
+        for ((kind, key, at), file) in modules.into_iter().zip(self.wanted[n]) {
             let (Some(file), Some(at)) = (file, at) else {
                 continue;
             };
@@ -333,7 +387,7 @@ impl<'s> Writer<'s> {
                 .text("compatible", &[kind, "multiboot,module"])
                 .longs("tarn,payload", &[module.offset, module.bytes.len() as u64]);
             let path = format!("{path}/{key}");
-            self.note(&path, "", format!("{who}: {key}"), &at.span);
+            self.note(&path, "", format!("{who}: {key}"), &at);
             if key == "kernel"
                 && let Some(line) = &domain.bootargs
             {

@@ -8,6 +8,7 @@
 pub mod boards;
 pub mod check;
 pub mod compile;
+pub mod devices;
 pub mod kernel;
 pub mod pack;
 pub mod read;

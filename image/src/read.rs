@@ -169,6 +169,11 @@ fn domain(
         affinity: t.affinity("affinity", count),
         restart: t.text("restart"),
         paused: t.flag("paused"),
+        devices: t.texts("devices"),
+        device_tree: t.path("device-tree", source),
+        dma: t.flag("dma-without-iommu"),
+        direct_map: t.flag("direct-map"),
+        static_memory: t.places("static-memory"),
         parameters: t.parameters(),
     };
     t.finish();
@@ -352,6 +357,56 @@ impl<'a, 'f> Table<'a, 'f> {
                 Vec::new()
             }
         }
+    }
+
+    fn texts(&mut self, key: &'static str) -> Vec<At<String>> {
+        let Some(value) = self.get(key) else {
+            return Vec::new();
+        };
+        let want = "a list of texts in quotes";
+        let DeValue::Array(list) = value.get_ref() else {
+            self.wrong(value, key, want);
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for one in list.iter() {
+            match one.get_ref() {
+                DeValue::String(text) if !text.contains('\0') => all.push(At {
+                    value: text.to_string(),
+                    span: one.span(),
+                }),
+                _ => self.wrong(one, key, want),
+            }
+        }
+        all
+    }
+
+    /// Pieces of memory: [{ at = 0x5000_0000, size = "64MiB" }].
+    fn places(&mut self, key: &'static str) -> Option<At<Vec<(u64, u64)>>> {
+        let value = self.get(key)?;
+        let want = "a list such as [{ at = 0x5000_0000, size = \"64MiB\" }]";
+        let DeValue::Array(list) = value.get_ref() else {
+            self.wrong(value, key, want);
+            return None;
+        };
+        let mut all = Vec::new();
+        for one in list.iter() {
+            let DeValue::Table(table) = one.get_ref() else {
+                self.wrong(one, key, want);
+                continue;
+            };
+            let mut t = Table::new(table, one.span(), "a piece of memory", self.found);
+            let (at, size) = (t.number("at"), t.size("size"));
+            t.finish();
+            match (at, size) {
+                (Some(at), Some(size)) => all.push((at.value, size.value)),
+                _ => self.wrong(one, key, want),
+            }
+        }
+        Some(At {
+            value: all,
+            span: value.span(),
+        })
     }
 
     fn parameters(&mut self) -> Vec<Parameter> {

@@ -127,6 +127,16 @@ pub struct Domain {
     pub restart: Option<At<String>>,
     /// `paused`.
     pub paused: Option<At<bool>>,
+    /// `devices`: full paths of the board's nodes that it is given.
+    pub devices: Vec<At<String>>,
+    /// `device-tree`: a partial device tree of what it is given, for what `devices` cannot say.
+    pub device_tree: Option<At<PathBuf>>,
+    /// `dma-without-iommu`: its devices may reach all memory.
+    pub dma: Option<At<bool>>,
+    /// `direct-map`: its RAM has the same addresses as the board's.
+    pub direct_map: Option<At<bool>>,
+    /// `static-memory`: its RAM lies there; address and size in bytes.
+    pub static_memory: Option<At<Vec<(u64, u64)>>>,
     /// Everything below `parameters`.
     pub parameters: Vec<Parameter>,
 }

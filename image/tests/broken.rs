@@ -58,10 +58,11 @@ fn verdicts(source: &Source) -> Vec<String> {
     let Ok(machine) = boards::machine(&system.board) else {
         return said;
     };
-    let board = tarn_board::Board::from_dtb(&machine.tree, 0).unwrap();
-    let (compiled, _) = compile(&system);
+    let mut board = tarn_board::Board::from_dtb(&machine.tree, 0).unwrap();
+    let (compiled, _) = compile(&system, Some(&machine.tree));
     let at = machine.load + TARN_AT_MOST;
     let payload = tarn_board::Region::new(at, compiled.size).unwrap();
+    tarn_board::config::reserve_static_mem(&mut board, &compiled.tree).unwrap();
     let config = tarn_board::Config::from_image(&compiled.tree, &board, payload).unwrap();
     for note in &config.notes {
         said.push(format!("# boot: {note}"));

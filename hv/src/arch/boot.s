@@ -59,6 +59,10 @@ boot_entry:
     adrp    x9, __heap_end              // the image may reach into the next 1 GiB
     sub     x9, x9, #1
     bl      early_block
+    add     x12, x22, #4096
+    adrp    x9, __image_end             // so may the description behind it
+    add     x9, x9, #(0x200 << 12)      // MAX_DTB
+    bl      early_block
     cbz     x20, 3f
     lsr     x10, x20, #48
     cbnz    x10, 3f

@@ -111,6 +111,29 @@ pub fn tests() -> Vec<Test> {
             },
         ),
         Test::new(
+            "system/supplier",
+            "three domains, two of them a supplier's in a pool of its own with parameters and a cap",
+            |bench| {
+                let machine = with_system(Machine::tarn(3, 4), "examples/systems/supplier.toml")?;
+                let mut console = bench.start("Tarn", &machine, 300)?;
+                let mut up = 0;
+                while up != 3 {
+                    let lines = [
+                        "(own) TARN-LINUX-UP cpus=2 ",
+                        "(their-linux) TARN-LINUX-UP cpus=2 ",
+                    ];
+                    up |= 1 << console.expect_any(&lines)?.0;
+                }
+                answers_and_powers_off(&mut console)?;
+                let text = console.text();
+                if !text.contains("(their-control) Hello from a guest") || text.contains("ignored")
+                {
+                    return Err("a parameter was ignored, or the control guest is silent".into());
+                }
+                Ok(())
+            },
+        ),
+        Test::new(
             "system/two-linux",
             "two kernels with weights in one pool, from one copy of kernel and root file system",
             |bench| {
