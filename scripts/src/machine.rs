@@ -61,6 +61,8 @@ pub struct Machine {
     pub el2: bool,
     /// Flat image.
     pub image: PathBuf,
+    /// Firmware in the board's flash, which starts instead of `image`.
+    pub firmware: Option<PathBuf>,
     /// First root file system, for a kernel run natively.
     pub initrd: Option<PathBuf>,
     /// Becomes /chosen/bootargs.
@@ -95,6 +97,7 @@ impl Machine {
             memory: 1024,
             el2: true,
             image: paths::images().join("tarn.bin"),
+            firmware: None,
             initrd: None,
             bootargs: String::new(),
             config: None,
@@ -234,10 +237,11 @@ impl Machine {
             }
         }
         let mut command = Command::new(QEMU);
-        command
-            .args(self.hardware(""))
-            .arg("-kernel")
-            .arg(&self.image);
+        command.args(self.hardware(""));
+        match &self.firmware {
+            Some(firmware) => command.arg("-bios").arg(firmware),
+            None => command.arg("-kernel").arg(&self.image),
+        };
         if let Some(initrd) = &self.initrd {
             command.arg("-initrd").arg(initrd);
         }

@@ -12,6 +12,7 @@ mod raspi4b;
 mod sched;
 mod system;
 mod trees;
+mod uboot;
 
 use xtask::console::Console;
 use xtask::exec;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Test> {
         raspi4b::tests(),
         system::tests(),
         passthrough::tests(),
+        uboot::tests(),
         quickstart::tests(),
     ]
     .into_iter()

@@ -1,0 +1,126 @@
+//! U-Boot before Tarn: the image started by `booti`, and a Xen dom0less boot script that places the guests' modules and
+//! describes them with `fdt` commands.
+//!
+//! Debian's U-Boot for QEMU's virt machine is the board's firmware here; what it loads lies on a disk.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use xtask::console::Console;
+use xtask::machine::Machine;
+use xtask::{exec, firmware, linux, paths};
+
+use super::{answers_and_powers_off, prompt};
+use crate::runner::{Bench, Test};
+
+/// As ImageBuilder writes it for Xen: nothing in it knows of Tarn. `\\#` since `env import` takes one backslash.
+const DOM0LESS: &str = r"fdt_addr=0x44000000
+xen_addr=0x46000000
+kernel_addr=0x50000000
+initrd_addr=0x54000000
+dom0less=load virtio 0 ${xen_addr} xen; fdt addr ${fdtcontroladdr}; fdt move ${fdtcontroladdr} ${fdt_addr} 0x100000; fdt resize 4096; fdt set /chosen \\#address-cells <0x2>; fdt set /chosen \\#size-cells <0x2>; fdt set /chosen xen,xen-bootargs ${hypervisor_args}; fdt mknode /chosen domU0; fdt set /chosen/domU0 compatible xen,domain; fdt set /chosen/domU0 \\#address-cells <0x2>; fdt set /chosen/domU0 \\#size-cells <0x2>; fdt set /chosen/domU0 memory <0x0 0x30000>; fdt set /chosen/domU0 cpus <0x2>; fdt set /chosen/domU0 vpl011 <0x1>; load virtio 0 ${kernel_addr} kernel; fdt mknode /chosen/domU0 module${kernel_addr}; fdt set /chosen/domU0/module${kernel_addr} compatible multiboot,kernel multiboot,module; fdt set /chosen/domU0/module${kernel_addr} reg <0x0 ${kernel_addr} 0x0 0x${filesize}>; fdt set /chosen/domU0/module${kernel_addr} bootargs ${guest_args}; load virtio 0 ${initrd_addr} initrd; fdt mknode /chosen/domU0 module${initrd_addr}; fdt set /chosen/domU0/module${initrd_addr} compatible multiboot,ramdisk multiboot,module; fdt set /chosen/domU0/module${initrd_addr} reg <0x0 ${initrd_addr} 0x0 0x${filesize}>; booti ${xen_addr} - ${fdt_addr}
+hypervisor_args=console=dtuart loglevel=info
+guest_args=console=ttyAMA0 tarn.cmd=uname
+plain=load virtio 0 ${xen_addr} xen; booti ${xen_addr} - ${fdtcontroladdr}
+";
+
+/// A disk with the files and `boot.txt`, in the oldest form of ext4 features that U-Boot reads.
+fn disk(scratch: &Path, files: &[(&str, &Path)]) -> Result<PathBuf, String> {
+    let root = scratch.join("root");
+    paths::make_dir(&root)?;
+    paths::write(&root.join("boot.txt"), DOM0LESS.as_bytes())?;
+    for (name, from) in files {
+        paths::write(&root.join(name), &paths::read(from)?)?;
+    }
+    let image = scratch.join("disk.img");
+    let file = std::fs::File::create(&image).map_err(|error| format!("disk.img: {error}"))?;
+    file.set_len(64 << 20)
+        .map_err(|error| format!("disk.img: {error}"))?;
+    let made = ["mke2fs", "/sbin/mke2fs"].iter().find_map(|program| {
+        Command::new(program)
+            .args(["-q", "-F", "-t", "ext4"])
+            .args(["-O", "^metadata_csum,^64bit,^has_journal", "-d"])
+            .arg(&root)
+            .arg(&image)
+            .stdin(Stdio::null())
+            .status()
+            .ok()
+    });
+    match made {
+        Some(status) if status.success() => Ok(image),
+        Some(status) => Err(format!("mke2fs ended with {status}")),
+        None => Err("mke2fs is missing: run scripts/setup.sh".into()),
+    }
+}
+
+/// U-Boot's prompt, with the script's variables read.
+fn at_u_boot(bench: &mut Bench, gic: u8, with_linux: bool) -> Result<Console, String> {
+    if !firmware::u_boot().is_file() {
+        return Err("U-Boot is missing: run `cargo xtask linux`".into());
+    }
+    let scratch = bench.scratch();
+    let mut machine = Machine::tarn(gic, 2);
+    let place = linux::place();
+    let mut files = vec![("xen", machine.image.as_path())];
+    if with_linux {
+        files.extend([
+            ("kernel", place.kernel.as_path()),
+            ("initrd", place.initrd.as_path()),
+        ]);
+    }
+    let disk = disk(&scratch, &files)?;
+    machine.firmware = Some(firmware::u_boot());
+    machine.extra = vec![
+        "-drive".into(),
+        format!("if=none,id=d,format=raw,file={}", disk.display()),
+        "-device".into(),
+        "virtio-blk-device,drive=d".into(),
+    ];
+    let mut console = bench.start("U-Boot and Tarn", &machine, 240)?;
+    console.expect("Hit any key")?;
+    console.send(" ")?;
+    console.expect("=> ")?;
+    console.send(
+        "virtio scan; load virtio 0 0x43000000 boot.txt; env import -t 0x43000000 $filesize\r",
+    )?;
+    console.expect("bytes read")?;
+    console.expect("=> ")?;
+    Ok(console)
+}
+
+/// The tests.
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("uboot/booti-gic{gic}"),
+            "U-Boot starts the image with booti; the demo guest runs, dom0 answers",
+            move |bench| {
+                let mut console = at_u_boot(bench, gic, false)?;
+                console.send("run plain\r")?;
+                console.expect("Starting kernel")?;
+                prompt(&mut console)?;
+                exec::must(&mut console, "info")?;
+                answers_and_powers_off(&mut console)?;
+                if !console.text().contains("Hello from a guest") {
+                    return Err("the demo guest said nothing".into());
+                }
+                Ok(())
+            },
+        ));
+    }
+    tests.push(Test::new(
+        "uboot/xen-dom0less-script",
+        "a Xen dom0less boot script, unchanged: U-Boot places kernel and ramdisk, Linux runs as domU0",
+        |bench| {
+            let mut console = at_u_boot(bench, 3, true)?;
+            console.send("run dom0less\r")?;
+            console.expect("Starting kernel")?;
+            console.expect("TARN-LINUX-UP cpus=2 ")?;
+            console.expect("TARN-LINUX-OFF")?;
+            console.expect("domain domU0: powered off")?;
+            answers_and_powers_off(&mut console)
+        },
+    ));
+    tests
+}
