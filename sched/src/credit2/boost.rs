@@ -87,9 +87,9 @@ impl Credit2 {
             r.boost = Boost::Yes;
             r.left = core::mem::take(&mut r.armed);
             r.stats.boosts[3] += 1;
-        } else if hint.irqs_masked && !r.deferred {
+        } else if hint.irqs_masked && !r.deferred && r.stay > 0 {
             r.boost = Boost::UntilUnmask;
-            r.left = interval;
+            r.left = r.stay.min(interval);
             r.deferred = true;
             r.stats.boosts[4] += 1;
         } else {
@@ -105,6 +105,9 @@ impl Credit2 {
         let r = &mut self.rows[e];
         if !r.is_boosted() {
             return;
+        }
+        if r.boost == Boost::UntilUnmask && cause < 5 {
+            r.judge_stay(cause >= 2);
         }
         r.boost = Boost::No;
         r.left = 0;
@@ -125,6 +128,7 @@ impl Credit2 {
         let r = &mut self.rows[e];
         if !hint.irqs_masked {
             r.deferred = false;
+            r.seen_unmasked();
         }
         if !r.is_boosted() {
             return;

@@ -64,6 +64,8 @@ pub(super) struct Row {
     pub(super) refused: i64,
     /// Has had its one stay for masked interrupts since it was switched in.
     pub(super) deferred: bool,
+    /// How long that stay may be, ns: what such stays have been good for.
+    pub(super) stay: i64,
     pub(super) enlightened: bool,
     lines: [Line; LINES],
     pub(super) stats: Stats,
@@ -90,7 +92,32 @@ const STORM_HOLD: u64 = 100_000_000;
 /// The shortest boost.
 const SHORTEST: u64 = 50_000;
 
+/// A vCPU that is about to lose its CPU with interrupts masked is let finish (G5): at first for this part of its interval,
+/// for twice as long after each time it did unmask, for half as long after each time it did not. Below the smallest part
+/// there is no point in it: a program that never unmasks would keep others waiting for nothing.
+const STAY_FIRST: u64 = 8;
+const STAY_LEAST: u64 = 64;
+
 impl Row {
+    /// It has unmasked in time, or not.
+    pub(super) fn judge_stay(&mut self, unmasked: bool) {
+        let interval = self.params.interval.0 as i64;
+        let least = interval / STAY_LEAST as i64;
+        self.stay = if unmasked {
+            self.stay.max(least).saturating_mul(2).min(interval)
+        } else if self.stay / 2 < least {
+            0
+        } else {
+            self.stay / 2
+        };
+    }
+
+    /// Seen with interrupts enabled: a later masked stretch deserves a chance.
+    pub(super) fn seen_unmasked(&mut self) {
+        let least = (self.params.interval.0 / STAY_LEAST) as i64;
+        self.stay = self.stay.max(least);
+    }
+
     pub(super) fn new(tag: Tag, p: &VcpuParams, class: u16) -> Self {
         let mut r = Row {
             tag,
@@ -118,6 +145,7 @@ impl Row {
             armed: 0,
             refused: 0,
             deferred: false,
+            stay: (p.boost.interval.0 / STAY_FIRST) as i64,
             enlightened: false,
             lines: [Line::default(); LINES],
             stats: Stats::default(),
