@@ -349,9 +349,11 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
                     .fire_hw(Irq::ppi(index, layout::VTIMER_INTID as u16));
                 vgic::deliver(&d, kick, WakeReason::Timer, cpu);
                 // Whoever has the CPU meanwhile does not pay for another's timer.
-                let host = host.filter(|_| !local.dozing);
-                let end = time::now();
-                POOLS.charge(id, host, end.since(now), end);
+                let cost = time::now().since(now);
+                v.owed.fetch_add(cost.0, Ordering::Relaxed);
+                if host.is_some() && !local.dozing {
+                    local.spent += cost;
+                }
             }
         } else if due != u64::MAX {
             next = next.min(Instant(due));

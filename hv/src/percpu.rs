@@ -73,6 +73,8 @@ pub struct CpuLocal {
     pub resident: u64,
     /// It has the RAS extension.
     pub ras: bool,
+    /// EL2's work for other vCPUs since the loaded one came, in its time.
+    pub spent: Span,
     /// HCR_EL2 as it stands.
     pub hcr: u64,
 }
@@ -127,6 +129,7 @@ impl Cpu {
                 vtimer_active: false,
                 resident: 0,
                 ras: false,
+                spent: Span::ZERO,
                 hcr: 0,
             }),
         }

@@ -32,6 +32,9 @@ const PSTATE_I: u64 = 1 << 7;
 const PROBE_FIRST: Span = Span::us(25);
 const PROBE_MOST: Span = Span::us(200);
 
+/// Less of EL2's time than this, spent for a vCPU or by it for others, waits until more comes together.
+const WORTH_SETTLING: Span = Span::us(20);
+
 /// What is to be done after a handler.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,7 +138,7 @@ impl Machine for CpuMachine<'_> {
         };
         debug_assert_eq!(l.vcpu().id, v);
         let ctx = &mut *l.ctx;
-        ctx.frame.clone_from(self.frame);
+        ctx.frame.copy_from(self.frame);
         ctx.el1.save();
         ctx.fp.save();
         let ctl = sysreg::cntv_ctl_el0();
@@ -177,6 +180,11 @@ impl Machine for CpuMachine<'_> {
         vcpu.vtimer_at.store(due.0, Ordering::Release);
         let at = due.min(vgic::ptimer_update(d, l.index, self.cpu));
         self.local.alarms.set(vcpu.id, at);
+        // What EL2 did for others while this vCPU had the CPU.
+        let spent = core::mem::take(&mut self.local.spent);
+        if spent >= WORTH_SETTLING {
+            POOLS.refund(vcpu.id, spent, time::now());
+        }
         let fast = self.cpu.fast_calls.swap(0, Ordering::Relaxed);
         vcpu.counters.add_n(Kind::FastCall, fast);
         let id = vcpu.id;
@@ -199,6 +207,11 @@ impl Machine for CpuMachine<'_> {
         let vcpu = &d.vcpus[index];
         vcpu.pending_on.store(false, Ordering::Release);
         vcpu.counters.add(Kind::Switch);
+        let owed = vcpu.owed.load(Ordering::Relaxed);
+        if owed >= WORTH_SETTLING.0 {
+            vcpu.owed.fetch_sub(owed, Ordering::Relaxed);
+            POOLS.charge(v, Span(owed), time::now());
+        }
         // SAFETY: the domain's own tables, alive as long as `loaded` holds the domain; Stage2's drop clears VTTBR.
         unsafe { sysreg::set_vttbr_el2(d.vttbr) };
         let want = hcr(POOLS.wfi_mode(self.cpu.id));
@@ -219,7 +232,7 @@ impl Machine for CpuMachine<'_> {
             ctx.fp.restore();
         }
         self.local.resident = 0;
-        self.frame.clone_from(&ctx.frame);
+        self.frame.copy_from(&ctx.frame);
         vcpu.vtimer_at.store(u64::MAX, Ordering::Release);
         self.local
             .alarms
@@ -503,7 +516,7 @@ fn work(local: &mut CpuLocal, frame: &mut GuestFrame) -> bool {
         return false;
     };
     if builder.step(&l.domain, &mut l.ctx) {
-        frame.clone_from(&l.ctx.frame);
+        frame.copy_from(&l.ctx.frame);
         log::info!("domain {}: starts at {:#x}", l.domain.name, frame.elr);
     } else {
         l.ctx.work = Some(builder);

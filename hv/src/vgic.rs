@@ -241,13 +241,14 @@ pub fn pending(l: &Loaded) -> bool {
 /// When the emulated physical timer of a vCPU needs attention next, and its line set to what it is now.
 pub fn ptimer_update(d: &Domain, index: usize, here: &Cpu) -> Instant {
     let now = time::ticks();
-    let timer = d.vcpus[index].ptimer.lock();
-    let (level, deadline) = (timer.level(now), timer.deadline());
+    let mut timer = d.vcpus[index].ptimer.lock();
+    let (edge, level, deadline) = (timer.edge(now), timer.level(now), timer.deadline());
     // Under the timer's lock, so that the line ends as the timer last said.
-    let kick = d
-        .vgic
-        .lock()
-        .set_level(Irq::ppi(index, layout::PTIMER_INTID as u16), level);
+    let kick = edge.map_or(Kick::NONE, |level| {
+        d.vgic
+            .lock()
+            .set_level(Irq::ppi(index, layout::PTIMER_INTID as u16), level)
+    });
     drop(timer);
     deliver(d, kick, WakeReason::Timer, here);
     match deadline {

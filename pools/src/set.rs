@@ -504,15 +504,18 @@ impl<R: RelaxStrategy> PoolSet<R> {
         })
     }
 
-    /// The hypervisor has worked for `cost` on `target`'s behalf while `host` (if any) had the CPU: the one pays, the
-    /// other gets its time back. They may be in different pools.
-    pub fn charge(&self, target: VcpuId, host: Option<VcpuId>, cost: Span, now: Instant) {
-        if let Some((mut guard, row)) = self.lock_vcpu(target) {
+    /// The hypervisor has worked for `cost` on `v`'s behalf in somebody else's time: it pays.
+    pub fn charge(&self, v: VcpuId, cost: Span, now: Instant) {
+        if let Some((mut guard, row)) = self.lock_vcpu(v) {
             let now = guard.tick(now);
             let ent = guard.rows.at(row).ent;
             guard.sched().charge(ent, cost, now);
         }
-        if let Some((mut guard, row)) = host.and_then(|h| self.lock_vcpu(h)) {
+    }
+
+    /// The hypervisor has worked for `cost` on others' behalf while `v` had the CPU: it gets its time back.
+    pub fn refund(&self, v: VcpuId, cost: Span, now: Instant) {
+        if let Some((mut guard, row)) = self.lock_vcpu(v) {
             let now = guard.tick(now);
             let ent = guard.rows.at(row).ent;
             guard.sched().refund(ent, cost, now);

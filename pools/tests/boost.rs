@@ -117,11 +117,12 @@ fn what_was_done_for_another_is_paid_by_that_one() {
     let other = if first == HOG { OTHER } else { HOG };
     let credit = |v| set.vcpu_info(v, Instant(end)).unwrap().stats.credit;
     let before = (credit(first), credit(other));
-    set.charge(other, Some(first), Span::us(30), Instant(end));
+    set.charge(other, Span::us(30), Instant(end));
+    set.refund(first, Span::us(30), Instant(end));
     // The first one still has what it was granted at most; here it has run nothing that was accounted.
     assert_eq!(credit(other), before.1 - 30_000);
     assert_eq!(credit(first), before.0 + 30_000);
-    set.charge(other, Some(first), Span::ms(10_000), Instant(end));
+    set.refund(first, Span::ms(10_000), Instant(end));
     assert!(
         credit(first) <= 12_000_000,
         "never beyond a grant and the carry-over"

@@ -13,12 +13,17 @@ const ISTATUS: u64 = 4;
 pub struct Ptimer {
     ctl: u64,
     cval: u64,
+    told: Option<bool>,
 }
 
 impl Ptimer {
     /// Disabled, as after reset.
     pub const fn new() -> Ptimer {
-        Ptimer { ctl: 0, cval: 0 }
+        Ptimer {
+            ctl: 0,
+            cval: 0,
+            told: None,
+        }
     }
 
     /// CNTP_CTL_EL0 at time `now`. ISTATUS reads as zero while disabled.
@@ -63,6 +68,12 @@ impl Ptimer {
     /// Whether the interrupt line is asserted.
     pub const fn level(&self, now: u64) -> bool {
         self.ctl & IMASK == 0 && self.met(now)
+    }
+
+    /// The line, if it is another than when this was asked last (or was never asked).
+    pub fn edge(&mut self, now: u64) -> Option<bool> {
+        let level = self.level(now);
+        (self.told.replace(level) != Some(level)).then_some(level)
     }
 
     /// Enabled, and its condition met.

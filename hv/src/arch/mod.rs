@@ -36,6 +36,29 @@ impl GuestFrame {
         sp: 0,
     };
 
+    /// Makes this a copy of `from`. By pairs of registers: a call of memcpy takes five times as long.
+    #[inline(always)]
+    pub fn copy_from(&mut self, from: &GuestFrame) {
+        const { assert!(size_of::<GuestFrame>() == 17 * 16) };
+        let (to, from) = (&raw mut *self, &raw const *from);
+        // SAFETY: 272 bytes are read from one frame and written to another; both are borrowed here.
+        unsafe {
+            asm!(
+                "ldp {a}, {b}, [{f}]", "ldp {c}, {d}, [{f}, #16]", "stp {a}, {b}, [{t}]", "stp {c}, {d}, [{t}, #16]",
+                "ldp {a}, {b}, [{f}, #32]", "ldp {c}, {d}, [{f}, #48]", "stp {a}, {b}, [{t}, #32]", "stp {c}, {d}, [{t}, #48]",
+                "ldp {a}, {b}, [{f}, #64]", "ldp {c}, {d}, [{f}, #80]", "stp {a}, {b}, [{t}, #64]", "stp {c}, {d}, [{t}, #80]",
+                "ldp {a}, {b}, [{f}, #96]", "ldp {c}, {d}, [{f}, #112]", "stp {a}, {b}, [{t}, #96]", "stp {c}, {d}, [{t}, #112]",
+                "ldp {a}, {b}, [{f}, #128]", "ldp {c}, {d}, [{f}, #144]", "stp {a}, {b}, [{t}, #128]", "stp {c}, {d}, [{t}, #144]",
+                "ldp {a}, {b}, [{f}, #160]", "ldp {c}, {d}, [{f}, #176]", "stp {a}, {b}, [{t}, #160]", "stp {c}, {d}, [{t}, #176]",
+                "ldp {a}, {b}, [{f}, #192]", "ldp {c}, {d}, [{f}, #208]", "stp {a}, {b}, [{t}, #192]", "stp {c}, {d}, [{t}, #208]",
+                "ldp {a}, {b}, [{f}, #224]", "ldp {c}, {d}, [{f}, #240]", "stp {a}, {b}, [{t}, #224]", "stp {c}, {d}, [{t}, #240]",
+                "ldp {a}, {b}, [{f}, #256]", "stp {a}, {b}, [{t}, #256]",
+                a = out(reg) _, b = out(reg) _, c = out(reg) _, d = out(reg) _, f = in(reg) from, t = in(reg) to,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
     /// Register `n` as an instruction names it: 31 reads as zero.
     pub fn reg(&self, n: usize) -> u64 {
         self.x.get(n).copied().unwrap_or(0)

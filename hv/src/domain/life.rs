@@ -124,6 +124,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
             loaded_on: AtomicU16::new(NOWHERE),
             last_line: AtomicU16::new(given::NONE),
             vtimer_at: AtomicU64::new(u64::MAX),
+            owed: AtomicU64::new(0),
             ptimer: Lock::new(Ptimer::new()),
             counters: Counters::new(),
         });

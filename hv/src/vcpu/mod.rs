@@ -41,6 +41,8 @@ pub struct Vcpu {
     pub last_line: AtomicU16,
     /// When its virtual timer is due while it is at rest, ns; `u64::MAX` = never.
     pub vtimer_at: AtomicU64,
+    /// EL2's work for it in other vCPUs' time, ns, not charged yet.
+    pub owed: AtomicU64,
     /// Its emulated physical timer.
     pub ptimer: Lock<Ptimer>,
     /// Its exits by reason.

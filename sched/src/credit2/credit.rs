@@ -15,6 +15,11 @@ use tarn_abi::{CpuId, Instant, Span};
 
 /// The grid of the top-ups.
 const TOP_UP: u64 = 10_000_000;
+/// When the step of the grid that `now` is in ends, ns.
+fn end_of_step(now: Instant) -> u64 {
+    (now.0 / TOP_UP).saturating_add(1).saturating_mul(TOP_UP)
+}
+
 /// After this many resets any debt has been repaid.
 const AGE: u64 = 1 << 20;
 
@@ -54,14 +59,22 @@ impl Credit2 {
         r.b = r.cap;
         r.consumed = granted.wrapping_sub(grant - r.cap);
         r.seen = epoch;
-        r.grid = now.0 / TOP_UP;
+        r.grid = end_of_step(now);
         r.calm();
         r.boost = Boost::No;
     }
 
     /// Brings a row up to date: resets it has not seen, the cap of its bucket, a top-up. Not while it is queued, unless
     /// the caller puts it in place again.
+    #[inline]
     pub(super) fn touch(&mut self, e: Ent, now: Instant) {
+        let r = &self.rows[e];
+        if r.seen != self.epoch || r.cap_of != self.grant || now.0 >= r.grid {
+            self.bring_up(e, now);
+        }
+    }
+
+    fn bring_up(&mut self, e: Ent, now: Instant) {
         let floor = self.granted.wrapping_sub(self.grant + self.carry);
         let (granted, grant, epoch, on) = (self.granted, self.grant, self.epoch, self.params.boost);
         let r = &mut self.rows[e];
@@ -91,9 +104,8 @@ impl Credit2 {
             r.consumed = if clipped { floor } else { paid };
             r.b = r.cap;
         }
-        let step = now.0 / TOP_UP;
-        if r.grid != step {
-            r.grid = step;
+        if now.0 >= r.grid {
+            r.grid = end_of_step(now);
             let spare = granted.wrapping_sub(r.consumed);
             if r.b < r.cap && spare > 0 {
                 let x = spare.min(r.cap - r.b);

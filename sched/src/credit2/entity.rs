@@ -48,7 +48,7 @@ pub(super) struct Row {
     pub(super) cap_of: i64,
     /// Resets seen.
     pub(super) seen: u64,
-    /// Step of the top-up grid seen.
+    /// End of the step of the top-up grid it was touched in last, ns.
     pub(super) grid: u64,
     /// On the list of those that were queued with a bucket not full since the last reset.
     pub(super) burned: bool,
