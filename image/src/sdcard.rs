@@ -193,6 +193,25 @@ mod tests {
     }
 
     #[test]
+    fn the_boards_tree_gets_its_console() {
+        let tree = include_bytes!("../../board/tests/fixtures/pi4-like.dtb");
+        let board = tarn_board::Board::from_dtb(tree, 0).unwrap();
+        let changed = with_console(tree).unwrap();
+        let uart = tarn_board::Board::from_dtb(&changed, 0)
+            .unwrap()
+            .uart
+            .unwrap();
+        assert_eq!((uart.regs.base(), uart.baud), (0xfe20_1000, Some(115_200)));
+        // All else is as it was.
+        let after = tarn_board::Board::from_dtb(&changed, 0).unwrap();
+        assert_eq!(
+            (after.ram, after.cpus, after.gic),
+            (board.ram, board.cpus, board.gic)
+        );
+        assert!(with_console(b"no tree").is_err());
+    }
+
+    #[test]
     fn missing_firmware_is_named() {
         let error = files(Vec::new(), Some(Path::new("/nonexistent"))).unwrap_err();
         assert!(error.contains("start4.elf") && error.contains("overlays/disable-bt.dtbo"));

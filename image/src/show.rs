@@ -22,6 +22,8 @@ pub struct View<'a> {
     pub config: Config<'a>,
     /// The map of its RAM, ascending.
     pub memory: Vec<Piece>,
+    /// Domain and what it is given: devices, in words.
+    pub given: Vec<(String, String)>,
 }
 
 /// A piece of RAM.
@@ -75,7 +77,8 @@ pub fn view(checked: &Checked, tarn: u64) -> Result<View<'_>, String> {
             .flat_map(|d| {
                 let kernel = (Some(d.kernel.region), "kernel");
                 let ramdisk = (d.ramdisk.map(|r| r.region), "initrd");
-                [kernel, ramdisk].map(|(at, what)| (at, format!("{what} of {}", d.name)))
+                let given = (d.device_tree.map(|r| r.region), "devices");
+                [kernel, ramdisk, given].map(|(at, what)| (at, format!("{what} of {}", d.name)))
             })
             .filter(|(at, _)| *at == region)
             .map(|(_, what)| what)
@@ -86,12 +89,9 @@ pub fn view(checked: &Checked, tarn: u64) -> Result<View<'_>, String> {
     }
     for reserved in &board.reserved {
         let r = reserved.region;
-        add(
-            r.base(),
-            r.size(),
-            Kind::Reserved,
-            "kept by the board".into(),
-        );
+        let owner = config.domains.iter().find(|d| d.static_mem.contains(&r));
+        let what = owner.map_or("kept by the board".into(), |d| format!("RAM of {}", d.name));
+        add(r.base(), r.size(), Kind::Reserved, what);
     }
     let taken: Vec<Region> = memory.iter().map(|p| p.region).collect();
     let free = board
@@ -105,7 +105,19 @@ pub fn view(checked: &Checked, tarn: u64) -> Result<View<'_>, String> {
         what: "free".into(),
     }));
     memory.sort_by_key(|p| p.region);
+    let system = checked.system.as_ref().ok_or("no system")?;
+    let mut given = Vec::new();
+    for domain in &system.domains {
+        let name = &domain.name.value;
+        let devices = domain.devices.iter().map(|d| d.value.clone());
+        let tree = domain.device_tree.iter().map(|t| {
+            let file = t.value.file_name().unwrap_or_default();
+            format!("what {} names", file.to_string_lossy())
+        });
+        given.extend(devices.chain(tree).map(|what| (name.clone(), what)));
+    }
     Ok(View {
+        given,
         name: machine.name,
         board,
         config,

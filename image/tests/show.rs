@@ -23,10 +23,10 @@ fn golden(name: &str, said: &str) {
 
 #[test]
 fn pools_domains_and_memory() {
-    for board in ["virt", "rpi4"] {
+    for (board, at) in [("virt", "0x6000_0000"), ("rpi4", "0x2000_0000")] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let mut source = Source::load(&folder.join("system.toml")).unwrap();
-        source.text = source.text.replace("BOARD", board);
+        source.text = source.text.replace("BOARD", board).replace("STATIC", at);
         let checked = check(&source, Some(TARN));
         let said = Report(&source, &checked.findings).to_string();
         assert!(checked.findings.is_empty(), "{said}");

@@ -88,6 +88,9 @@ pub fn text(view: &View<'_>) -> String {
             );
         }
     }
+    for (domain, what) in &view.given {
+        let _ = writeln!(out, "  {domain}: is given {what}");
+    }
     out.push('\n');
 
     let mut rows = vec![row(&["memory", "size", "what"])];

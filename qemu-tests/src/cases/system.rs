@@ -145,6 +145,30 @@ pub fn tests() -> Vec<Test> {
             },
         ),
         Test::new(
+            "system/disk",
+            "Linux with a disk: a device named in the description, 1:1 memory for its DMA",
+            |bench| {
+                let scratch = bench.scratch();
+                paths::make_dir(&scratch)?;
+                let disk = scratch.join("disk.img");
+                paths::write(&disk, &[0x55; 1 << 20])?;
+                let mut machine = with_system(Machine::tarn(3, 2), "examples/systems/disk.toml")?;
+                machine.extra = [
+                    "-drive".to_owned(),
+                    format!("if=none,id=d,format=raw,file={}", disk.display()),
+                    "-device".into(),
+                    "virtio-blk-device,drive=d".into(),
+                ]
+                .to_vec();
+                let mut console = bench.start("Tarn", &machine, 240)?;
+                console.expect("domain linux: is given /virtio_mmio@a003e00")?;
+                // 1 MiB in sectors
+                console.expect("DISK-OF 2048")?;
+                console.expect("TARN-LINUX-DONE rc=0")?;
+                answers_and_powers_off(&mut console)
+            },
+        ),
+        Test::new(
             "system/two-linux",
             "two kernels with weights in one pool, from one copy of kernel and root file system",
             |bench| {
