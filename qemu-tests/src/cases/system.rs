@@ -85,6 +85,7 @@ pub fn tests() -> Vec<Test> {
                 console.expect("you typed: some words")?;
                 console.send("q\r")?;
                 console.expect("domain c: powered off")?;
+                console.expect("Console input to dom0 ")?;
                 answers_and_powers_off(&mut console)?;
                 if !console
                     .text()
