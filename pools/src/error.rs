@@ -57,6 +57,8 @@ pub enum PoolError {
     TooManyPools,
     /// The parameter `cap` is beyond 100 per vCPU.
     CapTooBig,
+    /// Under `null` dom0 might be left without a CPU.
+    Dom0Waits,
     /// No parameter of that name.
     NoSuchParam,
     /// The group still has members.
@@ -102,6 +104,7 @@ impl PoolError {
             E::BootCpu | E::Dom0 | E::Pool0 => Errno::Fixed,
             E::NoSuchParam | E::NoSuchStep => Errno::NoSuch,
             E::NotHere => Errno::Invalid,
+            E::Dom0Waits => Errno::NotAdmitted,
             E::LastCpu => Errno::LastCpu,
             E::HasDomains | E::GroupInUse => Errno::NotEmpty,
             E::NoCpus => Errno::NoCpus,
@@ -146,6 +149,7 @@ impl fmt::Display for PoolError {
             E::Alive => "the domain is alive",
             E::TooManyPools => "no free pool slot",
             E::CapTooBig => "the cap is beyond 100 per vCPU",
+            E::Dom0Waits => "under null each vCPU of Pool-0 needs a CPU, or dom0 might be left without; move domains out first",
             E::NoSuchParam => "no parameter of that name",
             E::GroupInUse => {
                 "the group is not empty; move its vCPUs out and destroy the groups in it first"

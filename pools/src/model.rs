@@ -32,11 +32,22 @@ pub(crate) struct ModelPool {
     pub(crate) cpus: CpuSet,
     pub(crate) had: CpuSet,
     pub(crate) domains: u32,
+    /// vCPUs, and virtual processors of groups.
+    entities: u32,
     pub(crate) gone: bool,
     /// The last step about its CPUs, about its domains, and about itself.
     lost_by: u32,
     joined_by: u32,
     pub(crate) set_by: u32,
+}
+
+impl ModelPool {
+    /// Whether the new places under `null`, where who has no CPU waits for ever, might leave dom0 without one.
+    fn could_strand_dom0(&self) -> bool {
+        let null = registry::row(self.kind).is_some_and(|r| r.name == "null");
+        let moved = self.exchange || !self.had.difference(&self.cpus).is_empty();
+        null && moved && self.entities as usize > self.cpus.len()
+    }
 }
 
 /// A domain that will be elsewhere.
@@ -113,6 +124,8 @@ impl Model {
                 } else {
                     (p.lost_by, PoolError::LastCpu)
                 }
+            } else if p.slot == Some(0) && p.could_strand_dom0() {
+                (p.lost_by.max(p.set_by), PoolError::Dom0Waits)
             } else {
                 continue;
             };
@@ -160,7 +173,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
 
     fn snapshot(&self, m: &mut Model) -> Result<(), PoolError> {
         for slot in 0..MAX_POOLS {
-            let Ok(p) = self.lock_pool(self.id_of(slot)) else {
+            let Ok(mut p) = self.lock_pool(self.id_of(slot)) else {
                 continue;
             };
             push(
@@ -177,6 +190,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     cpus: p.future_cpus(),
                     had: p.future_cpus(),
                     domains: p.domains.into(),
+                    entities: p.entities(),
                     gone: false,
                     lost_by: 0,
                     joined_by: 0,
@@ -207,6 +221,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                         cpus: CpuSet::EMPTY,
                         had: CpuSet::EMPTY,
                         domains: 0,
+                        entities: 0,
                         gone: false,
                         lost_by: n,
                         joined_by: n,
@@ -249,7 +264,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 if d == DomainId::DOM0 && m.pools[to].slot != Some(0) {
                     return Err(PoolError::Dom0);
                 }
-                let (guard, _, slot) = self.lock_domain(d)?;
+                let (guard, dom, slot) = self.lock_domain(d)?;
+                let vcpus = guard.doms.get(dom).map_or(0, |d| d.vcpus.len() as u32);
                 drop(guard);
                 let known = m.moves.iter().position(|x| x.domain == d);
                 let from = match known {
@@ -261,7 +277,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
                         .ok_or(PoolError::NoSuchPool)?,
                 };
                 m.pools[from].domains = m.pools[from].domains.saturating_sub(1);
+                m.pools[from].entities = m.pools[from].entities.saturating_sub(vcpus);
                 m.pools[to].domains += 1;
+                m.pools[to].entities += vcpus;
                 m.pools[to].joined_by = n;
                 match known {
                     Some(i) => {

@@ -372,6 +372,17 @@ impl Pool {
         }
     }
 
+    /// How many vCPUs and virtual processors compete in it at most.
+    pub(crate) fn entities(&mut self) -> u32 {
+        let mut n = self.rows.iter().count() as u32;
+        for node in 1..self.groups.len() as u16 {
+            if let Some(shape) = self.sched().shape(NodeId(node)) {
+                n += u32::from(shape.vps);
+            }
+        }
+        n
+    }
+
     /// The CPUs that hold registers of any of its vCPUs.
     pub(crate) fn busy_cpus(&self) -> CpuSet {
         self.rows.iter().filter_map(Row::cpu).collect()

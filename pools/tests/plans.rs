@@ -254,6 +254,26 @@ fn a_running_pool_gets_another_scheduler() {
     }
 }
 
+/// Under null who has no CPU waits for ever: that must not be dom0.
+#[test]
+fn null_does_not_lock_dom0_out() {
+    let mut w = World::new(3, "credit2");
+    for slot in 0..2 {
+        w.add(slot, if slot == 0 { 1 } else { 2 }, PoolId::POOL0);
+    }
+    w.carry_out(&plan(&[Step::SetSched(P0, sched("null"))]))
+        .unwrap();
+    let refused = |w: &mut World, s: Step| w.carry_out(&plan(&[s])).unwrap_err().error;
+    let out = Step::Cpus(None, cpus("1"));
+    assert_eq!(refused(&mut w, out), PoolError::Dom0Waits);
+    w.carry_out(&plan(&[Step::SetSched(P0, sched("rr"))]))
+        .unwrap();
+    w.carry_out(&plan(&[out])).unwrap();
+    let null = Step::SetSched(P0, sched("null"));
+    assert_eq!(refused(&mut w, null), PoolError::Dom0Waits);
+    w.check_at_rest();
+}
+
 /// Groups stay when the scheduler around them is exchanged.
 #[test]
 fn groups_survive_an_exchange() {
@@ -268,7 +288,7 @@ fn groups_survive_an_exchange() {
         .unwrap();
     w.carry_out(&plan(&[Step::Group(d2, Some(1), Some(g))]))
         .unwrap();
-    for kind in ["rr", "null", "credit2"] {
+    for kind in ["rr", "rtds", "credit2"] {
         w.carry_out(&plan(&[Step::SetSched(P0, sched(kind))]))
             .unwrap();
         let group = |d, i| w.set.vcpu_info(vcpu(d, i), w.now).unwrap().group;
@@ -276,10 +296,7 @@ fn groups_survive_an_exchange() {
             [group(d1, 0), group(d1, 1), group(d2, 0), group(d2, 1)],
             [Some(g), Some(g), None, Some(g)]
         );
-        w.check();
-        if kind != "null" {
-            w.check_at_rest();
-        }
+        w.check_at_rest();
     }
     // A move to another pool leaves the group, and says so.
     let moved = w

@@ -19,11 +19,7 @@ use pools::{DomainInfo, DomainState as Run, Step, Target, VcpuState, domain_row}
 /// Carries out a call of this area; `regs` are its registers.
 pub fn handle(call: DomainCall, regs: &Regs) -> Regs {
     match call {
-        DomainCall::List(c) => c.answer(
-            table::at_or_after(c.from as usize)
-                .ok_or(Errno::End)
-                .and_then(|d| row(&d)),
-        ),
+        DomainCall::List(c) => c.answer(list(c.from)),
         DomainCall::Name(c) => c.answer(table::domain(c.id).map(|d| Text::truncated(&d.name))),
         DomainCall::Find(c) => c.answer(
             c.name
@@ -83,6 +79,18 @@ pub fn handle(call: DomainCall, regs: &Regs) -> Regs {
                 reason: Text::truncated(crash.why),
             })
         })),
+    }
+}
+
+/// The first domain at or behind a slot; one that ends at this moment is passed over.
+fn list(from: u32) -> Result<DomainRow, Errno> {
+    let mut from = from as usize;
+    loop {
+        let d = table::at_or_after(from).ok_or(Errno::End)?;
+        if let Ok(r) = row(&d) {
+            return Ok(r);
+        }
+        from = d.id.index() + 1;
     }
 }
 
@@ -149,7 +157,7 @@ fn pause(id: DomainId, on: bool) -> Result<(), Errno> {
 
 fn row(d: &Domain) -> Result<DomainRow, Errno> {
     let now = time::now();
-    let info = POOLS.domain_info(d.id, now).map_err(why::said)?;
+    let info = POOLS.domain_info(d.id, now).map_err(|e| e.errno())?;
     let mut time = 0u64;
     let (mut running, mut blocked) = (false, true);
     for v in &d.vcpus {

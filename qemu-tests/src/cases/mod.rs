@@ -3,6 +3,7 @@
 //! A test here never looks at an address, a time or a count that may differ between two good builds.
 
 mod boot;
+mod control;
 mod guests;
 mod isolation;
 mod linux;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Test> {
         linux::native_tests(),
         guests::tests(),
         isolation::tests(),
+        control::tests(),
         sched::tests(),
         trees::tests(),
         linux::tests(),

@@ -1,4 +1,5 @@
 //! HVC and SMC as nobody should use them.
+use super::number;
 use guest_rt::machine::Conduit;
 use guest_rt::psci::{self, call, call_by, error};
 use guest_rt::testing::{case, expect, expect_tarn};
@@ -47,6 +48,7 @@ pub fn all() {
     case("ids/survived", true);
     if on_tarn() {
         tarn_range();
+        tarn_areas();
     }
     expect(
         "alive/psci-version",
@@ -76,6 +78,44 @@ fn tarn_range() {
         call_by(Conduit::Smc, 0xc600_01ff, [u64::MAX; 3]) < 0,
         true,
     );
+}
+
+/// Calls of every area but a domain's own (6), registers at random: ids, small numbers, addresses, anything. Of those
+/// none is this guest's to make, since no group is delegated to it.
+fn tarn_areas() {
+    let mut random = number("seed", 0x7a61_726e) | 1;
+    let mut next = || {
+        random ^= random >> 12;
+        random ^= random << 25;
+        random ^= random >> 27;
+        random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    };
+    let (mut accepted, mut strange) = (0, 0);
+    for _ in 0..number("count", 6000) {
+        let r = next();
+        let function = match (r >> 8) % 7 {
+            6 => 0x700,
+            area => area << 8,
+        } | (r >> 16) % 0x20;
+        let mut x = [0; 18];
+        x[0] = 0xc600_0000 | function;
+        for register in &mut x[1..8] {
+            let r = next();
+            *register = match r % 6 {
+                0 | 1 => 0,
+                2 => (r >> 8) % 4,
+                3 => (r >> 8) & 0x0001_003f,
+                4 => 0x4000_0000 | (r >> 8) & 0xff_fff8,
+                _ => r,
+            };
+        }
+        let version = x[0] == 0xc600_0000 && x[1..8].iter().all(|r| *r == 0);
+        psci::hvc(&mut x);
+        accepted += u32::from(x[0] == 0 && !version);
+        strange += u32::from(x[0] != 0 && !(-64..0).contains(&(x[0] as i64)));
+    }
+    expect_tarn("areas/nothing-accepted", accepted, 0);
+    expect_tarn("areas/every-answer-known", strange, 0);
 }
 
 /// CPU_ON and its relatives with arguments that contradict each other, many times.
