@@ -49,6 +49,32 @@ pub fn tests() -> Vec<Test> {
             },
         ));
     }
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("control/calls-from-a-guest-gic{gic}"),
+            "a guest that makes calls of every area with random registers, beside one that works; dom0 still rules",
+            move |bench| {
+                let config = domain("bad", "guest-bad", 1, 16, "mode=calls", "")
+                    + &domain("smp", "guest-smp", 2, 16, "rounds=50", "");
+                let mut console =
+                    bench.start("Tarn", &Machine::tarn(gic, 2).with_config(config), 180)?;
+                for _ in 0..2 {
+                    console.expect(END)?;
+                }
+                console.send("\r")?;
+                prompt(&mut console)?;
+                exec::must(&mut console, "pool-create after cpu=1")?;
+                exec::must(&mut console, "pool-destroy after")?;
+                answers_and_powers_off(&mut console)?;
+                for name in ["bad", "smp"] {
+                    Transcript::read(&console.text(), Some(name))
+                        .verify()
+                        .map_err(|error| format!("{name}: {error}"))?;
+                }
+                Ok(())
+            },
+        ));
+    }
     tests.push(Test::new(
         "control/pools-apart",
         "two busy pools: nothing crosses from one to the other, and a CPU held at EL2 does not hold the other pool's",
