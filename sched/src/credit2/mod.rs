@@ -13,6 +13,8 @@ mod crowd;
 mod doze;
 mod entity;
 mod kick;
+#[cfg(test)]
+mod tests;
 
 use self::crowd::Crowd;
 use self::entity::{Boost, Pcpu, Row};

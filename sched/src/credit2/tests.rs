@@ -1,0 +1,118 @@
+//! A hundred years of uptime: the axes of time and credit at their ends, and what long loneliness leaves.
+//!
+//! Time is u64 ns: 584 years. The axis of credit wraps and is compared by difference: at weight 1 it goes round once in
+//! about 2300 years of CPU time at 256 credits a ns... but may stand anywhere when a run begins, so it is put at its end
+//! here. What one vCPU can be behind is bounded at 2^61 (`account`), a quarter of the axis.
+
+extern crate std;
+use super::*;
+use crate::params::{SchedParams, VcpuParams};
+use std::vec::Vec;
+
+const YEARS: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
+const CPU: CpuId = CpuId(0);
+
+fn with(weights: &[u32], now: Instant) -> (Credit2, Vec<Ent>) {
+    let mut s = Credit2::new(&SchedParams::DEFAULT);
+    s.alloc_pcpu(CPU).unwrap();
+    let _ = s.switch_sched(CPU, now);
+    let list = weights
+        .iter()
+        .enumerate()
+        .map(|(i, w)| {
+            let p = VcpuParams {
+                weight: *w,
+                ..VcpuParams::DEFAULT
+            };
+            s.alloc_vcpu(Tag(i as u32), &p).unwrap()
+        })
+        .collect();
+    (s, list)
+}
+
+/// Lets them compute for `span`, deciding when asked to; what each has got.
+fn run(s: &mut Credit2, list: &[Ent], mut now: Instant, span: Span) -> Vec<u64> {
+    let before: Vec<u64> = list.iter().map(|e| s.stats(*e).runtime.0).collect();
+    let end = now + span;
+    let mut loaded: Option<Ent> = s.cpus[CPU].curr;
+    while now < end {
+        let p = s.pick_next(CPU, GuestHint::default(), now);
+        let next = p.next.map(|t| list[t.0 as usize]);
+        if let Some(old) = loaded.filter(|o| Some(*o) != next) {
+            let _ = s.context_saved(old, now);
+        }
+        loaded = next;
+        let until = p.until.unwrap_or(end);
+        assert!(until > now, "it decides for ever at one moment");
+        now = until.min(end);
+        s.check().unwrap();
+    }
+    let _ = s.pick_next(CPU, GuestHint::default(), now);
+    list.iter()
+        .zip(before)
+        .map(|(e, b)| s.stats(*e).runtime.0 - b)
+        .collect()
+}
+
+#[test]
+fn shares_are_right_where_the_axes_end() {
+    for granted in [0, i64::MAX - 1_000_000_000, i64::MIN + 5, -1] {
+        for weights in [[1u32, 3], [65_535, 21_845], [256, 256]] {
+            let now = Instant(YEARS);
+            let (mut s, list) = with(&weights, now);
+            s.granted = granted;
+            s.epoch = u64::from(u32::MAX);
+            for e in &list {
+                let _ = s.insert(*e, true, now);
+            }
+            let got = run(&mut s, &list, now, Span::ms(20_000));
+            let (a, b) = (
+                got[0] * u64::from(weights[1]),
+                got[1] * u64::from(weights[0]),
+            );
+            let off = a.abs_diff(b) * 1000 / (a + b);
+            assert!(off <= 3, "{weights:?} at {granted}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hundred_years_alone_are_forgiven_in_one_step() {
+    for weight in [1, 256, 65_535] {
+        let (mut s, list) = with(&[weight, weight], Instant(0));
+        let _ = s.insert(list[0], true, Instant(0));
+        let p = s.pick_next(CPU, GuestHint::default(), Instant(0));
+        assert_eq!((p.next, p.until), (Some(Tag(0)), None), "nobody waits");
+        // The other one arrives a hundred years later, and sleeps until then.
+        let now = Instant(YEARS);
+        let _ = s.insert(list[1], true, now);
+        s.check().unwrap();
+        assert_eq!(s.totals().resets, 1, "in closed form");
+        let got = run(&mut s, &list, now, Span::ms(10_000));
+        let half = (got[0] + got[1]) / 2;
+        assert!(
+            got[0].abs_diff(half) <= 40_000_000,
+            "weight {weight}: {got:?}"
+        );
+    }
+}
+
+#[test]
+fn who_slept_a_hundred_years_gets_one_grant_and_the_carry_over() {
+    let (mut s, list) = with(&[256, 256], Instant(0));
+    for e in &list {
+        let _ = s.insert(*e, true, Instant(0));
+    }
+    let _ = run(&mut s, &list, Instant(0), Span::ms(100));
+    let at = Instant(200_000_000);
+    s.sleep(list[1], at);
+    let _ = run(&mut s, &list, at, Span::ms(1));
+    // Many epochs pass, more than are counted one by one.
+    s.granted = s.granted.wrapping_add(s.grant.wrapping_mul(1 << 21));
+    s.epoch += 1 << 21;
+    let now = Instant(YEARS);
+    let _ = s.wake(list[1], WakeReason::Kick, now);
+    let c = s.stats(list[1]);
+    assert!(c.credit + c.boost_credit <= s.grant + s.carry + s.grant / 4);
+    s.check().unwrap();
+}

@@ -1,0 +1,411 @@
+//! Groups: schedulers inside schedulers. A group competes in its parent with N virtual processors, each an ordinary entity
+//! there, and runs a scheduler instance of its own over its members, for which the virtual processors are the CPUs.
+//!
+//! The root decides first at a tick; when it has chosen a virtual processor, that group decides, and so on down to a vCPU.
+//! A virtual processor is runnable in its parent exactly while its group has work for it: a group's kick wakes it, a group
+//! that finds nothing to run puts it to sleep. Time is charged at every level of the path by the same `pick_next`. Members
+//! are addressed as [`Leaf`]s. Without groups every operation is one test and the root's own. An empty group's processors
+//! sleep and cost nothing. Must never loop over members; the depth is bounded by [`DEPTH`].
+
+mod groups;
+mod pick;
+
+use crate::error::{SchedError, in_range};
+use crate::params::{SchedParams, VcpuParams};
+use crate::scheduler::{
+    BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
+};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use tarn_abi::{CpuId, CpuSet, Instant, MAX_CPUS, Span};
+
+/// How deep groups nest, the root not counted.
+pub const DEPTH: usize = 8;
+/// Most groups of a pool.
+pub const MAX_GROUPS: usize = 256;
+
+/// A scheduler of the tree: 0 is the root (the pool's own), others are groups.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NodeId(pub u16);
+
+impl NodeId {
+    /// The pool's own scheduler.
+    pub const ROOT: NodeId = NodeId(0);
+}
+
+/// A vCPU: an entity of one of the schedulers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leaf {
+    /// Which scheduler.
+    pub node: NodeId,
+    /// Which of its entities.
+    pub ent: Ent,
+}
+
+/// What the tag of a virtual processor has set.
+const VP: u32 = 1 << 31;
+
+pub(crate) const fn vp_tag(node: u16, vp: u16) -> Tag {
+    Tag(VP | (node as u32) << 8 | vp as u32)
+}
+
+/// A virtual processor.
+pub(crate) struct Vp {
+    /// As an entity of the parent.
+    pub(crate) ent: Ent,
+    /// Runnable there.
+    pub(crate) runnable: bool,
+    /// The CPU it is on.
+    pub(crate) cpu: Option<CpuId>,
+    /// Its group thinks that it runs something.
+    pub(crate) live: bool,
+}
+
+pub(crate) struct Group {
+    pub(crate) parent: u16,
+    depth: u8,
+    pub(crate) params: VcpuParams,
+    pub(crate) vps: Vec<Vp>,
+    /// vCPUs and groups directly inside.
+    members: u32,
+    /// When its scheduler wants to be asked again though it has nothing to run, and for which processor.
+    due: Option<(Instant, u16)>,
+}
+
+pub(crate) struct Node {
+    sched: Box<dyn Scheduler>,
+    /// `None` for the root.
+    pub(crate) group: Option<Group>,
+}
+
+/// A chain of (group, virtual processor) from the root downwards.
+#[derive(Clone, Copy, Default)]
+struct Path {
+    len: u8,
+    at: [(u16, u16); DEPTH],
+}
+
+impl Path {
+    fn steps(&self) -> &[(u16, u16)] {
+        &self.at[..usize::from(self.len)]
+    }
+    fn push(&mut self, step: (u16, u16)) {
+        self.at[usize::from(self.len)] = step;
+        self.len += 1;
+    }
+    fn pop(&mut self) -> Option<(u16, u16)> {
+        self.len = self.len.checked_sub(1)?;
+        Some(self.at[usize::from(self.len)])
+    }
+    fn common(&self, o: &Path) -> usize {
+        self.steps()
+            .iter()
+            .zip(o.steps())
+            .take_while(|(a, b)| a == b)
+            .count()
+    }
+}
+
+/// Of a CPU: the path of the vCPU whose registers it holds, and the one chosen last.
+#[derive(Clone, Copy, Default)]
+struct Paths {
+    loaded: Path,
+    chosen: Path,
+    /// The vCPU chosen last.
+    last: Option<Tag>,
+}
+
+/// The schedulers of a pool.
+pub struct Tree {
+    pub(crate) root: Box<dyn Scheduler>,
+    /// Groups; position 0 stays unused so that positions are `NodeId`s.
+    pub(crate) nodes: Vec<Option<Node>>,
+    paths: Vec<Paths>,
+    groups: u32,
+    /// The earliest of the groups' `due`.
+    due: Option<Instant>,
+}
+
+/// What a group looks like from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupShape {
+    /// The scheduler it is in.
+    pub parent: NodeId,
+    /// How many virtual processors it has.
+    pub vps: u16,
+    /// Their parameters in the parent.
+    pub params: VcpuParams,
+    /// vCPUs and groups directly inside.
+    pub members: u32,
+    /// The counters of its virtual processors in the parent.
+    pub stats: Stats,
+}
+
+impl Tree {
+    /// A tree of one scheduler.
+    pub fn new(root: Box<dyn Scheduler>) -> Self {
+        Tree {
+            root,
+            nodes: Vec::new(),
+            paths: Vec::new(),
+            groups: 0,
+            due: None,
+        }
+    }
+
+    #[inline]
+    fn sched(&mut self, node: u16) -> &mut dyn Scheduler {
+        if node == 0 {
+            return &mut *self.root;
+        }
+        match self.nodes.get_mut(usize::from(node)) {
+            Some(Some(n)) => &mut *n.sched,
+            _ => gone(),
+        }
+    }
+
+    pub(crate) fn group(&mut self, node: u16) -> &mut Group {
+        match self.nodes.get_mut(usize::from(node)) {
+            Some(Some(Node { group: Some(g), .. })) => g,
+            _ => gone(),
+        }
+    }
+
+    /// Whether there is such a scheduler.
+    pub fn has(&self, node: NodeId) -> bool {
+        node == NodeId::ROOT || matches!(self.nodes.get(usize::from(node.0)), Some(Some(_)))
+    }
+
+    /// Every group there is.
+    pub fn groups(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| n.is_some())
+            .map(|(i, _)| NodeId(i as u16))
+    }
+
+    /// When a group wants to be asked again at the earliest.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// A group's kick in terms of CPUs: sleeping virtual processors wake in their parent.
+    fn translate(&mut self, node: u16, kick: Kick, boosted: bool, now: Instant) -> Kick {
+        if node == 0 || kick.is_none() {
+            return kick;
+        }
+        let parent = self.group(node).parent;
+        let mut out = Kick::NONE;
+        for c in kick.0.iter() {
+            let Some(vp) = self.group(node).vps.get_mut(c.index()) else {
+                continue;
+            };
+            let (ent, was, cpu) = (vp.ent, core::mem::replace(&mut vp.runnable, true), vp.cpu);
+            if !was {
+                let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
+                out = out.and(self.translate(parent, k, false, now));
+            } else if let Some(c) = cpu {
+                out = out.and(Kick::one(c));
+            }
+            if boosted {
+                let k = self.sched(parent).boost(ent, BoostCause::Interrupt, now);
+                let still = self.sched(parent).is_boosted(ent);
+                out = out.and(self.translate(parent, k, still, now));
+            }
+        }
+        out
+    }
+
+    fn carried(&mut self, l: Leaf, kick: Kick, now: Instant) -> Kick {
+        if l.node == NodeId::ROOT {
+            return kick;
+        }
+        let boosted = self.sched(l.node.0).is_boosted(l.ent);
+        self.lift(l.node.0, kick, boosted, now)
+    }
+
+    /// The kick of a group in which a member may have been boosted. A processor that waits in the parent is not running in
+    /// the eyes of its group, which therefore calls nobody: it is boosted there, and so on upwards while there is credit.
+    fn lift(&mut self, node: u16, kick: Kick, boosted: bool, now: Instant) -> Kick {
+        let mut out = self.translate(node, kick, boosted, now);
+        if node == 0 || !boosted {
+            return out;
+        }
+        let group = self.group(node);
+        if let Some(vp) = group.vps.iter().find(|v| v.runnable && v.cpu.is_none()) {
+            let (parent, ent) = (group.parent, vp.ent);
+            let k = self.sched(parent).boost(ent, BoostCause::Interrupt, now);
+            let still = self.sched(parent).is_boosted(ent);
+            out = out.and(self.lift(parent, k, still, now));
+        }
+        out
+    }
+
+    // CPUs: the root's business.
+
+    /// See `Scheduler`.
+    pub fn alloc_pcpu(&mut self, cpu: CpuId) -> Result<(), SchedError> {
+        self.root.alloc_pcpu(cpu)
+    }
+    /// See `Scheduler`.
+    pub fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick {
+        self.root.switch_sched(cpu, now)
+    }
+    /// See `Scheduler`.
+    pub fn set_capacity(&mut self, cpu: CpuId, capacity: u16) {
+        self.root.set_capacity(cpu, capacity);
+    }
+    /// See `Scheduler`.
+    pub fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick {
+        self.root.free_pcpu(cpu, now)
+    }
+    /// See `Scheduler`.
+    pub fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError> {
+        self.root.adjust(p, now)
+    }
+
+    // vCPUs.
+
+    /// See `Scheduler`; into `node`.
+    pub fn alloc_vcpu(
+        &mut self,
+        node: NodeId,
+        tag: Tag,
+        p: &VcpuParams,
+    ) -> Result<Leaf, SchedError> {
+        if !self.has(node) {
+            return Err(SchedError::Conflict("there is no such group"));
+        }
+        let mut p = *p;
+        if node != NodeId::ROOT {
+            // Inside a group the CPUs are virtual: affinity is the group's affair.
+            p.affinity = CpuSet::ALL;
+        }
+        let ent = self.sched(node.0).alloc_vcpu(tag, &p)?;
+        if node != NodeId::ROOT {
+            self.group(node.0).members += 1;
+        }
+        Ok(Leaf { node, ent })
+    }
+    /// See `Scheduler`.
+    pub fn free_vcpu(&mut self, l: Leaf) {
+        self.sched(l.node.0).free_vcpu(l.ent);
+        if l.node != NodeId::ROOT {
+            self.group(l.node.0).members -= 1;
+        }
+    }
+    /// See `Scheduler`.
+    pub fn insert(&mut self, l: Leaf, runnable: bool, now: Instant) -> Kick {
+        let k = self.sched(l.node.0).insert(l.ent, runnable, now);
+        self.translate(l.node.0, k, false, now)
+    }
+    /// See `Scheduler`.
+    pub fn remove(&mut self, l: Leaf, now: Instant) -> Kick {
+        let k = self.sched(l.node.0).remove(l.ent, now);
+        if l.node != NodeId::ROOT {
+            self.sweep(l.node.0, now);
+        }
+        self.translate(l.node.0, k, false, now)
+    }
+    /// See `Scheduler`.
+    pub fn adjust_vcpu(
+        &mut self,
+        l: Leaf,
+        p: &VcpuParams,
+        now: Instant,
+    ) -> Result<Kick, SchedError> {
+        let mut p = *p;
+        if l.node != NodeId::ROOT {
+            p.affinity = CpuSet::ALL;
+        }
+        let k = self.sched(l.node.0).adjust_vcpu(l.ent, &p, now)?;
+        Ok(self.translate(l.node.0, k, false, now))
+    }
+    /// See `Scheduler`.
+    #[inline]
+    pub fn sleep(&mut self, l: Leaf, now: Instant) {
+        self.sched(l.node.0).sleep(l.ent, now);
+        if l.node != NodeId::ROOT {
+            self.sweep(l.node.0, now);
+        }
+    }
+    /// See `Scheduler`.
+    #[inline]
+    pub fn wake(&mut self, l: Leaf, why: WakeReason, now: Instant) -> Kick {
+        let k = self.sched(l.node.0).wake(l.ent, why, now);
+        self.carried(l, k, now)
+    }
+    /// See `Scheduler`; without groups only.
+    #[inline]
+    pub fn doze(&mut self, l: Leaf, cpu: CpuId, now: Instant) -> bool {
+        self.groups == 0 && self.root.doze(l.ent, cpu, now)
+    }
+    /// See `Scheduler`; without groups only.
+    #[inline]
+    pub fn rouse(&mut self, l: Leaf, cpu: CpuId, why: WakeReason, now: Instant) -> bool {
+        self.groups == 0 && self.root.rouse(l.ent, cpu, why, now)
+    }
+    /// See `Scheduler`.
+    #[inline]
+    pub fn notify(&mut self, l: Leaf, why: WakeReason, now: Instant) -> Kick {
+        let k = self.sched(l.node.0).notify(l.ent, why, now);
+        self.carried(l, k, now)
+    }
+    /// See `Scheduler`. Others outside its group go first, too.
+    pub fn yield_now(&mut self, l: Leaf, cpu: Option<CpuId>, now: Instant) {
+        self.sched(l.node.0).yield_now(l.ent, now);
+        if let (true, Some(cpu)) = (l.node != NodeId::ROOT, cpu) {
+            let path = self.paths[cpu.index()].loaded;
+            for &(g, vp) in path.steps() {
+                let (parent, ent) = (self.group(g).parent, self.group(g).vps[usize::from(vp)].ent);
+                self.sched(parent).yield_now(ent, now);
+            }
+        }
+    }
+    /// See `Scheduler`.
+    pub fn deboost(&mut self, l: Leaf, why: DeboostCause, now: Instant) -> Kick {
+        let k = self.sched(l.node.0).deboost(l.ent, why, now);
+        self.translate(l.node.0, k, false, now)
+    }
+    /// See `Scheduler`; time of the hypervisor counts at the vCPU's own level.
+    pub fn charge(&mut self, l: Leaf, cost: Span, now: Instant) {
+        self.sched(l.node.0).charge(l.ent, cost, now);
+    }
+    /// See `Scheduler`.
+    pub fn refund(&mut self, l: Leaf, cost: Span, now: Instant) {
+        self.sched(l.node.0).refund(l.ent, cost, now);
+    }
+    /// See `Scheduler`.
+    pub fn is_boosted(&mut self, l: Leaf) -> bool {
+        self.sched(l.node.0).is_boosted(l.ent)
+    }
+    /// See `Scheduler`.
+    pub fn stats(&mut self, l: Leaf) -> Stats {
+        self.sched(l.node.0).stats(l.ent)
+    }
+    /// Counters of all schedulers of the tree together.
+    pub fn totals(&self) -> Totals {
+        let mut t = self.root.totals();
+        for n in self.nodes.iter().flatten() {
+            let o = n.sched.totals();
+            t.switches += o.switches;
+            t.resets += o.resets;
+            t.touched += o.touched;
+        }
+        t
+    }
+    /// See `Scheduler`.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.root.check()?;
+        self.nodes
+            .iter()
+            .flatten()
+            .try_for_each(|n| n.sched.check())
+    }
+}
+
+#[cold]
+fn gone() -> ! {
+    panic!("scheduling group used after it was removed")
+}

@@ -1,0 +1,198 @@
+//! A decision: the root's first, then each group's on the way down; and what follows for those whose branch is left.
+//!
+//! Iterative, at most `DEPTH` levels and one way back for each processor that turns out to have no work.
+
+use super::*;
+
+impl Tree {
+    /// Decides for `cpu`: the root first, then the groups on the way down.
+    #[inline]
+    pub fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
+        if self.groups == 0 {
+            return self.root.pick_next(cpu, hint, now);
+        }
+        self.descend(cpu, hint, now)
+    }
+
+    fn descend(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
+        let mut kick = self.ask_due(now);
+        let mut news = None;
+        let loaded = self.paths[cpu.index()].loaded;
+        let mut path = Path::default();
+        let mut untils: [Option<Instant>; DEPTH + 1] = [None; DEPTH + 1];
+        let (mut node, mut local) = (0u16, cpu);
+        let next = loop {
+            let level = usize::from(path.len);
+            let same = loaded.common(&path) == level;
+            let outside = GuestHint {
+                must_idle: hint.must_idle && node == 0,
+                ..GuestHint::default()
+            };
+            let pick = self
+                .sched(node)
+                .pick_next(local, if same { hint } else { outside }, now);
+            untils[level] = pick.until;
+            // A virtual processor is nobody an operator knows.
+            news = news.or(pick.news.filter(|(tag, _)| tag.0 & VP == 0));
+            kick = kick.and(self.translate(node, pick.kick, false, now));
+            match pick.next {
+                Some(t) if t.0 & VP == 0 => {
+                    let goes_on =
+                        self.paths[cpu.index()].last == Some(t) && loaded.steps() == path.steps();
+                    let claims = goes_on && (hint.dont_desched || hint.irqs_masked);
+                    kick = kick.and(self.arrived(&path, claims, now));
+                    break Some(t);
+                }
+                Some(t) => {
+                    let step = ((t.0 >> 8) as u16 & 0x7fff, t.0 as u16 & 0xff);
+                    path.push(step);
+                    self.group(step.0).vps[usize::from(step.1)].cpu = Some(cpu);
+                    (node, local) = (step.0, CpuId(step.1));
+                }
+                None => {
+                    let Some((g, i)) = path.pop() else { break None };
+                    // The group has no work for this processor: it sleeps, and its parent decides again.
+                    let held = loaded.steps().get(usize::from(path.len)) == Some(&(g, i))
+                        && loaded.common(&path) == usize::from(path.len);
+                    let group = self.group(g);
+                    let parent = group.parent;
+                    if let Some(t) = pick.until {
+                        group.due = Some((t, i));
+                        self.due = Some(self.due.map_or(t, |d| d.min(t)));
+                    }
+                    let group = self.group(g);
+                    let vp = &mut group.vps[usize::from(i)];
+                    vp.live = false;
+                    vp.runnable = false;
+                    let ent = vp.ent;
+                    if !held {
+                        vp.cpu = None;
+                    }
+                    self.sched(parent).sleep(ent, now);
+                    if !held {
+                        let k = self.sched(parent).context_saved(ent, now);
+                        kick = kick.and(self.translate(parent, k, false, now));
+                    }
+                    node = parent;
+                    local = path.steps().last().map_or(cpu, |s| CpuId(s.1));
+                }
+            }
+        };
+        // Whoever was running down a branch that is left stops there.
+        for &(g, i) in loaded.steps().iter().skip(loaded.common(&path)) {
+            if core::mem::replace(&mut self.group(g).vps[usize::from(i)].live, false) {
+                let stop = GuestHint {
+                    must_idle: true,
+                    ..GuestHint::default()
+                };
+                let stopped = self.sched(g).pick_next(CpuId(i), stop, now);
+                kick = kick.and(self.translate(g, stopped.kick, false, now));
+            }
+        }
+        let p = &mut self.paths[cpu.index()];
+        p.chosen = path;
+        p.last = next;
+        if p.loaded.len == 0 {
+            p.loaded = path;
+        }
+        let levels = usize::from(path.len) + 1;
+        let until = untils[..levels]
+            .iter()
+            .flatten()
+            .chain(self.due.iter())
+            .min()
+            .copied();
+        Pick {
+            next,
+            until,
+            kick,
+            news,
+        }
+    }
+
+    /// Every processor on the path has something to run. Others of those groups may have lost theirs to it, and a
+    /// processor must not go on in front of others for a boost that nobody below it has. `claims`: the vCPU goes on and
+    /// its guest itself asks to be left alone, for which a processor may have been boosted in this very decision.
+    fn arrived(&mut self, path: &Path, claims: bool, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        for &(g, i) in path.steps().iter().rev() {
+            self.group(g).vps[usize::from(i)].live = true;
+            self.sweep(g, now);
+            let group = self.group(g);
+            let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
+            if !claims && self.sched(parent).is_boosted(ent) && !self.sched(g).urgent(CpuId(i)) {
+                let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
+                kick = kick.and(self.translate(parent, k, false, now));
+            }
+        }
+        kick
+    }
+
+    /// Processors of a group that wait in the parent though the group has nothing for them go to sleep.
+    pub(super) fn sweep(&mut self, node: u16, now: Instant) {
+        for i in 0..self.group(node).vps.len() {
+            let group = self.group(node);
+            let (parent, vp) = (group.parent, &mut group.vps[i]);
+            if !vp.runnable || vp.cpu.is_some() {
+                continue;
+            }
+            let ent = vp.ent;
+            let cpu = CpuId(i as u16);
+            if self.sched(node).has_work(cpu, now) {
+                continue;
+            }
+            // Its scheduler learns that it is idle: it calls it when there is work again.
+            let pick = self.sched(node).pick_next(cpu, GuestHint::default(), now);
+            debug_assert!(pick.next.is_none(), "there was no work for it");
+            let vp = &mut self.group(node).vps[i];
+            vp.runnable = false;
+            self.sched(parent).sleep(ent, now);
+        }
+    }
+
+    /// Groups that wanted to be asked again by now: their processor gets to run, and they decide then.
+    fn ask_due(&mut self, now: Instant) -> Kick {
+        if self.due.is_none_or(|t| t > now) {
+            return Kick::NONE;
+        }
+        let mut kick = Kick::NONE;
+        let mut next: Option<Instant> = None;
+        for i in 1..self.nodes.len() {
+            if self.nodes[i].is_none() {
+                continue;
+            }
+            match self.group(i as u16).due {
+                Some((t, vp)) if t <= now => {
+                    self.group(i as u16).due = None;
+                    kick = kick.and(self.translate(i as u16, Kick::one(CpuId(vp)), false, now));
+                }
+                Some((t, _)) => next = Some(next.map_or(t, |n| n.min(t))),
+                None => {}
+            }
+        }
+        self.due = next;
+        kick
+    }
+
+    /// The registers of `l`, which were in `cpu`, are in memory. Leaves the branch it was on.
+    #[inline]
+    pub fn context_saved(&mut self, l: Leaf, cpu: CpuId, now: Instant) -> Kick {
+        let k = self.sched(l.node.0).context_saved(l.ent, now);
+        if self.groups == 0 {
+            return k;
+        }
+        let mut kick = self.carried(l, k, now);
+        let Paths { loaded, chosen, .. } = self.paths[cpu.index()];
+        for &(g, i) in loaded.steps().iter().skip(loaded.common(&chosen)).rev() {
+            let group = self.group(g);
+            let parent = group.parent;
+            let vp = &mut group.vps[usize::from(i)];
+            vp.cpu = None;
+            let ent = vp.ent;
+            let k = self.sched(parent).context_saved(ent, now);
+            kick = kick.and(self.translate(parent, k, false, now));
+        }
+        self.paths[cpu.index()].loaded = chosen;
+        kick
+    }
+}

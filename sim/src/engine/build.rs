@@ -1,0 +1,148 @@
+//! From a scenario to a machine: pools, groups, domains, vCPUs, all through the interface that the hypervisor uses.
+
+use super::*;
+
+impl<'a> Engine<'a> {
+    pub(super) fn new(s: &'a Scenario, o: &Options, seed: u64) -> Result<Self, String> {
+        let set = Box::new(Set::new());
+        let now = Instant(0);
+        let mut pools = Vec::new();
+        let mut present = CpuSet::EMPTY;
+        s.pools
+            .iter()
+            .for_each(|p| present = present.union(&p.cpus));
+        let mut conserving = true;
+        for (i, p) in s.pools.iter().enumerate() {
+            let wanted = scheduler_name(o, &p.sched);
+            let mut params = p.params;
+            let mut name = wanted;
+            if wanted == "noboost" {
+                params.boost = false;
+                name = "credit2";
+            }
+            conserving &= matches!(name, "credit2" | "rr" | "plain");
+            let plain = name == "plain";
+            let kind = sched_by_name(if plain { "credit2" } else { name });
+            let kind = kind.ok_or_else(|| format!("no scheduler is called `{name}`"))?;
+            let c = PoolConfig {
+                sched: kind,
+                params,
+                record: o.record,
+                ..PoolConfig::new(&p.name)
+            };
+            let fail = |e: tarn_pools::PoolError| format!("pool {}: {e}", p.name);
+            match (i, plain) {
+                (0, false) => set.init(present, &c, now).map_err(fail)?,
+                (0, true) => set
+                    .init_with(present, &c, Box::new(Plain::new(&params)), now)
+                    .map_err(fail)?,
+                (_, false) => drop(set.create(&c, now).map_err(fail)?),
+                (_, true) => drop(
+                    set.create_with(&c, Box::new(Plain::new(&params)), now)
+                        .map_err(fail)?,
+                ),
+            }
+            let id = set.find_pool(&p.name).ok_or("a pool is gone")?;
+            for cpu in p.cpus.iter().filter(|_| i > 0) {
+                if let Progress::Refused(e) = set.assign_cpu(cpu, Some(id), now) {
+                    return Err(format!("pool {}: {e}", p.name));
+                }
+            }
+            pools.push(id);
+        }
+        let cpus = present.len();
+        let speeds: Vec<u64> = s
+            .pools
+            .iter()
+            .flat_map(|p| p.speeds.iter().copied())
+            .collect();
+        for (c, speed) in speeds.iter().enumerate() {
+            set.set_capacity(CpuId(c as u16), *speed as u16);
+        }
+        let mut groups: Vec<GroupId> = Vec::new();
+        for g in &s.groups {
+            let fail = |e: String| format!("group {}: {e}", g.name);
+            let kind = sched_by_name(&g.sched).ok_or_else(|| fail("unknown scheduler".into()))?;
+            let c = GroupConfig {
+                parent: g.parent.map(|p| groups[p]),
+                sched: kind,
+                vps: g.vps,
+                processor: VcpuParams {
+                    weight: g.weight,
+                    ..VcpuParams::DEFAULT
+                },
+                ..GroupConfig::new(&g.name)
+            };
+            groups.push(
+                set.create_group(pools[g.pool], &c, now)
+                    .map_err(|e| fail(e.to_string()))?,
+            );
+        }
+        let mut vcpus = Vec::new();
+        for (d, dom) in s.domains.iter().enumerate() {
+            let list: Vec<_> = (0..dom.vcpus.len())
+                .map(|i| (VcpuId::new((vcpus.len() + i) as u16, 0), dom.params))
+                .collect();
+            let params = DomainParams { cap: dom.cap };
+            set.add_domain(domain_id(d), pools[dom.pool], &params, &list, now)
+                .map_err(|e| format!("domain {}: {e}", dom.name))?;
+            if let Some(g) = dom.group
+                && let Progress::Refused(e) = set.move_to_group(domain_id(d), Some(groups[g]), now)
+            {
+                return Err(format!("domain {}: {e}", dom.name));
+            }
+            for (i, m) in dom.vcpus.iter().enumerate() {
+                let index = vcpus.len() as u64;
+                vcpus.push(Vcpu {
+                    id: list[i].0,
+                    dom: d,
+                    guest: Guest::new(m, seed, index),
+                    cpu: None,
+                    from: 0,
+                    loaded_at: 0,
+                    work: 0,
+                    generation: 0,
+                    masked_stay: None,
+                    waiting: None,
+                    longest_wait: 0,
+                });
+            }
+        }
+        let w = World {
+            now: 0,
+            heap: BinaryHeap::new(),
+            seq: 0,
+            ipi: s.ipi,
+            cpus: (0..cpus)
+                .map(|c| Cpu {
+                    speed: speeds[c],
+                    ..Cpu::default()
+                })
+                .collect(),
+            holder: vec![None; vcpus.len()],
+            loads: 0,
+            lock_ops: 0,
+            fault: None,
+        };
+        let n = s.domains.len();
+        Ok(Engine {
+            s,
+            set,
+            pools,
+            w,
+            vcpus,
+            locks: vec![None; s.locks],
+            paused: vec![0; n],
+            moving: vec![false; n],
+            domain_pool: s.domains.iter().map(|d| d.pool).collect(),
+            conserving,
+            lenient: o.lenient,
+            groups,
+            capped: s.domains.iter().map(|d| d.cap != 0).collect(),
+            in_group: s.domains.iter().map(|d| d.group.is_some()).collect(),
+            holder_preemptions: 0,
+            hash: 0xcbf2_9ce4_8422_2325,
+            trace: o.trace.then(Vec::new),
+        })
+    }
+}

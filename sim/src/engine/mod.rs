@@ -1,0 +1,447 @@
+//! The machine: CPUs, clock, timers, interrupts as one heap of events around the real `PoolSet`.
+//!
+//! At equal times CPU events come before firings, then in order of insertion. A switch costs time at its start, charged to
+//! the incomer. After every moment the invariants are checked; the first violation ends the run. Must never decide who
+//! runs. Neighbours: `guest.rs` says what a vCPU does, `scenario.rs` what there is.
+
+mod build;
+mod check;
+mod outcome;
+mod script;
+mod world;
+
+pub use self::outcome::{Mark, Options, Outcome, VcpuOutcome};
+use self::world::{Cpu, Event, SimCpu, World};
+use crate::guest::{Effect, Figures, Guest, Locks};
+use crate::plain::Plain;
+use crate::scenario::{Scenario, What};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, VcpuId};
+use tarn_pools::{
+    Block, Clock, DeboostCause, DomainParams, GroupConfig, GroupId, GuestHint, IdleCpu, Kick,
+    Machine, PoolConfig, PoolSet, Progress, Running, Stats, Totals, VcpuParams, WakeReason, Woken,
+    sched_by_name,
+};
+
+type Set = PoolSet<spin::relax::Spin>;
+
+/// How often unmasking is noticed while a stay for masked interrupts is running.
+const PROBE: u64 = 25_000;
+
+struct Vcpu {
+    id: VcpuId,
+    dom: usize,
+    guest: Guest,
+    cpu: Option<usize>,
+    from: u64,
+    loaded_at: u64,
+    work: u64,
+    generation: u64,
+    masked_stay: Option<u64>,
+    waiting: Option<u64>,
+    longest_wait: u64,
+}
+
+struct Engine<'a> {
+    s: &'a Scenario,
+    set: Box<Set>,
+    pools: Vec<PoolId>,
+    w: World,
+    vcpus: Vec<Vcpu>,
+    locks: Locks,
+    paused: Vec<u32>,
+    moving: Vec<bool>,
+    domain_pool: Vec<usize>,
+    conserving: bool,
+    lenient: bool,
+    groups: Vec<GroupId>,
+    in_group: Vec<bool>,
+    capped: Vec<bool>,
+    holder_preemptions: u64,
+    hash: u64,
+    trace: Option<Vec<Mark>>,
+}
+
+/// Runs a scenario. An invariant that breaks is an error with the moment it broke.
+pub fn run(s: &Scenario, o: &Options) -> Result<Outcome, String> {
+    let seed = o.seed.unwrap_or(s.seed);
+    let mut e = Engine::new(s, o, seed)?;
+    let moments = e.go(o)?;
+    e.finish(seed, moments)
+}
+
+fn scheduler_name<'a>(o: &'a Options, own: &'a str) -> &'a str {
+    o.sched.as_deref().unwrap_or(own)
+}
+
+impl<'a> Engine<'a> {
+    fn now(&self) -> Instant {
+        Instant(self.w.now)
+    }
+
+    fn go(&mut self, o: &Options) -> Result<u64, String> {
+        for c in 0..self.w.cpus.len() {
+            let idle = self
+                .set
+                .cpu_online(CpuId(c as u16), self.now())
+                .ok_or("a CPU is not there")?;
+            self.w.cpus[c].idle = Some(idle);
+            self.visit(c);
+        }
+        for v in 0..self.vcpus.len() {
+            if self.vcpus[v].guest.wants_cpu() {
+                self.vcpus[v].waiting = Some(0);
+            }
+            let k = self
+                .set
+                .online(self.vcpus[v].id, self.now())
+                .map_err(|e| e.to_string())?;
+            self.w.send(k);
+            for src in 0..self.s.domains[self.vcpus[v].dom].vcpus[self.local(v)]
+                .sources
+                .len()
+            {
+                let t = self.vcpus[v].guest.first_firing(src);
+                self.w.push(t, Event::Fire(v, src));
+            }
+        }
+        for (i, a) in self.s.script.iter().enumerate() {
+            self.w.push(a.at, Event::Script(i));
+        }
+        let every = if o.check_every == 0 {
+            1024
+        } else {
+            o.check_every
+        };
+        let mut moments = 0u64;
+        let mut steps = 0u64;
+        while let Some(Reverse((at, _, _, event))) = self.w.heap.pop() {
+            if at >= self.s.duration {
+                break;
+            }
+            if at > self.w.now {
+                moments += 1;
+                self.invariants()?;
+                if moments.is_multiple_of(every) {
+                    self.set
+                        .check()
+                        .map_err(|e| format!("at {} ns: {e}", self.w.now))?;
+                    self.right_places()?;
+                }
+                steps = 0;
+            }
+            steps += 1;
+            if steps > 100_000 {
+                return Err(format!("at {at} ns: no end of events at one moment"));
+            }
+            self.w.now = at;
+            self.step(event)?;
+            if let Some(f) = self.w.fault.take() {
+                return Err(f);
+            }
+        }
+        self.w.now = self.s.duration;
+        for v in 0..self.vcpus.len() {
+            self.sync(v);
+            let x = &mut self.vcpus[v];
+            if let Some(c) = x.cpu {
+                x.work += (self.w.now - x.loaded_at) * self.w.cpus[c].speed / 1024;
+            }
+        }
+        Ok(moments)
+    }
+
+    fn stopped(&self, d: usize) -> bool {
+        self.paused[d] != 0 || self.moving[d]
+    }
+
+    /// Which vCPU of its domain `v` is.
+    fn local(&self, v: usize) -> usize {
+        let dom = self.vcpus[v].dom;
+        v - self.vcpus.partition_point(|x| x.dom < dom)
+    }
+
+    fn step(&mut self, e: Event) -> Result<(), String> {
+        match e {
+            Event::Visit(c) => self.visit(c),
+            Event::Slice(c, generation) => {
+                if self.w.cpus[c].timer_gen == generation {
+                    self.w.cpus[c].timer = None;
+                    self.visit(c);
+                }
+            }
+            Event::Done(v, generation) => {
+                if self.vcpus[v].generation == generation && self.vcpus[v].cpu.is_some() {
+                    // One that yields goes on when its CPU has decided.
+                    if !self.sync(v) {
+                        self.go_on(v);
+                    }
+                }
+            }
+            Event::Unmask(v) => {
+                if self.vcpus[v].cpu.is_some() && !self.vcpus[v].guest.masked() {
+                    self.deboost(v, DeboostCause::Unmasked);
+                }
+            }
+            Event::Fire(v, src) => {
+                self.sync(v);
+                let (next, delivered) = self.vcpus[v].guest.fire(src, self.w.now);
+                if let Some(t) = next {
+                    self.w.push(t, Event::Fire(v, src));
+                }
+                if delivered {
+                    self.wake(
+                        v,
+                        WakeReason::Interrupt {
+                            line: 32 + src as u16,
+                        },
+                    );
+                } else if self.vcpus[v].cpu.is_some() {
+                    self.go_on(v);
+                }
+            }
+            Event::Timer(v) => {
+                self.sync(v);
+                self.vcpus[v].guest.timer(self.w.now);
+                self.wake(v, WakeReason::Timer);
+            }
+            Event::Script(i) => {
+                let result = self.act(i);
+                if !self.lenient {
+                    result?;
+                } else if let (Err(_), Some(every)) = (result, self.s.script[i].every) {
+                    self.w.push(self.w.now + every, Event::Script(i));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, v: usize, why: WakeReason) {
+        self.w.lock_ops += 1;
+        if self.vcpus[v].cpu.is_none() && self.vcpus[v].waiting.is_none() {
+            self.vcpus[v].waiting = Some(self.w.now);
+        }
+        match self.set.wake(self.vcpus[v].id, why, self.now()) {
+            Woken::Running(c) => {
+                if self.vcpus[v].cpu != Some(c.index()) {
+                    self.w.fail(format!("vCPU {v} is said to run on {c:?}"));
+                }
+                self.go_on(v);
+            }
+            Woken::Kick(k) => self.w.send(k),
+        }
+    }
+
+    fn deboost(&mut self, v: usize, why: DeboostCause) {
+        self.w.lock_ops += 1;
+        let k = self.set.deboost(self.vcpus[v].id, why, self.now());
+        self.w.send(k);
+    }
+
+    /// Brings a running vCPU's progress up to now. Whether it has yielded.
+    fn sync(&mut self, v: usize) -> bool {
+        let Some(c) = self.vcpus[v].cpu else {
+            return false;
+        };
+        let now = self.w.now;
+        if now <= self.vcpus[v].from {
+            return false;
+        }
+        let dt = (now - self.vcpus[v].from) * self.w.cpus[c].speed / 1024;
+        // What integer division leaves over counts next time.
+        self.vcpus[v].from = now - ((now - self.vcpus[v].from) - dt * 1024 / self.w.cpus[c].speed);
+        let mut effects = Vec::new();
+        self.vcpus[v]
+            .guest
+            .advance(v, dt, now, &mut self.locks, &mut effects);
+        let yielded = effects.contains(&Effect::Yield);
+        for e in effects {
+            self.effect(v, c, e);
+        }
+        yielded
+    }
+
+    fn effect(&mut self, v: usize, c: usize, e: Effect) {
+        match e {
+            Effect::Yield => {
+                self.w.lock_ops += 1;
+                self.set.yield_now(self.vcpus[v].id, self.now());
+                self.w.visit_now(c);
+            }
+            Effect::Sleep(t) => self.w.push(self.w.now + t, Event::Timer(v)),
+            Effect::Released(lock) => {
+                let spinner = (0..self.vcpus.len()).find(|&u| {
+                    let x = &self.vcpus[u];
+                    u != v && x.cpu.is_some() && x.from <= self.w.now && x.guest.spins_for(lock)
+                });
+                if let Some(u) = spinner {
+                    self.sync(u);
+                    if self.vcpus[u].guest.spins_for(lock) {
+                        self.vcpus[u].guest.take(u, &mut self.locks);
+                        self.go_on(u);
+                    }
+                }
+            }
+            Effect::Unmasked => {
+                if let Some(t) = self.vcpus[v].masked_stay.take() {
+                    let at = t + (self.w.now - t).div_ceil(PROBE) * PROBE;
+                    self.w.push(at, Event::Unmask(v));
+                }
+            }
+            Effect::Returned => {
+                let stayed = self.vcpus[v].masked_stay.take().is_some();
+                let g = &self.vcpus[v].guest;
+                if (stayed || g.enlightened()) && !g.dont_desched() {
+                    self.deboost(v, DeboostCause::HandlerReturned);
+                }
+            }
+            Effect::Cleared => self.deboost(v, DeboostCause::Asked),
+        }
+    }
+
+    /// A running vCPU goes on with whatever is first now; asks to sleep if that is nothing.
+    fn go_on(&mut self, v: usize) {
+        let Some(c) = self.vcpus[v].cpu else { return };
+        let now = self.w.now;
+        if now < self.vcpus[v].from {
+            return;
+        }
+        self.vcpus[v].generation += 1;
+        match self.vcpus[v].guest.begin(v, now, &mut self.locks) {
+            Some(u64::MAX) => {}
+            Some(left) => {
+                let at = self.vcpus[v].from + (left * 1024).div_ceil(self.w.cpus[c].speed);
+                let generation = self.vcpus[v].generation;
+                self.w.push(at.max(now), Event::Done(v, generation));
+            }
+            None => {
+                self.w.lock_ops += 1;
+                let guest = &self.vcpus[v].guest;
+                if self
+                    .set
+                    .block(self.vcpus[v].id, Instant(now), || guest.wants_cpu())
+                    == Block::Slept
+                {
+                    self.w.visit_now(c);
+                }
+            }
+        }
+    }
+
+    fn visit(&mut self, c: usize) {
+        self.w.cpus[c].visit = false;
+        let before = self.w.cpus[c].running;
+        let mut hint = GuestHint::default();
+        if let Some(v) = before {
+            self.sync(v);
+            let g = &self.vcpus[v].guest;
+            hint = GuestHint {
+                irqs_masked: g.masked() && g.wants_cpu(),
+                dont_desched: g.dont_desched(),
+                enlightened: g.enlightened(),
+                must_idle: false,
+            };
+        }
+        if let Some(idle) = self.w.cpus[c].idle.take() {
+            let _ = self.set.settle(
+                idle,
+                &mut SimCpu {
+                    w: &mut self.w,
+                    cpu: c,
+                },
+            );
+        }
+        let loaded = self.w.cpus[c].loaded;
+        let loads = self.w.loads;
+        self.w.lock_ops += 1;
+        let r = self.set.reschedule(
+            CpuId(c as u16),
+            loaded,
+            hint,
+            &mut SimCpu {
+                w: &mut self.w,
+                cpu: c,
+            },
+        );
+        let now = self.w.now;
+        let after = match r {
+            Running::Vcpu(id) => Some(id.index()),
+            Running::Idle(i) => {
+                if self.w.cpus[c].loaded.is_some() {
+                    self.w.fail(format!("cpu{c} is idle with a vCPU loaded"));
+                }
+                let i = self.set.settle(
+                    i,
+                    &mut SimCpu {
+                        w: &mut self.w,
+                        cpu: c,
+                    },
+                );
+                self.w.cpus[c].idle = Some(i);
+                None
+            }
+            Running::Doze(_) => None,
+        };
+        if let (Some(v), true) = (before, before == after) {
+            if hint.irqs_masked {
+                self.vcpus[v].masked_stay = Some(now);
+            }
+            if self.vcpus[v].from <= now {
+                self.go_on(v);
+            }
+            return;
+        }
+        if let Some(v) = before {
+            let x = &mut self.vcpus[v];
+            x.work += (now - x.loaded_at) * self.w.cpus[c].speed / 1024;
+            x.cpu = None;
+            x.generation += 1;
+            x.masked_stay = None;
+            if x.guest.wants_cpu() {
+                x.waiting = Some(now);
+                if x.guest.holds() {
+                    self.holder_preemptions += 1;
+                }
+            }
+        }
+        if let Some(v) = after {
+            if self.w.cpus[c].loaded != Some(self.vcpus[v].id) {
+                self.w
+                    .fail(format!("cpu{c} is to run vCPU {v}, which is not loaded"));
+            }
+            let cost = if self.w.loads != loads {
+                self.s.switch
+            } else {
+                0
+            };
+            let x = &mut self.vcpus[v];
+            if let Some(t) = x.waiting.take() {
+                x.longest_wait = x.longest_wait.max(now - t);
+            }
+            x.cpu = Some(c);
+            x.from = now + cost;
+            x.loaded_at = now;
+            x.generation += 1;
+            let (from, generation) = (x.from, x.generation);
+            self.w.push(from, Event::Done(v, generation));
+        }
+        self.w.cpus[c].running = after;
+        for b in [now, c as u64, after.map_or(u64::MAX, |v| v as u64)] {
+            self.hash = (self.hash ^ b).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if let Some(t) = &mut self.trace {
+            t.push(Mark {
+                at: now,
+                cpu: c,
+                vcpu: after,
+            });
+        }
+    }
+}
+
+/// The id of the scenario's `d`th domain.
+fn domain_id(d: usize) -> DomainId {
+    DomainId::new(1 + d as u16, 0)
+}

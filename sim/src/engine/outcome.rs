@@ -1,0 +1,91 @@
+//! What a run is asked for and what it gives: values only.
+
+use super::*;
+
+/// What a run may be asked for besides its scenario.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Another scheduler for every pool: a registry name, `plain` or `noboost`.
+    pub sched: Option<String>,
+    /// Another seed.
+    pub seed: Option<u64>,
+    /// Keep the schedule.
+    pub trace: bool,
+    /// A refused action of the script is skipped instead of ending the run.
+    pub lenient: bool,
+    /// Keep so many records of each pool's scheduler; 0 = none.
+    pub record: u32,
+    /// Check the schedulers' own books every so many moments; 0 = 1024.
+    pub check_every: u64,
+}
+
+/// One stretch of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// When, ns.
+    pub at: u64,
+    /// Where.
+    pub cpu: usize,
+    /// Who from then on.
+    pub vcpu: Option<usize>,
+}
+
+/// Of one vCPU.
+#[derive(Clone, Debug)]
+pub struct VcpuOutcome {
+    /// Its name: the domain's, with its number if there are several.
+    pub name: String,
+    /// Its domain.
+    pub domain: usize,
+    /// Its weight at the start.
+    pub weight: u32,
+    /// Whether it wants all it can get.
+    pub hog: bool,
+    /// Whether its demand depends on what it gets.
+    pub closed_loop: bool,
+    /// Time on a CPU.
+    pub runtime: u64,
+    /// The same in time of the fastest CPU.
+    pub work: u64,
+    /// Time waiting for one.
+    pub waited: u64,
+    /// Longest wait.
+    pub longest_wait: u64,
+    /// The guest's own figures.
+    pub figures: Figures,
+    /// The scheduler's counters.
+    pub stats: Stats,
+}
+
+/// Of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The scheduler of the first pool.
+    pub sched: String,
+    /// Seed used.
+    pub seed: u64,
+    /// Length, ns.
+    pub duration: u64,
+    /// Per vCPU.
+    pub vcpus: Vec<VcpuOutcome>,
+    /// Six run states per domain, ns.
+    pub domains: Vec<[u64; 6]>,
+    /// Time each CPU had nothing to do.
+    pub idle: Vec<u64>,
+    /// vCPUs loaded.
+    pub switches: u64,
+    /// Counters of all schedulers together.
+    pub totals: Totals,
+    /// Pool locks taken.
+    pub lock_ops: u64,
+    /// Lock holders that lost the CPU.
+    pub holder_preemptions: u64,
+    /// FNV-1a over the schedule.
+    pub hash: u64,
+    /// Moments simulated.
+    pub moments: u64,
+    /// The schedule, if asked for.
+    pub trace: Vec<Mark>,
+    /// Of each pool, what its scheduler was asked and answered, if asked for.
+    pub records: Vec<Vec<(u64, tarn_pools::Record)>>,
+}

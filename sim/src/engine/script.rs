@@ -1,0 +1,97 @@
+//! What a scenario's script does to the running machine.
+
+use super::*;
+
+impl Engine<'_> {
+    pub(super) fn act(&mut self, i: usize) -> Result<(), String> {
+        let a = &self.s.script[i];
+        let now = self.now();
+        let fail = |e: tarn_pools::PoolError| format!("at {} ns: action {i}: {e}", now.0);
+        let mut again = false;
+        let mut progress = |w: &mut World, p: Progress| match p {
+            Progress::Done(k) => {
+                w.send(k);
+                Ok(())
+            }
+            Progress::Again(k) => {
+                w.send(k);
+                again = true;
+                Ok(())
+            }
+            Progress::Refused(e) => Err(fail(e)),
+        };
+        match a.what.clone() {
+            What::Weight(d, weight) => {
+                for v in (0..self.vcpus.len()).filter(|&v| self.vcpus[v].dom == d) {
+                    let id = self.vcpus[v].id;
+                    let mut p = self.set.vcpu_info(id, now).map_err(fail)?.params;
+                    p.weight = weight;
+                    let k = self.set.adjust_vcpu(id, &p, now).map_err(fail)?;
+                    self.w.send(k);
+                }
+            }
+            What::Affinity(d, cpus) => {
+                for v in (0..self.vcpus.len()).filter(|&v| self.vcpus[v].dom == d) {
+                    let id = self.vcpus[v].id;
+                    let mut p = self.set.vcpu_info(id, now).map_err(fail)?.params;
+                    p.affinity = cpus;
+                    let k = self.set.adjust_vcpu(id, &p, now).map_err(fail)?;
+                    self.w.send(k);
+                }
+            }
+            What::Pause(d) => {
+                let k = self.set.pause(domain_id(d), now).map_err(fail)?;
+                self.paused[d] += 1;
+                self.w.send(k);
+            }
+            What::Unpause(d) => {
+                let k = self.set.unpause(domain_id(d), now).map_err(fail)?;
+                self.paused[d] -= 1;
+                for v in self
+                    .vcpus
+                    .iter_mut()
+                    .filter(|v| v.dom == d && v.waiting.is_some())
+                {
+                    v.waiting = Some(now.0);
+                }
+                self.w.send(k);
+            }
+            What::Cap(d, cap) => {
+                let k = self
+                    .set
+                    .adjust_domain(domain_id(d), &DomainParams { cap }, now)
+                    .map_err(fail)?;
+                self.w.send(k);
+                self.capped[d] = cap != 0;
+            }
+            What::Move(d, pool) => {
+                let p = self.set.move_domain(domain_id(d), self.pools[pool], now);
+                progress(&mut self.w, p)?;
+                self.moving[d] = again;
+                if !again {
+                    self.domain_pool[d] = pool;
+                }
+            }
+            What::Cpu(cpu, pool) => {
+                let p = self
+                    .set
+                    .assign_cpu(CpuId(cpu), pool.map(|p| self.pools[p]), now);
+                progress(&mut self.w, p)?;
+            }
+            What::Regroup(d, g) => {
+                let p = self
+                    .set
+                    .move_to_group(domain_id(d), g.map(|g| self.groups[g]), now);
+                progress(&mut self.w, p)?;
+                self.moving[d] = again;
+                self.in_group[d] = g.is_some();
+            }
+        }
+        if again {
+            self.w.push(now.0 + 1_000, Event::Script(i));
+        } else if let Some(every) = a.every {
+            self.w.push(now.0 + every, Event::Script(i));
+        }
+        Ok(())
+    }
+}
