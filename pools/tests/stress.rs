@@ -174,6 +174,50 @@ fn finish(w: &World, mut step: impl FnMut() -> Progress) {
     }
 }
 
+/// Several changes at once, another scheduler among them, while everybody runs; sometimes taken back.
+fn plan(w: &World, rng: &mut Rng, pools: [PoolId; 2], doms: usize, exchange: bool) {
+    let domain = |n: u64| DomainId::new(1 + (n % doms as u64) as u16, 3);
+    let mut plan = Plan::new();
+    for _ in 0..=rng.below(3) {
+        let pool = Target::Id(pools[rng.below(2) as usize]);
+        let step = match rng.below(4) {
+            0 => {
+                let cpus = CpuSet::from_words([rng.below(1 << CPUS) & !1, 0]);
+                Step::Cpus(rng.below(4).checked_sub(1).map(|_| pool), cpus)
+            }
+            1 if exchange => {
+                let kind = ["credit2", "rr"][rng.below(2) as usize];
+                Step::SetSched(pool, sched_by_name(kind).unwrap())
+            }
+            _ => Step::MoveDomain(domain(rng.below(64)), pool),
+        };
+        plan.add(step).unwrap();
+    }
+    let (kick, begun) = w.set.begin(&plan, w.now());
+    w.send(kick);
+    if begun.is_err() {
+        return;
+    }
+    for _ in 0..rng.below(20) {
+        std::thread::yield_now();
+    }
+    if rng.below(8) == 0
+        && let Ok(k) = w.set.abort(w.now())
+    {
+        w.send(k);
+    }
+    let start = Wall::now();
+    while let Status::Pending(k) = w.set.status(w.now()) {
+        w.send(k);
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "a change hangs: {plan:?}"
+        );
+        std::thread::yield_now();
+    }
+    assert!(w.set.outcome().is_some(), "a change without an end");
+}
+
 /// `DOMS` domains on all CPUs; for null, which needs a CPU for each vCPU, one.
 fn storm(sched: &str, millis: u64, doze: bool) {
     // A panic of one thread leaves the others waiting for ever: end them all at once.
@@ -278,10 +322,14 @@ fn storm(sched: &str, millis: u64, doze: bool) {
             vec![None, Some(one), two]
         });
         let mut rng = Rng(77);
-        let mut moves = 0;
+        let (mut moves, mut plans) = (0, 0);
         while w.start.elapsed() < Duration::from_millis(millis) {
             let d = domain(rng.below(doms as u64) as usize);
-            match rng.below(6) {
+            match rng.below(8) {
+                6 | 7 => {
+                    plan(&w, &mut rng, pools, doms, sched != "null");
+                    plans += 1;
+                }
                 0 => {
                     w.send(w.set.pause(d, w.now()).unwrap());
                     for _ in 0..rng.below(50) {
@@ -369,7 +417,7 @@ fn storm(sched: &str, millis: u64, doze: bool) {
             std::thread::yield_now();
         }
         w.stop.store(true, Ordering::SeqCst);
-        assert!(moves > 0);
+        assert!(moves > 0 && plans > 0);
     });
     let end = w.now();
     for d in 0..doms {
