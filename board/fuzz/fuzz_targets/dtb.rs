@@ -52,4 +52,13 @@ fn read(blob: &[u8]) {
     for note in &config.notes {
         let _ = note.to_string();
     }
+    // The same bytes as the description in a system image.
+    let Some(payload) = Region::new(0x4400_0000, 16 << 20) else {
+        return;
+    };
+    if let Ok(config) = Config::from_image(blob, &board, payload) {
+        for d in &config.domains {
+            assert!(d.pool < config.pools.len() && payload.covers(&d.kernel.region));
+        }
+    }
 }

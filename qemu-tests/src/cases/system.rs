@@ -11,7 +11,7 @@ use super::{answers_and_powers_off, prompt};
 use crate::runner::Test;
 
 /// Makes the image of a description (a path from the project's root) and puts it into `machine`.
-fn with_system(mut machine: Machine, description: &str) -> Result<Machine, String> {
+pub fn with_system(mut machine: Machine, description: &str) -> Result<Machine, String> {
     let tool = system::tool();
     if !tool.is_file() {
         return Err(format!(

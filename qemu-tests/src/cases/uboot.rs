@@ -55,13 +55,18 @@ fn disk(scratch: &Path, files: &[(&str, &Path)]) -> Result<PathBuf, String> {
 
 /// U-Boot's prompt, with the script's variables read.
 fn at_u_boot(bench: &mut Bench, gic: u8, with_linux: bool) -> Result<Console, String> {
+    with_disk(bench, Machine::tarn(gic, 2), with_linux)
+}
+
+/// The same for a machine whose image goes onto the disk.
+fn with_disk(bench: &mut Bench, mut machine: Machine, with_linux: bool) -> Result<Console, String> {
     if !firmware::u_boot().is_file() {
         return Err("U-Boot is missing: run `cargo xtask linux`".into());
     }
     let scratch = bench.scratch();
-    let mut machine = Machine::tarn(gic, 2);
     let place = linux::place();
-    let mut files = vec![("xen", machine.image.as_path())];
+    let image = machine.image.clone();
+    let mut files = vec![("xen", image.as_path())];
     if with_linux {
         files.extend([
             ("kernel", place.kernel.as_path()),
@@ -119,6 +124,19 @@ pub fn tests() -> Vec<Test> {
             console.expect("TARN-LINUX-UP cpus=2 ")?;
             console.expect("TARN-LINUX-OFF")?;
             console.expect("domain domU0: powered off")?;
+            answers_and_powers_off(&mut console)
+        },
+    ));
+    tests.push(Test::new(
+        "uboot/system-image",
+        "booti starts a whole system from one file: Linux and a guest alone on a CPU, no module placed",
+        |bench| {
+            let machine = Machine::tarn(3, 4);
+            let machine = super::system::with_system(machine, "examples/systems/rt-and-linux.toml")?;
+            let mut console = with_disk(bench, machine, false)?;
+            console.send("run plain\r")?;
+            console.expect("Starting kernel")?;
+            console.expect("(linux) TARN-LINUX-UP cpus=2 ")?;
             answers_and_powers_off(&mut console)
         },
     ));
