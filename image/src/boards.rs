@@ -6,7 +6,9 @@
 
 use crate::source::{Finding, Span};
 use crate::system::{BoardKind, BoardSpec};
+use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node, Property};
 use tarn_board::Region;
 
 /// A board to check against.
@@ -133,9 +135,8 @@ pub fn machine(spec: &BoardSpec) -> Result<Machine, Vec<Finding>> {
         return Err(found);
     }
     Ok(Machine {
+        boot_mpidr: first_cpu(&tree),
         tree,
-        // The boot CPU of these boards is the one with affinity 0; another tree's is its first.
-        boot_mpidr: 0,
         load: load.unwrap_or(0),
         // device_tree_address in config.txt (sdcard.rs); QEMU uses the same place.
         tree_at: match spec.kind.value {
@@ -144,6 +145,20 @@ pub fn machine(spec: &BoardSpec) -> Result<Machine, Vec<Finding>> {
         },
         name,
     })
+}
+
+/// MPIDR of the CPU that firmware starts first, as far as a tree can tell: the first of the list. 0 if there is none;
+/// then the tree is refused where it is read.
+fn first_cpu(tree: &[u8]) -> u64 {
+    let number = || {
+        let fdt = Fdt::new(tree).ok()?;
+        let root = fdt.root();
+        let cpus = root.children().find(|n| n.name() == "cpus")?;
+        let first = cpus.children().find(|n| n.name().starts_with("cpu@"))?;
+        let reg = first.property("reg")?.value().to_vec();
+        Some(reg.iter().fold(0u64, |n, b| n << 8 | u64::from(*b)))
+    };
+    number().unwrap_or(0)
 }
 
 fn in_range(
@@ -420,6 +435,32 @@ mod tests {
             assert_eq!(matches!(board.gic, GicDesc::V2 { .. }), gic == 2);
             assert_eq!(board.ram[0].size(), 1 << 30);
         }
+        for (gic, own) in [
+            (
+                2,
+                &include_bytes!("../../board/tests/fixtures/virt-gic2-smp4.dtb")[..],
+            ),
+            (
+                3,
+                include_bytes!("../../board/tests/fixtures/virt-gic3-smp4.dtb"),
+            ),
+        ] {
+            // What QEMU itself says of the same machine.
+            let own = Board::from_dtb(own, 0).unwrap();
+            let tree = virt(4, gic, own.ram[0].size());
+            let made = Board::from_dtb(&tree, 0).unwrap();
+            assert_eq!(made.gic, own.gic);
+            assert_eq!((made.timer, &made.ram), (own.timer, &own.ram));
+            let cpus = |b: &Board<'_>| {
+                b.cpus
+                    .iter()
+                    .map(|c| (c.mpidr, c.start))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(cpus(&made), cpus(&own));
+            let (uart, qemus) = (made.uart.unwrap(), own.uart.unwrap());
+            assert_eq!((uart.regs, uart.irq), (qemus.regs, qemus.irq));
+        }
         for (memory, banks) in [(1u64 << 30, 1), (2 << 30, 2), (8 << 30, 3)] {
             let tree = rpi4(memory);
             let board = Board::from_dtb(&tree, 0).unwrap();
@@ -430,5 +471,47 @@ mod tests {
             };
             assert_eq!(gicd.base(), 0xff84_1000);
         }
+    }
+
+    #[test]
+    fn another_boards_tree_is_read() {
+        let at = |n| {
+            Some(crate::system::At {
+                value: n,
+                span: 0..0,
+            })
+        };
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../board/tests/fixtures/pi4-like.dtb"
+        );
+        let spec = BoardSpec {
+            span: 0..0,
+            kind: crate::system::At {
+                value: BoardKind::Other,
+                span: 0..0,
+            },
+            cpus: None,
+            memory: None,
+            gic: None,
+            dtb: Some(crate::system::At {
+                value: path.into(),
+                span: 0..0,
+            }),
+            load: at(0x20_0000),
+        };
+        let machine = super::machine(&spec).unwrap();
+        assert_eq!((machine.load, machine.boot_mpidr), (0x20_0000, 0));
+        assert_eq!(Board::from_dtb(&machine.tree, 0).unwrap().cpus.len(), 4);
+        let odd = BoardSpec {
+            load: at(0x20_0001),
+            ..spec.clone()
+        };
+        assert!(
+            super::machine(&odd).unwrap_err()[0]
+                .message
+                .contains("multiple of 4096")
+        );
+        assert_eq!(first_cpu(b"no tree"), 0);
     }
 }
