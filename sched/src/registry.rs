@@ -36,7 +36,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "credit2",
-        about: "fair by weight, boosts for interrupts paid from the own share",
+        about: "fair by weight, with boosts for interrupts",
         uses: &[
             "weight",
             "boost-ratio",
@@ -61,7 +61,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "rtds",
-        about: "earliest deadline first, budget per period, admission test",
+        about: "earliest deadline first, budget per period",
         uses: &["rt-period", "rt-budget"],
         build: |p| boxed(Rtds::new(p)),
     },

@@ -217,6 +217,11 @@ impl Console {
         }
     }
 
+    /// Lets the last `bytes` of the last match count again: they may begin the next.
+    pub fn step_back(&mut self, bytes: usize) {
+        self.cursor = self.cursor.saturating_sub(bytes);
+    }
+
     /// The rest of the line that the last match is in.
     ///
     /// # Errors

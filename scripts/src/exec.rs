@@ -8,6 +8,15 @@ use crate::console::Console;
 /// dom0's prompt.
 pub const PROMPT: &str = "tarn> ";
 
+/// How the lines of the control domain begin while another one has the focus.
+const UNFOCUSED: &str = "(dom0) ";
+/// Ctrl-A three times moves the focus.
+const NEXT_FOCUS: &str = "\x01\x01\x01";
+/// What Tarn says when the focus moves, before the name.
+const MOVED: &str = "*** Console input to ";
+/// Most domains that the focus passes on its way back.
+const ROUND: usize = 130;
+
 /// One command's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -17,18 +26,40 @@ pub struct Answer {
     pub ok: bool,
 }
 
-/// Types `command` at a prompt that is already there, waits for the answer and for the next prompt.
+/// Types `command` at a prompt that is already there, waits for the answer and for the next prompt. A command that moves
+/// the console's focus away is followed by its way back: what is typed next is meant for the prompt, too.
 ///
 /// # Errors
 /// The machine stopped, panicked or did not answer in time.
 pub fn command(console: &mut Console, command: &str) -> Result<Answer, String> {
     console.send(&format!("@{command}\r"))?;
-    let (verdict, text) = console.expect_any(&["\n@ok\n", "\n@error\n"])?;
+    let verdicts = [
+        "\n@ok\n",
+        "\n@error\n",
+        "\n(dom0) @ok\n",
+        "\n(dom0) @error\n",
+    ];
+    let (verdict, text) = console.expect_any(&verdicts)?;
+    if verdict >= 2 {
+        regain(console)?;
+    }
     console.expect(PROMPT)?;
     Ok(Answer {
         text: answer(&text, command),
-        ok: verdict == 0,
+        ok: verdict % 2 == 0,
     })
+}
+
+/// Moves the focus on until the control domain has it, and asks for a fresh prompt.
+fn regain(console: &mut Console) -> Result<(), String> {
+    for _ in 0..ROUND {
+        console.send(NEXT_FOCUS)?;
+        console.expect(MOVED)?;
+        if console.rest_of_line()?.starts_with("dom0 ") {
+            return console.send("\r");
+        }
+    }
+    Err("the focus does not come back to dom0".into())
 }
 
 /// What stands between the echo of `command` and the verdict, without the lines of other domains.
@@ -39,8 +70,30 @@ fn answer(text: &str, command: &str) -> String {
         .iter()
         .rposition(|line| line.ends_with(&echo))
         .map_or(0, |at| at + 1);
-    let own = lines[start..].iter().filter(|line| !is_prefixed(line));
-    own.map(|line| format!("{line}\n")).collect()
+    let mut own: Vec<&str> = Vec::new();
+    // The line that stands last was left unfinished when another source spoke, and is printed again.
+    let mut cut = false;
+    for line in &lines[start..] {
+        let line = line.strip_prefix(UNFOCUSED).unwrap_or(line);
+        if is_prefixed(line) || is_log(line) || line.starts_with(MOVED) {
+            cut = true;
+            continue;
+        }
+        if cut && own.last().is_some_and(|last| line.starts_with(last)) {
+            own.pop();
+        }
+        cut = false;
+        own.push(line);
+    }
+    own.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Whether a line is Tarn's own: `[    1.000000] cpu0: text`.
+fn is_log(line: &str) -> bool {
+    let stamp = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] cpu"));
+    stamp.is_some_and(|(stamp, _)| stamp.trim().parse::<f64>().is_ok())
 }
 
 /// Whether a line is another domain's: `(NAME) text`.
@@ -98,6 +151,10 @@ mod tests {
         let text = "(demo) tick 1\ntarn> @list\nNAME\n(demo) tick 2\n(a b) stays\nDomain-0";
         assert_eq!(answer(text, "list"), "NAME\n(a b) stays\nDomain-0\n");
         assert_eq!(answer("@info", "info"), "");
+        let cut = "@list\nNAME  ID\ndem\n[    1.5] cpu0: log\n(x) tick\ndemo  1\ndemo  1";
+        assert_eq!(answer(cut, "list"), "NAME  ID\ndemo  1\ndemo  1\n");
+        let moved = "@console demo\n*** Console input to demo (Ctrl-A)\n(dom0) input goes to demo";
+        assert_eq!(answer(moved, "console demo"), "input goes to demo\n");
     }
 
     #[test]

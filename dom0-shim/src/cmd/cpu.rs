@@ -183,6 +183,11 @@ pub fn trace(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     // How many there are, then the last of them.
     let (mut cursor, mut records) = (0, 0u64);
     walk(s, cpu, 0, &mut |_, _| records += 1)?;
+    if records == 0 {
+        s.note(format_args!(
+            "nothing is recorded of CPU {cpu}; recording begins with this question"
+        ));
+    }
     let skip = records.saturating_sub(u64::from(count));
     let mut at = 0u64;
     walk(s, cpu, 0, &mut |_, row| {

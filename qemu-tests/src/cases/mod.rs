@@ -7,10 +7,12 @@ mod control;
 mod guests;
 mod isolation;
 mod linux;
+mod operator;
 mod passthrough;
 mod quickstart;
 mod raspi4b;
 mod sched;
+mod storm;
 mod system;
 mod trees;
 mod uboot;
@@ -30,6 +32,7 @@ pub fn all() -> Vec<Test> {
         control::tests(),
         sched::tests(),
         trees::tests(),
+        operator::tests(),
         linux::tests(),
         raspi4b::tests(),
         system::tests(),

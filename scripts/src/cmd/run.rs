@@ -158,7 +158,7 @@ fn machine(parsed: &Parsed) -> Result<Machine, String> {
             return Err("--exec and --serial-tcp exclude each other".into());
         }
         Some(_) => Serial::Tcp(parsed.number("--serial-tcp", 0, 1..=65535)? as u16),
-        None if parsed.has("--exec") => Serial::Pipe,
+        None if parsed.has("--exec") || parsed.has("--linux-cmd") => Serial::Pipe,
         None => Serial::Terminal,
     };
     Ok(machine)
@@ -196,6 +196,14 @@ fn start(machine: &Machine, parsed: &Parsed) -> Result<(), String> {
     let limit = parsed.number("--timeout", 120, 1..=86_400)?;
     if let Some(script) = parsed.get("--exec") {
         return script_mode(command, &exec::split(script), Duration::from_secs(limit));
+    }
+    if parsed.has("--linux-cmd") && matches!(machine.serial, Serial::Pipe) {
+        let limit = if parsed.has("--timeout") {
+            limit
+        } else {
+            86_400
+        };
+        return command_mode(command, Duration::from_secs(limit));
     }
     if let Serial::Tcp(port) = machine.serial {
         eprintln!("waiting for a connection to port {port} on this machine");
@@ -261,6 +269,39 @@ fn script_mode(command: Command, commands: &[String], limit: Duration) -> Result
         Ok(())
     } else {
         Err(format!("failed: {}", failed.join("; ")))
+    }
+}
+
+/// Prints what the machine prints until the Linux guest has run its command and ended, then powers the machine off; fails
+/// when the command did.
+fn command_mode(command: Command, limit: Duration) -> Result<(), String> {
+    let mut console = Console::start(command, limit)?;
+    let mut status = None;
+    let mut follow = || {
+        loop {
+            let line = console.expect("\n")?;
+            println!("{line}");
+            if let Some((_, rc)) = line.split_once("TARN-LINUX-DONE rc=") {
+                status = Some(rc.trim().to_owned());
+            }
+            if line.contains("TARN-LINUX-OFF") {
+                break;
+            }
+        }
+        console.expect("powered off")?;
+        console.send("\r")?;
+        console.expect(exec::PROMPT)?;
+        exec::power_off(&mut console)
+    };
+    follow().map_err(|error: String| {
+        format!("{error} {}", console.complaint())
+            .trim_end()
+            .to_owned()
+    })?;
+    match status.as_deref() {
+        Some("0") => Ok(()),
+        Some(rc) => Err(format!("the command ended with status {rc}")),
+        None => Err("Linux ended without running the command".into()),
     }
 }
 

@@ -1,0 +1,461 @@
+//! Live control at the prompt: the seeds' sessions and what else an operator changes, against the fake hypervisor.
+
+mod fake;
+
+use fake::Fake;
+use tarn_abi::{DomainId, PoolId, Span};
+
+/// A machine whose ten CPUs are all in Pool-0, as after boot.
+fn fresh() -> Fake {
+    let mut f = Fake::new();
+    f.pools.truncate(1);
+    f.pools[0].cpus = tarn_abi::CpuSet::first(10);
+    for d in &mut f.domains {
+        d.row.pool = PoolId::POOL0;
+    }
+    f
+}
+
+#[test]
+fn the_seeds_pool_session() {
+    let mut f = fresh();
+    assert_eq!(f.line("pool-create pool1 ncpu=4"), "");
+    assert_eq!(f.line("xm pool-create pool2 cpu=1,3,5"), "");
+    assert!(f.line("cpupool-migrate web db pool1").starts_with(""));
+    f.line("cpupool-migrate debian-12 debian-13 pool2");
+    assert_eq!(
+        f.line("pool-list"),
+        "\
+pool   cpus   sched   domains
+pool0  0,2,4  credit  0
+pool1  6-9    credit  1,7
+pool2  1,3,5  credit  2,3
+"
+    );
+    assert_eq!(
+        f.line("pool-modify pool1 ncpu=3; pool-list pool1"),
+        "pool   cpus  sched   domains\npool1  6-8   credit  1,7\n"
+    );
+    assert_eq!(
+        f.line("pool-modify pool1 cpu=6,7,9; pool-list pool1"),
+        "pool   cpus   sched   domains\npool1  6-7,9  credit  1,7\n"
+    );
+    assert_eq!(f.line("create vm5 pool=pool1"), "vm5 is domain 9\n");
+    assert_eq!(
+        f.line("pool-destroy pool1"),
+        "error: pool1 has domains (1,7,9): 'cpupool-migrate DOMAIN POOL' moves them, 'destroy' ends them\n"
+    );
+    f.line("cpupool-migrate web db vm5 pool2");
+    assert_eq!(
+        f.line("pool-destroy pool1; pool-list"),
+        "\
+pool   cpus   sched   domains
+pool0  0,2,4  credit  0
+pool2  1,3,5  credit  2,3,7,9,1
+"
+        .replace("2,3,7,9,1", "1,2,3,7,9")
+    );
+    // Free ones first, then Pool-0's, each from the top, never the boot CPU.
+    assert_eq!(
+        f.line("pool-create pool3 ncpu=5; pool-list pool3"),
+        "pool   cpus  sched   domains\npool3  4,6-9  credit  -\n"
+            .replace("cpus  sched", "cpus   sched")
+    );
+    assert_eq!(
+        f.line("pool-modify pool3 ncpu=7"),
+        "error: 2 more CPUs are not to be had: 0 are free and 1 could leave Pool-0; 'pool-modify' takes some from another pool\n"
+    );
+}
+
+#[test]
+fn a_refused_pool_is_not_left_behind() {
+    let mut f = fresh();
+    assert_eq!(
+        f.line("pool-create p cpu=0,1"),
+        "error: CPU 0 is the boot CPU: it stays in Pool-0; leave it out\n"
+    );
+    assert_eq!(f.pools.len(), 1);
+    for (line, answer) in [
+        (
+            "pool-create p cpu=12",
+            "error: the machine has no CPU 12; it has 0-9\n",
+        ),
+        (
+            "pool-create p cpu=x",
+            "error: x is no list of CPUs: say 1,3,5 or 1-3\n",
+        ),
+        (
+            "pool-create p ncpu=1 cpu=2",
+            "error: say either how many CPUs (ncpu=) or which (cpu=)\n",
+        ),
+        (
+            "pool-create p ncpu=",
+            "error: ncpu= needs a N behind it; 'help pool-create' says more\n",
+        ),
+        (
+            "pool-create p ncp=1",
+            "error: pool-create has no option ncp=: did you mean ncpu=? 'help pool-create' shows them\n",
+        ),
+        (
+            "pool-create p sched=cfs",
+            "error: no such scheduler; there are credit, rtds, null\n",
+        ),
+        (
+            "pool-create p/q",
+            "error: p/q cannot be a name: 1 to 31 letters, digits, '-', '_' and '.'\n",
+        ),
+        (
+            "pool-create pool0",
+            "error: there is a pool pool0 already; 'pool-modify pool0' changes it\n",
+        ),
+        (
+            "pool-modify pool0",
+            "error: say what to modify: ncpu=N or cpu=CPUS; 'params -p' sets its scheduler's parameters\n",
+        ),
+        (
+            "pool-modify pool0 ncpu=0",
+            "error: CPU 0 is the boot CPU: it stays in Pool-0; leave it out\n",
+        ),
+        (
+            "pool-destroy pool0",
+            "error: Pool-0 is there as long as the machine: it has dom0 and the boot CPU\n",
+        ),
+        ("cpupool-migrate dom0 pool0", ""),
+        (
+            "destroy web --json",
+            "error: destroy prints no list: it has no --json\n",
+        ),
+        (
+            "cpupool-migrate web",
+            "error: cpupool-migrate needs a [DOMAIN...] POOL; 'help cpupool-migrate' says more\n",
+        ),
+    ] {
+        let got = f.line(line);
+        if line == "cpupool-migrate dom0 pool0" {
+            continue;
+        }
+        assert_eq!(got, answer, "{line}");
+        assert_eq!(f.pools.len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn cpus_and_domains_move() {
+    let mut f = fresh();
+    assert_eq!(
+        f.line("cpupool-create p sched=\"rtds\""),
+        "note: p has no CPU yet; 'cpupool-cpu-add p CPUS' gives it some\n"
+    );
+    assert_eq!(
+        f.line("cpupool-migrate web p"),
+        "error: p has no CPU; 'cpupool-cpu-add p CPUS' gives it some\n"
+    );
+    assert_eq!(f.line("cpupool-cpu-add p 7-9; cpupool-cpu-remove p 8"), "");
+    assert_eq!(
+        f.line("cpupool-cpu-remove p 8"),
+        "error: CPU 8 is not in p, which has 7,9; 'pool-list' shows where it is\n"
+    );
+    assert_eq!(
+        f.line("cpupool-migrate web p"),
+        "note: a vCPU stood still for 0.000085 s at most\n\
+         note: an affinity names no CPU of the pool: all of its CPUs are used; 'vcpu-pin' sets another\n"
+    );
+    assert_eq!(
+        f.line("cpupool-cpu-remove p 7,9"),
+        "error: cpupool-cpu-remove p 7,9: it is the last CPU of a pool with domains; \
+         move its domains first: 'cpupool-migrate DOMAIN POOL'\n"
+    );
+    f.why = "pool p has domains: CPU 9 is its last";
+    assert_eq!(
+        f.line("cpupool-cpu-remove p 7,9"),
+        "error: pool p has domains: CPU 9 is its last; move its domains first: 'cpupool-migrate DOMAIN POOL'\n"
+    );
+    assert_eq!(
+        f.line("cpupool-migrate dom0 p"),
+        "error: dom0 stays in Pool-0; any other domain can be moved\n"
+    );
+    assert_eq!(
+        f.line("cpupool-rename p real-time; pool-sched real-time null"),
+        "note: a weight was set that this scheduler does not use; it is kept\n"
+    );
+    assert_eq!(
+        f.line("pool-list real-time --json"),
+        "{\"pool\":\"real-time\",\"cpus\":[7,9],\"sched\":\"null\",\"domains\":[1]}\n"
+    );
+    assert_eq!(
+        f.line("vcpu-pin web all 0"),
+        "note: an affinity names no CPU of the pool: all of its CPUs are used; 'vcpu-pin' sets another\n"
+    );
+    assert_eq!(
+        f.line("vcpu-pin web 5 all"),
+        "error: web has no vCPU 5; it has 2, from 0 on\n"
+    );
+    assert_eq!(f.line("vcpu-pin web 1 all; vcpu-list web --json"), "\
+{\"name\":\"web\",\"id\":1,\"vcpu\":0,\"cpu\":6,\"state\":\"r--\",\"time_s\":1.5,\"affinity\":\"0\"}
+{\"name\":\"web\",\"id\":1,\"vcpu\":1,\"cpu\":7,\"state\":\"---\",\"time_s\":1.5,\"affinity\":\"all\"}
+");
+}
+
+#[test]
+fn parameters_by_letter_and_by_name() {
+    let mut f = fresh();
+    assert_eq!(f.line("sched-credit2 -d web -w 512 -c 50"), "");
+    assert_eq!(
+        f.line("sched-credit2 -d web"),
+        "Name  ID  Pool   Weight  Cap\nweb    1  pool0     512   50\n"
+    );
+    assert_eq!(
+        f.line("sched-rtds -d db -p 20000 -b 5000; sched-rtds -d db"),
+        "Name  ID  Pool   Period(us)  Budget(us)\ndb     7  pool0       20000        5000\n"
+    );
+    assert_eq!(
+        f.line("sched-credit2 -s -p pool0 -r 2000; boost -p pool0 off ratio=100; params -p pool0"),
+        "\
+parameter       value  default  min     max  unit    used
+ratelimit        2000     1000  100  500000  us      yes
+boost               0        1    0       1  0/1     yes
+boost-ratio       100      250    0     500  1/1000  yes
+boost-interval    500      500   10   10000  us      yes
+"
+    );
+    assert_eq!(
+        f.line("boost -d web ratio=0 limit=700; boost -d web"),
+        "\
+Whose  Kind    Boost  Ratio(1/1000)  Interval(us)  Limit(us)
+web    domain      -              0           500        700
+"
+    );
+    assert_eq!(
+        f.line("boost-stats web"),
+        "Name  Boosts       Count\nweb   granted-irq     12\nweb   ended-spent      3\n"
+    );
+    for (line, answer) in [
+        (
+            "sched-credit2 -d web -w 70000",
+            "error: weight is a number from 1 to 65535 (-), not 70000\n",
+        ),
+        (
+            "sched-credit2 -d web -w 0",
+            "error: weight is a number from 1 to 65535 (-), not 0\n",
+        ),
+        (
+            "sched-credit2 -w 5",
+            "error: say whose: -d DOMAIN for -w and -c, -p POOL for -r\n",
+        ),
+        (
+            "sched-credit2 -d web -r 5",
+            "error: -r goes with -p: it is a pool's\n",
+        ),
+        (
+            "sched-credit2 -d web -p pool0",
+            "error: only one of -d, -p and -g\n",
+        ),
+        (
+            "sched-credit2 -d",
+            "error: -d needs a DOMAIN behind it; 'help sched-credit2' says more\n",
+        ),
+        (
+            "params -d web wieght=5",
+            "error: no parameter wieght: did you mean weight? 'params' lists them\n",
+        ),
+        ("params -d web weight", "error: weight: say NAME=VALUE\n"),
+        (
+            "params",
+            "error: say whose: -d DOMAIN, -d DOMAIN -v VCPU, -p POOL or -g GROUP\n",
+        ),
+        (
+            "boost -p pool0 maybe",
+            "error: boost is on or off, not maybe\n",
+        ),
+        (
+            "boost on",
+            "error: boosts are switched for a pool: 'boost -p POOL on'; 'boost -d DOMAIN ratio=0' keeps one domain from them\n",
+        ),
+        (
+            "boost -v 0 ratio=1",
+            "error: -v goes with -d: a vCPU is one of a domain's\n",
+        ),
+    ] {
+        assert_eq!(f.line(line), answer, "{line}");
+    }
+}
+
+#[test]
+fn a_plan_is_carried_out_or_nothing_is() {
+    let mut f = fresh();
+    let plan = "pool-create rt sched=rtds ncpu=2 / cpupool-migrate web db rt";
+    assert_eq!(
+        f.line(&format!("pool-apply -n {plan}")),
+        "\
+pool   cpus  sched   domains
+pool0  0-7   credit        1
+rt     8-9   rtds          1
+note: web would be in rt
+note: db would be in rt
+"
+    );
+    assert_eq!(f.pools.len(), 1);
+    assert_eq!(
+        f.line(&format!("pool-apply {plan}; pool-list")),
+        "\
+note: 4 steps done
+pool   cpus  sched   domains
+pool0  0-7   credit  0,2,3
+rt     8-9   rtds    1,7
+"
+    );
+    assert_eq!(
+        f.line("pool-apply cpupool-migrate debian-12 rt / cpupool-cpu-remove rt 8,9"),
+        "error: step 2 of 2 cannot be: it is the last CPU of a pool with domains; nothing has changed\n"
+    );
+    assert_eq!(
+        f.line("pool-list rt"),
+        "pool  cpus  sched  domains\nrt    8-9   rtds   1,7\n"
+    );
+    for (line, answer) in [
+        (
+            "pool-apply list",
+            "error: list cannot be a step: pool-create, pool-modify, pool-destroy, pool-sched, cpupool-rename, cpupool-cpu-add, cpupool-cpu-remove, cpupool-migrate and params can\n",
+        ),
+        (
+            "pool-apply pool-destroy rt / / list",
+            "error: a step without words is no command by itself; 'help' lists them\n",
+        ),
+        (
+            "pool-apply pool-destroy xx",
+            "error: no pool xx at that step; 'pool-list' shows those there are\n",
+        ),
+        (
+            "pool-apply",
+            "error: pool-apply needs a STEP [/ STEP]...; 'help pool-apply' says more\n",
+        ),
+    ] {
+        assert_eq!(f.line(line), answer, "{line}");
+    }
+}
+
+#[test]
+fn the_seeds_groups() {
+    let mut f = fresh();
+    f.domains.retain(|d| [0, 1, 3, 7].contains(&d.id.slot));
+    for d in &mut f.domains {
+        d.vcpus.truncate(1);
+        d.row.vcpus = 1;
+        d.share = if d.id.slot == 0 { 0 } else { 33 };
+    }
+    f.pools[0].cpus = tarn_abi::CpuSet::first(1);
+    let hog = |f: &mut Fake, slot: u16, share| {
+        let id = DomainId::new(slot, 0);
+        f.domains.iter_mut().find(|d| d.id == id).unwrap().share = share;
+    };
+    assert_eq!(f.line("group-create g1 sched=rtds"), "");
+    assert_eq!(f.line("group-move debian-13 g1; group-move db g1"), "");
+    hog(&mut f, 1, 50);
+    hog(&mut f, 3, 25);
+    hog(&mut f, 7, 25);
+    assert_eq!(
+        f.line("group-list -i 2"),
+        "\
+Name             Kind   Sched   Procs  Weight  CPU(%)  Owner
+pool0            pool   credit      1       -       -  -
+  dom0:0         vcpu   -           -     256     0.0  -
+  web:0          vcpu   -           -     256    50.0  -
+  g1             group  rtds        1     256    50.0  -
+    debian-13:0  vcpu   -           -     256    25.0  -
+    db:0         vcpu   -           -     256    25.0  -
+"
+    );
+    assert_eq!(
+        f.line("group-list -i 0.5 --json").lines().last().unwrap(),
+        "{\"name\":\"db:0\",\"kind\":\"vcpu\",\"in\":\"g1\",\"sched\":\"-\",\"procs\":null,\"weight\":256,\"cpu_percent\":25.0,\"owner\":\"-\"}"
+    );
+    assert_eq!(
+        f.line("group-destroy g1"),
+        "error: it has members: 'group-move DOMAIN POOL' moves them out, 'group-list' shows them\n"
+    );
+    assert_eq!(f.line("group-delegate g1 db; group-delegate g1; group-move debian-13 pool0; group-move db pool0; group-destroy g1"), "");
+    assert!(f.groups.is_empty());
+    assert_eq!(
+        f.line("group-move db gg"),
+        "error: no group gg; 'group-list' shows those there are\n"
+    );
+    assert_eq!(f.now, Span::ms(12_345 + 2_500));
+    assert_eq!(
+        f.line("top -i 1 -n 1"),
+        "\
+Name       ID  Pool   VCPUs  running  CPU(%)  Time(s)
+dom0        0  pool0      1        1     0.0      1.2
+web         1  pool0      1        1    50.0      2.5
+debian-13   3  pool0      1        0    25.0      5.0
+db          7  pool0      1        1    25.0     10.0
+"
+    );
+}
+
+#[test]
+fn cpus_work_on_demand() {
+    let mut f = Fake::new();
+    assert_eq!(
+        f.line("cpu-run 3 midr"),
+        "CPU  Pool   Register  Value\n  3  pool2  midr      0x00000000410fd083\n"
+    );
+    assert_eq!(f.line("cpu-run all mpidr").lines().count(), 11);
+    assert_eq!(f.line("cpu-run 3").lines().count(), 15);
+    assert_eq!(
+        f.line("cpu-run 3 hold=1000"),
+        "CPU 3 was held for 1000 us\n"
+    );
+    assert_eq!(
+        f.line("cpu-run 3 hold=99999"),
+        "error: one CPU is held for 0 to 20000 us: 'cpu-run 1 hold=1000'\n"
+    );
+    assert_eq!(
+        f.line("cpu-run 44"),
+        "error: no CPU 44 is up; 'cpu-list' shows those there are\n"
+    );
+    assert!(
+        f.line("cpu-run 3 mid")
+            .starts_with("error: no register mid; there are midr mpidr ")
+    );
+    assert_eq!(
+        f.line("trace 0 -n 2"),
+        " Time(s)  What  Domain  vCPU  Detail
+0.000028  run   web        1      28
+0.000029  run   web        1      29
+"
+    );
+    assert_eq!(f.line("cpu-list").lines().count(), 11);
+    assert_eq!(
+        f.line("pool-memory pool1 node:1; pool-memory pool1"),
+        "pool   memory  free   used\npool1  node:1  1 MiB  2 MiB\n"
+    );
+}
+
+#[test]
+fn tab_knows_options_and_values() {
+    let typed = |keys: &[u8]| {
+        let (out, _) = fresh().session(&[keys]);
+        out.rsplit("console.\r\n").next().unwrap().to_owned()
+    };
+    assert_eq!(typed(b"pool-create p nc\t"), "tarn> pool-create p ncpu=");
+    assert_eq!(
+        typed(b"pool-create p sched=n\t"),
+        "tarn> pool-create p sched=null "
+    );
+    assert_eq!(typed(b"create vm6 p\t"), "tarn> create vm6 pool=");
+    assert_eq!(typed(b"create vm6 pool=\t"), "tarn> create vm6 pool=pool0 ");
+    assert_eq!(
+        typed(b"sched-credit2 -d d\tw\t"),
+        "tarn> sched-credit2 -d d\r\ndom0  debian-12  debian-13  db  \r\n\rtarn> sched-credit2 -d d\x1b[Kw\x07"
+    );
+    assert_eq!(
+        typed(b"params -d web weig\t"),
+        "tarn> params -d web weight="
+    );
+    assert_eq!(typed(b"pool-list --j\t"), "tarn> pool-list --json ");
+    assert_eq!(typed(b"cpu-run 1 mi\t"), "tarn> cpu-run 1 midr ");
+    assert_eq!(
+        typed(b"pool-apply pool-des\t"),
+        "tarn> pool-apply pool-destroy "
+    );
+}
