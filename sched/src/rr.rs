@@ -196,7 +196,9 @@ impl Scheduler for Rr {
             None => self.enqueue(e),
             // Asleep but still loaded there: no switch is cheaper than any. If that CPU has chosen another one
             // meanwhile, `context_saved` will find a place.
-            Some(c) if self.cpus[c].curr == Some(e) => {
+            // (No `curr`: that CPU has tried a group that had nothing to run, and holds it still.)
+            Some(c) if self.cpus[c].curr.is_none_or(|x| x == e) => {
+                self.cpus[c].curr = Some(e);
                 self.cpus.idle.remove(c);
                 Kick::one(c)
             }

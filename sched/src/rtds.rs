@@ -350,7 +350,9 @@ impl Scheduler for Rtds {
                 self.cpus.summon_idle(&allowed, r.last)
             }
             None => self.enqueue(e),
-            Some(c) if self.cpus[c].curr == Some(e) => {
+            // (No `curr`: that CPU has tried a group that had nothing to run, and holds it still.)
+            Some(c) if self.cpus[c].curr.is_none_or(|x| x == e) => {
+                self.cpus[c].curr = Some(e);
                 self.cpus.idle.remove(c);
                 Kick::one(c)
             }

@@ -270,6 +270,10 @@ impl Scheduler for Credit2 {
         self.touch(e, now);
         let worth = self.worth(e, why, now);
         let on = self.rows[e].on;
+        if let Some(c) = on.filter(|c| self.cpus[*c].curr.is_none()) {
+            // Its CPU has tried a group that had nothing to run, and holds it still.
+            self.cpus[c].curr = Some(e);
+        }
         let here = on.filter(|c| self.cpus[*c].curr == Some(e));
         let idle = match here {
             Some(c) => !self.contended(c),
