@@ -219,7 +219,7 @@ fn architecture(id: u32, regs: &Regs, caps: &Caps) -> SmcccCall {
 /// SMCCC_ARCH_FEATURES: 0 or a positive answer if there, negative if not.
 fn arch_feature(id: u32, caps: &Caps) -> i32 {
     match id {
-        SMCCC_VERSION | ARCH_FEATURES => 0,
+        SMCCC_VERSION | ARCH_FEATURES | PV_TIME_FEATURES => 0,
         SOC_ID if caps.soc_id.is_some() => 0,
         WORKAROUND_1 => caps.workarounds[0],
         WORKAROUND_2 => caps.workarounds[1],

@@ -41,7 +41,7 @@ const fn program(
     }
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     program(
         "guest-sys",
         (1, 2),
@@ -97,6 +97,13 @@ const PROGRAMS: [Program; 8] = [
         "rounds=200",
         Clock::Instructions,
         "four vCPUs share one CPU",
+    ),
+    program(
+        "guest-own",
+        (2, 1),
+        "",
+        Clock::Instructions,
+        "a domain's own calls, stolen time, and a page that says: not now",
     ),
 ];
 

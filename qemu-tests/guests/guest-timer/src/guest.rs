@@ -81,6 +81,7 @@ fn main() {
     trap::unmask_irqs();
     for timer in BOTH {
         gic.enable(timer.intid());
+        ends_and_sleeps(&gic, timer);
         interrupts(timer);
         gic.disable(timer.intid());
     }
@@ -105,6 +106,33 @@ macro_rules! check {
             $want,
         )
     };
+}
+
+/// A line that is still high when its interrupt is ended is pending again at once: a WFI right behind does not sleep.
+fn ends_and_sleeps(gic: &Gic, timer: Timer) {
+    let daif = trap::mask_irqs();
+    let mut taken = 0;
+    timer.set_cval(0);
+    timer.set_ctl(ENABLE);
+    for _ in 0..50 {
+        cpu::wfi();
+        let ack = gic.ack();
+        if ack & 0x3ff == timer.intid() {
+            taken += 1;
+        }
+        if ack & 0x3ff < 1020 {
+            gic.eoi(ack);
+        }
+        cpu::wfi();
+    }
+    timer.stop();
+    // What is pending still comes to nothing now.
+    let ack = gic.ack();
+    if ack & 0x3ff < 1020 {
+        gic.eoi(ack);
+    }
+    trap::restore_irqs(daif);
+    check!(timer, "ends-with-the-line-high", taken, 50);
 }
 
 fn registers(timer: Timer) {
