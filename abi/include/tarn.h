@@ -143,7 +143,7 @@ enum tarn_error {
 
 /*
  * dom0. The lines that the system description wants typed at dom0's prompt when it comes up, from byte from on;
- * no bytes at the end.
+ * no bytes at the end. Again until every configured domain has been made.
  * in x1: from: Bytes already read. (u32)
  * out x2-x7: bytes: (length (at most 40), then that many bytes)
  */

@@ -161,7 +161,6 @@ extern "C" fn boot_main(dtb: usize) -> ! {
         Config::bare(&board)
     });
     options(config.bootargs);
-    hypercall::set_script(config.script);
     for n in &config.notes {
         match n.severity {
             Severity::Refused => log::warn!("{n}; skipped"),
@@ -171,6 +170,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     let pools = placement::make_pools(&config, CpuSet::first(cpus.len()));
     start_cpus(&board, &cpus);
     make_domains(&config, &pools, payload.is_none(), tree, &board);
+    hypercall::set_script(config.script);
     log::info!("Tarn keeps {} KiB of memory", hypercall::kept() / 1024);
     arch::enter_idle(here)
 }

@@ -203,7 +203,7 @@ area! {
         part: u32,
     } -> Text;
     /// The lines that the system description wants typed at dom0's prompt when it comes up, from byte `from` on; no
-    /// bytes at the end.
+    /// bytes at the end. `Again` until every configured domain has been made.
     BootScript = 0x0a, Dom0 {
         /// Bytes already read.
         from: u32,

@@ -28,7 +28,7 @@ pub fn init(model: &str, ram_bytes: u64) {
     RAM_KIB.call_once(|| ram_bytes / 1024);
 }
 
-/// Sets what dom0 types first, once.
+/// Sets what dom0 types first, once, when there is nothing left to wait for.
 pub fn set_script(script: &'static str) {
     SCRIPT.call_once(|| script);
 }
@@ -85,10 +85,11 @@ pub fn handle(call: SystemCall, here: &'static Cpu) -> Regs {
         }
         SystemCall::Counters(c) => c.answer(counter(c.index as usize)),
         SystemCall::BootScript(c) => {
-            let script = SCRIPT.get().map_or(&b""[..], |s| s.as_bytes());
-            let rest = script.get(c.from as usize..).unwrap_or(&[]);
-            let bytes = Bytes::new(&rest[..rest.len().min(Bytes::MAX)]);
-            c.answer(bytes.ok_or(Errno::Invalid))
+            let bytes = SCRIPT.get().ok_or(Errno::Again).and_then(|script| {
+                let rest = script.as_bytes().get(c.from as usize..).unwrap_or(&[]);
+                Bytes::new(&rest[..rest.len().min(Bytes::MAX)]).ok_or(Errno::Invalid)
+            });
+            c.answer(bytes)
         }
         SystemCall::Reboot(_) => {
             log::info!("dom0 reboots the machine");

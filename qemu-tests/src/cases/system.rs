@@ -124,7 +124,7 @@ pub fn tests() -> Vec<Test> {
         ),
         Test::new(
             "system/supplier",
-            "three domains, two of them a supplier's in a pool of its own with parameters and a cap",
+            "three domains in one pool, two of them a supplier's in a group that the boot script makes",
             |bench| {
                 let machine = with_system(Machine::tarn(3, 4), "examples/systems/supplier.toml")?;
                 let mut console = bench.start("Tarn", &machine, 300)?;
@@ -135,6 +135,13 @@ pub fn tests() -> Vec<Test> {
                         "(their-linux) TARN-LINUX-UP cpus=2 ",
                     ];
                     up |= 1 << console.expect_any(&lines)?.0;
+                }
+                console.send("\r")?;
+                prompt(&mut console)?;
+                let groups = exec::must(&mut console, "group-list")?;
+                let under = groups.split_once("supplier").map_or("", |(_, below)| below);
+                if !under.contains("their-control") || !under.contains("their-linux") {
+                    return Err(format!("the supplier's guests are in no group:\n{groups}"));
                 }
                 answers_and_powers_off(&mut console)?;
                 let text = console.text();
