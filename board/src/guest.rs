@@ -70,6 +70,8 @@ pub struct GuestSpec<'a> {
     pub gic: GuestGic,
     /// Whether it has the emulated PL011; if so it is the console.
     pub vpl011: bool,
+    /// Where that is; `layout::PL011` unless the domain asks otherwise.
+    pub pl011_at: u64,
     /// The kernel's command line; empty: the property is left out.
     pub bootargs: &'a str,
     /// The ramdisk in guest-physical memory.
@@ -142,7 +144,7 @@ pub const fn vcpu_mpidr(index: u32) -> u64 {
 pub fn windows(
     gic_v3: bool,
     vcpus: u32,
-    vpl011: bool,
+    pl011: Option<u64>,
 ) -> impl Iterator<Item = (Region, &'static str)> {
     let gicr = layout::GICR_STRIDE * u64::from(vcpus.min(MAX_DOMAIN_VCPUS));
     let (gicd, other) = if gic_v3 {
@@ -150,11 +152,15 @@ pub fn windows(
     } else {
         (layout::GICD_V2_SIZE, (layout::GICC, layout::GICC_SIZE))
     };
-    let uart = if vpl011 { layout::PL011_SIZE } else { 0 };
+    let uart = if pl011.is_some() {
+        layout::PL011_SIZE
+    } else {
+        0
+    };
     [
         (layout::GICD, gicd, "interrupt controller"),
         (other.0, other.1, "interrupt controller"),
-        (layout::PL011, uart, "emulated PL011"),
+        (pl011.unwrap_or(0), uart, "emulated PL011"),
         (layout::TIMES, layout::TIMES_SIZE, "stolen-time area"),
     ]
     .into_iter()
@@ -228,7 +234,7 @@ pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
     timer(&mut w, spec);
     gic(&mut w, spec, handles.gic);
     if spec.vpl011 {
-        pl011(&mut w, handles.clock);
+        pl011(&mut w, spec.pl011_at, handles.clock);
     }
     w.begin("hypervisor");
     w.strings("compatible", &["tarn,tarn-0.1", "tarn,tarn"]);
@@ -248,7 +254,8 @@ fn chosen(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
         w.strings("bootargs", &[spec.bootargs]);
     }
     if spec.vpl011 {
-        w.strings("stdout-path", &["/pl011@22000000"]);
+        let node = unit("pl011", spec.pl011_at);
+        w.bytes("stdout-path", &[b"/", node.as_bytes(), b"\0"]);
     }
     if let Some(initrd) = spec.initrd {
         w.longs("linux,initrd-start", &[initrd.base()]);
@@ -343,7 +350,7 @@ fn gic(w: &mut Writer<'_>, spec: &GuestSpec<'_>, phandle: u32) {
     w.end();
 }
 
-fn pl011(w: &mut Writer<'_>, clock: u32) {
+fn pl011(w: &mut Writer<'_>, at: u64, clock: u32) {
     w.begin("apb-pclk");
     w.strings("compatible", &["fixed-clock"]);
     w.cells("#clock-cells", &[0]);
@@ -351,10 +358,9 @@ fn pl011(w: &mut Writer<'_>, clock: u32) {
     w.strings("clock-output-names", &["clk24mhz"]);
     w.cells("phandle", &[clock]);
     w.end();
-    w.begin("pl011@22000000");
-    const { assert!(layout::PL011 == 0x2200_0000, "the name says it too") };
+    w.begin(&unit("pl011", at));
     w.strings("compatible", &["arm,pl011", "arm,primecell"]);
-    w.longs("reg", &[layout::PL011, layout::PL011_SIZE]);
+    w.longs("reg", &[at, layout::PL011_SIZE]);
     w.cells("interrupts", &[SPI, layout::PL011_INTID - 32, LEVEL_HIGH]);
     w.cells("clocks", &[clock, clock]);
     w.strings("clock-names", &["uartclk", "apb_pclk"]);
@@ -411,6 +417,7 @@ mod tests {
                 memory: &ram,
                 gic: GuestGic::V3,
                 vpl011: vcpus % 2 == 0,
+                pl011_at: layout::PL011,
                 bootargs: "",
                 initrd: None,
                 rng_seed: &[],

@@ -11,6 +11,7 @@ fn spec(memory: &[Region]) -> GuestSpec<'_> {
         memory,
         gic: GuestGic::V3,
         vpl011: true,
+        pl011_at: layout::PL011,
         bootargs: "console=ttyAMA0",
         initrd: None,
         rng_seed: &[],

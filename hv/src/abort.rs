@@ -71,7 +71,7 @@ fn device(
             return Some(redistributor(offset as u32, a, frame, cpu, l));
         }
     }
-    let offset = a.ipa.wrapping_sub(layout::PL011);
+    let offset = a.ipa.wrapping_sub(l.domain.pl011_at);
     if offset < layout::PL011_SIZE && l.domain.uart.is_some() {
         return Some(uart(offset as u32, a, frame, cpu, l));
     }

@@ -48,7 +48,7 @@ fn word_read(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> bool {
     let value = if page == layout::GICD & !0xfff && offset == GICD_TYPER + (layout::GICD & 0xfff) {
         l.vcpu().counters.add(Kind::Gic);
         u64::from(l.domain.gicd_typer)
-    } else if page == layout::PL011 && offset == UARTFR {
+    } else if page == l.domain.pl011_at && offset == UARTFR {
         let Some(flags) = abort::uart_flags(l) else {
             return false;
         };

@@ -74,7 +74,7 @@ pub fn to(
     }
     if r.direct_map && r.static_mem.is_empty() {
         let v3 = irq::guest_version() == Version::V3;
-        match ram::set_aside(r.memory_kib, r.vcpus, r.vpl011, v3) {
+        match ram::set_aside(r, v3) {
             Some(bank) => r.static_mem.push(bank),
             None => {
                 let message = format!(

@@ -470,7 +470,7 @@ fn guest_windows(
     list.extend(guest::windows(
         matches!(board.gic, GicDesc::V3 { .. }),
         domain.cpus,
-        domain.vpl011,
+        domain.vpl011.then_some(domain.pl011_at),
     ));
     if domain.direct_map {
         list.extend(board.ram.iter().map(|r| (*r, "RAM")));

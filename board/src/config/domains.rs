@@ -111,6 +111,7 @@ impl<'a> Reader<'a, '_> {
             cpus,
             pool,
             vpl011: section.get("vpl011").is_some(),
+            pl011_at: super::rom::pl011(section, self.board, cpus)?,
             nr_spis: section.u32("nr_spis")?,
             // Replaced below, or the domain is refused.
             kernel: Module {
@@ -120,6 +121,9 @@ impl<'a> Reader<'a, '_> {
             ramdisk: None,
             device_tree: None,
             direct_map: section.get("direct-map").is_some(),
+            load: None,
+            tree_at: section.u64("tarn,device-tree-at")?,
+            roms: Vec::new(),
             static_mem: Vec::new(),
             vcpus: Vec::new(),
             weight: section.u32("tarn,weight")?,
@@ -167,6 +171,7 @@ impl<'a> Reader<'a, '_> {
             match *name {
                 "compatible" | "phandle" | "linux,phandle" | "#address-cells" | "#size-cells"
                 | "memory" | "cpus" | "vpl011" | "nr_spis" | "domain-cpupool" => {}
+                "tarn,device-tree-at" | "tarn,pl011-at" => {}
                 "tarn,name" | "tarn,weight" | "tarn,cap" | "tarn,restart" | "tarn,paused" => {}
                 "direct-map" | "xen,static-mem" => {}
                 "#xen,static-mem-address-cells" | "#xen,static-mem-size-cells" => {}
@@ -288,12 +293,20 @@ impl<'a> Reader<'a, '_> {
         if strings(compatible).any(|s| s == "xen,vcpu") {
             return self.vcpu(child, domain);
         }
+        if strings(compatible).any(|s| s == "tarn,rom") {
+            let phys = self.module(child)?.region;
+            domain
+                .roms
+                .push(super::rom::read(child, phys, domain, self.board)?);
+            return Ok(());
+        }
         match kind(compatible) {
             Some(Kind::Module(ModuleKind::Kernel)) if kernel.is_some() => {
                 Err(child.refuse("", "a second kernel; a domain has one".into()))
             }
             Some(Kind::Module(ModuleKind::Kernel)) => {
                 *kernel = Some(self.module(child)?);
+                domain.load = child.u64("tarn,load")?;
                 Ok(())
             }
             Some(Kind::Module(ModuleKind::Ramdisk)) if domain.ramdisk.is_some() => {
@@ -332,7 +345,14 @@ impl<'a> Reader<'a, '_> {
         for (name, _) in &child.props {
             if !matches!(
                 *name,
-                "compatible" | "phandle" | "linux,phandle" | "reg" | "tarn,payload" | "bootargs"
+                "compatible"
+                    | "phandle"
+                    | "linux,phandle"
+                    | "reg"
+                    | "tarn,payload"
+                    | "bootargs"
+                    | "tarn,load"
+                    | "tarn,guest-address"
             ) {
                 child.warn(
                     self.warnings,

@@ -9,10 +9,12 @@ mod domains;
 mod params;
 mod place;
 mod pools;
+mod rom;
 mod section;
 mod static_mem;
 
 pub use devices::{Devices, MAX_DEVICES, MAX_MAPPINGS, Mapping, devices};
+pub use rom::Rom;
 pub use static_mem::reserve_static_mem;
 
 pub use params::{apply, no_such_scheduler};
@@ -271,6 +273,8 @@ pub struct DomainConfig<'a> {
     pub pool: usize,
     /// Whether it has an emulated PL011.
     pub vpl011: bool,
+    /// `tarn,pl011-at`: where the guest sees that; `guest::layout::PL011` unless it asks.
+    pub pl011_at: u64,
     /// `nr_spis`: shared peripheral interrupts; `None`: as many as the console needs.
     pub nr_spis: Option<u32>,
     /// The kernel and its command line.
@@ -281,6 +285,13 @@ pub struct DomainConfig<'a> {
     pub device_tree: Option<Module<'a>>,
     /// `direct-map`: guest addresses of RAM are the physical ones.
     pub direct_map: bool,
+    /// `tarn,load` of the kernel module: it is no arm64 `Image`, but a plain binary that is put at this guest-physical
+    /// address and entered at its first byte.
+    pub load: Option<u64>,
+    /// `tarn,device-tree-at`: where the guest's device tree is put; else near the end of its first bank.
+    pub tree_at: Option<u64>,
+    /// `tarn,rom` modules: whole pages that the guest can only read.
+    pub roms: Vec<Rom>,
     /// `xen,static-mem`: its RAM, whole pages, `memory_kib` altogether; empty: anywhere.
     pub static_mem: Vec<Region>,
     /// vCPUs with wishes of their own, ascending by id, each at most once.

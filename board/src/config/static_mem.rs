@@ -90,7 +90,8 @@ pub(super) fn read(
         }
         if domain.direct_map {
             let v3 = matches!(board.gic, GicDesc::V3 { .. });
-            let mut windows = guest::windows(v3, domain.cpus, domain.vpl011);
+            let mut windows =
+                guest::windows(v3, domain.cpus, domain.vpl011.then_some(domain.pl011_at));
             if let Some((window, what)) = windows.find(|(w, _)| w.overlaps(&bank)) {
                 return refuse(format!(
                     "{bank} overlaps the guest's {what} at {window}: with direct-map RAM cannot be there"

@@ -34,10 +34,10 @@ impl core::fmt::Display for BuildError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             BuildError::NotAnImage => f.write_str(
-                "its kernel is not an uncompressed arm64 Image (magic ARM\\x64 at offset 56)",
+                "its kernel is not an uncompressed arm64 Image (magic ARM\\x64 at offset 56), and no tarn,load says where to put it",
             ),
             BuildError::TooSmall => {
-                f.write_str("kernel, ramdisk and device tree do not fit into its memory")
+                f.write_str("kernel, ramdisk and device tree do not fit into its first bank of memory, or overlap")
             }
             BuildError::Tree(e) => write!(f, "its device tree cannot be made: {e:?}"),
         }
@@ -87,13 +87,18 @@ impl Builder {
         let word = |at: usize| -> Option<u64> {
             Some(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?))
         };
-        if head.get(56..60) != Some(b"ARM\x64") {
+        let image = head.get(56..60) == Some(b"ARM\x64");
+        if !image && r.load.is_none() {
             return Err(BuildError::NotAnImage);
         }
-        let (text_offset, image_size) = (
-            word(8).ok_or(BuildError::NotAnImage)?,
-            word(16).ok_or(BuildError::NotAnImage)?,
-        );
+        let (text_offset, image_size) = match r.load {
+            // A plain binary has no header, and no size but its own.
+            Some(_) => (0, r.kernel.len as u64),
+            None => (
+                word(8).ok_or(BuildError::NotAnImage)?,
+                word(16).ok_or(BuildError::NotAnImage)?,
+            ),
+        };
         // Documentation/arch/arm64/booting: an image_size of 0 means an old kernel at offset 0x80000.
         let (text_offset, image_size) = if image_size == 0 {
             (0x8_0000, r.kernel.len as u64)
@@ -109,6 +114,7 @@ impl Builder {
             .checked_next_multiple_of(MIB2)
             .ok_or(BuildError::TooSmall)?
             + text_offset;
+        let kernel = r.load.unwrap_or(kernel);
         let kernel_end = kernel
             .checked_add(image_size.max(r.kernel.len as u64))
             .ok_or(BuildError::TooSmall)?;
@@ -129,6 +135,7 @@ impl Builder {
                 Version::V3 => GuestGic::V3,
             },
             vpl011: r.vpl011,
+            pl011_at: r.pl011_at,
             bootargs: &r.bootargs,
             initrd,
             rng_seed: seed,
@@ -145,7 +152,17 @@ impl Builder {
         if tree / MIB2 != (tree + room - 1) / MIB2 {
             tree = (tree + room - 1) / MIB2 * MIB2 - room;
         }
-        if kernel_end > tree || tree < ram.base() {
+        tree = r.tree_at.map_or(tree, |at| at & !0xfff);
+        let inside = |at: u64, len: u64| Region::new(at, len).filter(|piece| ram.covers(piece));
+        let placed = [
+            inside(kernel, kernel_end - kernel),
+            inside(tree, room),
+            initrd.or(Region::new(u64::MAX - 1, 1)),
+        ];
+        let [Some(a), Some(b), Some(c)] = placed else {
+            return Err(BuildError::TooSmall);
+        };
+        if a.overlaps(&b) || a.overlaps(&c) || b.overlaps(&c) {
             return Err(BuildError::TooSmall);
         }
 

@@ -9,6 +9,7 @@ use super::recipe::{self, Recipe};
 use super::{Crash, Domain, Life, State, Told, Uart, ram, table};
 use crate::arch::Lock;
 use crate::counters::Counters;
+use crate::mem::frames::FrameRange;
 use crate::mem::stage2::Stage2;
 use crate::mem::{heap, nodes};
 use crate::vcpu::page::TimeArea;
@@ -100,6 +101,14 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
     ram::give(&mut s2, r, memory)?;
     irq::map_virtual_cpu_interface(&mut s2).map_err(|_| Errno::NoMemory)?;
     let times = TimeArea::map(&mut s2, vcpus).map_err(|_| Errno::NoMemory)?;
+    for rom in &r.roms {
+        let (at, len) = (rom.phys.base() as usize, rom.phys.size() as usize);
+        // SAFETY: a boot module: RAM reserved for good, mapped at EL2 and written by nobody, here least of all; domains
+        // that share it can only read it.
+        let frames = unsafe { FrameRange::own(at, len) };
+        s2.add_readonly(rom.guest, frames)
+            .map_err(|_| Errno::NoMemory)?;
+    }
     for m in &r.devices.mappings {
         s2.map_device(m.guest, m.phys.base(), m.phys.size())
             .map_err(|_| Errno::NoMemory)?;
@@ -154,6 +163,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         vgic: Lock::new(vgic),
         gic,
         gicd_typer: gic.constant_dist(4, Size::Word).unwrap_or(0) as u32,
+        pl011_at: r.pl011_at,
         irqs: r.devices.irqs.clone(),
         uart: r.vpl011.then(|| {
             Lock::new(Uart {

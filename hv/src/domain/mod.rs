@@ -72,6 +72,8 @@ pub struct Domain {
     pub gic: VgicConfig,
     /// GICD_TYPER, which guests read often.
     pub gicd_typer: u32,
+    /// Where its UART is, guest-physical.
+    pub pl011_at: u64,
     /// Interrupts of the devices it is given.
     pub irqs: Vec<board::Irq>,
     /// Its UART.

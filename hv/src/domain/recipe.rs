@@ -6,7 +6,7 @@ use abi::{CpuSet, PoolId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use board::Region;
-use board::config::{Devices, Restart};
+use board::config::{Devices, Restart, Rom};
 use pools::VcpuParams;
 
 /// Bytes in memory that stay: a boot module, or part of the image.
@@ -48,6 +48,8 @@ pub struct Recipe {
     pub pool: PoolId,
     /// Whether it has the emulated UART.
     pub vpl011: bool,
+    /// Where that is.
+    pub pl011_at: u64,
     /// Whether it has a console (the UART, or dom0's calls).
     pub console: bool,
     /// SPIs of its GIC.
@@ -62,6 +64,12 @@ pub struct Recipe {
     pub device_tree: Option<Blob>,
     /// What that gives it.
     pub devices: Devices,
+    /// Its kernel is a plain binary for this guest-physical address.
+    pub load: Option<u64>,
+    /// Where its device tree must be.
+    pub tree_at: Option<u64>,
+    /// Modules it can read at fixed addresses.
+    pub roms: Vec<Rom>,
     /// Its RAM, if it is its own for good: never given out otherwise. Empty: anywhere.
     pub static_mem: Vec<Region>,
     /// Guest addresses of that RAM are the physical ones.

@@ -140,5 +140,68 @@ pub fn tests() -> Vec<Test> {
             answers_and_powers_off(&mut console)
         },
     ));
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("uboot/guest-gic{gic}"),
+            "U-Boot as a guest: its prompt is usable, its environment comes from a ROM, it resets and powers off",
+            move |bench| as_guest(bench, gic),
+        ));
+    }
     tests
+}
+
+/// U-Boot's environment as it lies in flash: CRC-32 of what follows, then the variables.
+fn environment(text: &str) -> Vec<u8> {
+    const SIZE: usize = 0x4_0000;
+    let mut data = text.replace('\n', "\0").into_bytes();
+    data.resize(SIZE - 4, 0);
+    let mut crc = u32::MAX;
+    for byte in &data {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 != 0 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            };
+        }
+    }
+    [&(!crc).to_le_bytes()[..], &data].concat()
+}
+
+fn as_guest(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    if !firmware::u_boot().is_file() {
+        return Err("U-Boot is missing: run `cargo xtask linux`".into());
+    }
+    let scratch = bench.scratch();
+    paths::make_dir(&scratch)?;
+    let rom = scratch.join("environment.bin");
+    paths::write(&rom, &environment("bootdelay=-1\nfrom=the-rom\n"))?;
+    let config = format!(
+        "/ {{ chosen {{ uboot {{ compatible = \"xen,domain\"; #address-cells = <2>; #size-cells = <2>;
+             memory = <0 0x10000>; cpus = <1>; vpl011; tarn,pl011-at = <0 0x9000000>; tarn,device-tree-at = <0 0x40000000>;
+             module@0 {{ compatible = \"multiboot,kernel\", \"multiboot,module\"; tarn,file = \"@u-boot\"; tarn,load = <0 0x40400000>; }};
+             module@1 {{ compatible = \"tarn,rom\", \"multiboot,module\"; tarn,file = \"{}\"; tarn,guest-address = <0 0x4000000>; }};
+         }}; }}; }};",
+        rom.display()
+    );
+    let mut console = bench.start("Tarn", &Machine::tarn(gic, 2).with_config(config), 120)?;
+    prompt(&mut console)?;
+    // focus: to the guest
+    console.send("console uboot\r")?;
+    console.expect("Console input to uboot")?;
+    for round in ["first", "second"] {
+        console.send("\r")?;
+        console.expect("=> ")?;
+        console.send("echo it-says-$from-here\r")?;
+        console.expect("it-says-the-rom-here")?;
+        if round == "first" {
+            console.send("reset\r")?;
+            console.expect("rebooted")?;
+            console.expect("U-Boot 20")?;
+        }
+    }
+    console.send("poweroff\r")?;
+    console.expect("powered off")?;
+    answers_and_powers_off(&mut console)
 }
