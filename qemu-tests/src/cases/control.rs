@@ -76,6 +76,51 @@ pub fn tests() -> Vec<Test> {
         ));
     }
     tests.push(Test::new(
+        "control/from-the-tree",
+        "fewer CPUs in Pool-0 by a boot option, scheduling parameters of a domain by its node",
+        |bench| {
+            let own =
+                "tarn,boost-interval = <100>; tarn,rt-budget = <900>; tarn,rt-period = <1000>;
+                       tarn,nonsense = <1>;";
+            let config = domain("vm", "guest-hello", 1, 8, "", own);
+            let mut machine = Machine::tarn(3, 4).with_config(config);
+            machine.bootargs = "pool0=0,2".into();
+            let mut console = bench.start("Tarn", &machine, 60)?;
+            prompt(&mut console)?;
+            let pools = exec::must(&mut console, "pool-list")?;
+            if !pools.lines().any(|l| l.starts_with("Pool-0  0,2 ")) {
+                return Err(format!("Pool-0 is to have the CPUs 0 and 2:\n{pools}"));
+            }
+            let params = exec::must(&mut console, "params -d vm")?;
+            for (name, value) in [
+                ("boost-interval", "100"),
+                ("rt-budget", "900"),
+                ("rt-period", "1000"),
+            ] {
+                let right = params.lines().any(|l| {
+                    let mut words = l.split_whitespace();
+                    words.next() == Some(name) && words.any(|w| w == value)
+                });
+                if !right {
+                    return Err(format!("{name} is to be {value}:\n{params}"));
+                }
+            }
+            exec::must(&mut console, "pool-create rest ncpu=2")?;
+            let pools = exec::must(&mut console, "pool-list")?;
+            if !pools.lines().any(|l| l.starts_with("rest    1,3 ")) {
+                return Err(format!("the free CPUs are to be taken first:\n{pools}"));
+            }
+            answers_and_powers_off(&mut console)?;
+            if !console
+                .text()
+                .contains("tarn,nonsense: no parameter of that name")
+            {
+                return Err("an unknown parameter was not reported".into());
+            }
+            Ok(())
+        },
+    ));
+    tests.push(Test::new(
         "control/pools-apart",
         "two busy pools: nothing crosses from one to the other, and a CPU held at EL2 does not hold the other pool's",
         |bench| {
