@@ -75,7 +75,7 @@ pub fn set_aside(r: &Recipe, gic_v3: bool) -> Option<Region> {
 fn anywhere(s2: &mut Stage2, ipa: u64, bytes: u64, from: MemoryFrom) -> Result<(), Errno> {
     let (mut ipa, mut left) = (ipa, usize::try_from(bytes).map_err(|_| Errno::NoMemory)?);
     const GIB: usize = 1 << 30;
-    let any = [0..usize::MAX];
+    let all = 0..usize::MAX;
     while left > 0 {
         let take = |within: &Range<usize>| {
             let big = if left >= GIB && (ipa as usize).is_multiple_of(GIB) {
@@ -90,10 +90,7 @@ fn anywhere(s2: &mut Stage2, ipa: u64, bytes: u64, from: MemoryFrom) -> Result<(
         };
         let small = |within: &Range<usize>| frames::alloc_up_to(PAGE, left, PAGE, within);
         let piece = match from {
-            MemoryFrom::Any => any
-                .iter()
-                .find_map(take)
-                .or_else(|| any.iter().find_map(small)),
+            MemoryFrom::Any => take(&all).or_else(|| small(&all)),
             _ => {
                 let found = nodes::ranges(from).find_map(|r| take(&r));
                 found.or_else(|| nodes::ranges(from).find_map(|r| small(&r)))

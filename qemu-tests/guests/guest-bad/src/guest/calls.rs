@@ -96,7 +96,7 @@ fn tarn_areas() {
         let function = match (r >> 8) % 7 {
             6 => 0x700,
             area => area << 8,
-        } | (r >> 16) % 0x20;
+        } | ((r >> 16) % 0x20);
         let mut x = [0; 18];
         x[0] = 0xc600_0000 | function;
         for register in &mut x[1..8] {
