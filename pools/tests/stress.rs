@@ -3,6 +3,7 @@
 //! A claim table stands for the registers: to load a vCPU that another CPU still holds is the one thing that must never
 //! happen. Interrupts are counted on both sides, so a lost wake-up leaves a difference at the end.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant as Wall};
 use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, VcpuId};
@@ -218,12 +219,22 @@ fn plan(w: &World, rng: &mut Rng, pools: [PoolId; 2], doms: usize, exchange: boo
     assert!(w.set.outcome().is_some(), "a change without an end");
 }
 
+impl World {
+    /// It lasts so long, and on a busy machine until enough has happened.
+    fn rages(&self, millis: u64) -> bool {
+        let (past, most) = (self.start.elapsed(), Duration::from_secs(120));
+        past < Duration::from_millis(millis)
+            || (self.switches.load(Ordering::Relaxed) <= 200 && past < most)
+    }
+}
+
 /// `DOMS` domains on all CPUs; for null, which needs a CPU for each vCPU, one.
 fn storm(sched: &str, millis: u64, doze: bool) {
     // A panic of one thread leaves the others waiting for ever: end them all at once.
     let old = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        eprintln!("{info}");
+        // Not by a macro: what those print is kept back until the test ends, which it does not.
+        let _ = writeln!(std::io::stderr(), "{info}");
         old(info);
         std::process::abort();
     }));
@@ -287,7 +298,7 @@ fn storm(sched: &str, millis: u64, doze: bool) {
                 let w = &w;
                 s.spawn(move || {
                     let mut rng = Rng(1000 + n);
-                    while w.start.elapsed() < Duration::from_millis(millis) {
+                    while w.rages(millis) {
                         let v = VcpuId::new(rng.below(vcpus as u64) as u16, 0);
                         w.posted[v.index()].fetch_add(1, Ordering::SeqCst);
                         match w.set.wake(v, WakeReason::Interrupt { line: 32 }, w.now()) {
@@ -323,7 +334,7 @@ fn storm(sched: &str, millis: u64, doze: bool) {
         });
         let mut rng = Rng(77);
         let (mut moves, mut plans) = (0, 0);
-        while w.start.elapsed() < Duration::from_millis(millis) {
+        while w.rages(millis) {
             let d = domain(rng.below(doms as u64) as usize);
             match rng.below(8) {
                 6 | 7 => {
