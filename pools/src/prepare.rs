@@ -222,11 +222,17 @@ impl<R: RelaxStrategy> PoolSet<R> {
             vcpus: Vec::new(),
         };
         room(&mut undo.vcpus, n)?;
+        // Each vCPU's own other parameters decide whether the new ones fit: all are judged before any is set.
+        let mut wanted = Vec::new();
+        room(&mut wanted, n)?;
         for i in 0..n {
             let row = p.doms.at(dom).vcpus[i];
-            let was = p.rows.at(row).params;
-            let new = vcpu_with(&was, &rest)?;
-            let ent = p.rows.at(row).ent;
+            wanted.push(vcpu_with(&p.rows.at(row).params, &rest)?);
+        }
+        for (i, new) in wanted.into_iter().enumerate() {
+            let row = p.doms.at(dom).vcpus[i];
+            let r = p.rows.at(row);
+            let (ent, was) = (r.ent, r.params);
             match p.sched().adjust_vcpu(ent, &new, now) {
                 Ok(k) => c.kick = c.kick.and(k),
                 Err(e) => {

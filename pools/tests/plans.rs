@@ -224,6 +224,39 @@ fn refusals_name_the_step_and_change_nothing() {
 }
 
 /// Every pair of schedulers, there and back, with everybody busy, in Pool-0 and so with dom0 itself.
+/// A setting that fits one vCPU of a domain and not another: the first has not got it either.
+#[test]
+fn a_domains_vcpus_get_a_parameter_together_or_not_at_all() {
+    let mut w = busy();
+    let d1 = w.domains[1].0;
+    let longer = [set("rt-period", 40_000), set("rt-budget", 30_000)];
+    let was = w.set.vcpu_info(vcpu(d1, 1), w.now).unwrap().params;
+    let own = vcpu_with(&was, &longer).unwrap();
+    let _ = w.set.adjust_vcpu(vcpu(d1, 1), &own, w.now).unwrap();
+    w.settle();
+    let before = w.picture();
+    // Good for a budget of 4 ms, not for one of 30.
+    let r = w.carry_out(&plan(&[Step::DomainParams(
+        d1,
+        [set("rt-period", 20_000), None],
+    )]));
+    assert!(
+        matches!(
+            r,
+            Err(Refusal {
+                step: 0,
+                error: PoolError::Sched(_)
+            })
+        ),
+        "{r:?}"
+    );
+    assert_eq!(w.picture(), before);
+    for (i, p) in [(0, was), (1, own)] {
+        assert_eq!(w.set.vcpu_info(vcpu(d1, i), w.now).unwrap().params, p);
+    }
+    w.check();
+}
+
 #[test]
 fn a_running_pool_gets_another_scheduler() {
     for from in ["credit2", "rr", "null", "rtds"] {

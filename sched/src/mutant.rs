@@ -40,11 +40,13 @@ pub enum Mutant {
     WeightIgnored,
     /// A vCPU boosted in the queue is not preferred.
     BoostIgnored,
+    /// What runs where nobody waits makes debt.
+    FreeTimePaid,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 15] = [
+    pub const ALL: [Mutant; 16] = [
         Mutant::BoostFree,
         Mutant::CarryUnlimited,
         Mutant::ResetSkipped,
@@ -60,6 +62,7 @@ impl Mutant {
         Mutant::WakeLost,
         Mutant::WeightIgnored,
         Mutant::BoostIgnored,
+        Mutant::FreeTimePaid,
     ];
 }
 

@@ -34,6 +34,7 @@ fn place(m: Mutant) -> &'static [&'static str] {
         Mutant::WakeLost => &["affinity", "servers"],
         Mutant::WeightIgnored => &["hogs"],
         Mutant::BoostIgnored => &["audio", "servers"],
+        Mutant::FreeTimePaid => &["freecpu"],
     }
 }
 

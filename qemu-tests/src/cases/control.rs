@@ -261,7 +261,7 @@ impl Random {
             ),
             11 => format!("group-move {who} {group}"),
             12 => format!("group-destroy {group}"),
-            13 => format!("vcpu-pin {who} 0 0-3"),
+            13 => format!("vcpu-pin {who} 0 {cpu}"),
             _ => format!("pool-modify {pool} ncpu={}", 1 + self.below(2)),
         }
     }

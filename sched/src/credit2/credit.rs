@@ -130,6 +130,12 @@ impl Credit2 {
         self.crowd.add(core::cmp::min(r.claim, dt.0));
         r.claim = r.claim.saturating_sub(dt.0);
         r.burn(dt.0, work);
+        // Where nobody waits for this CPU its time is taken from nobody: no debt is made, though others, who may not come
+        // here, keep the resets away that would repay it. (Where nobody waits at all `catch_up` repays it.)
+        let free = self.cpus.tickless.contains(cpu) && !self.queue.is_empty();
+        if free && !broken(Mutant::FreeTimePaid) && r.consumed.wrapping_sub(self.granted) > 0 {
+            r.consumed = self.granted;
+        }
         // Debt is kept, but the axis must not wrap: after two thousand years of it, it no longer grows.
         let most = if broken(Mutant::DebtForgiven) {
             self.grant

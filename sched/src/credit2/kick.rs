@@ -29,6 +29,10 @@ impl Credit2 {
             self.cpus[c].promised = Some(e);
             return k;
         }
+        // Until now nobody waited for these.
+        for c in self.cpus.tickless.intersection(&allowed).iter() {
+            self.account(c, now);
+        }
         let boosted = self.rows[e].is_boosted();
         let mut best: Option<(i64, CpuId)> = None;
         for c in self.cpus.members().intersection(&allowed).iter() {

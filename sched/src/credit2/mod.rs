@@ -348,13 +348,14 @@ impl Scheduler for Credit2 {
 
     fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         self.cpus.idle.remove(cpu);
-        self.cpus.tickless.remove(cpu);
         let called = self.cpus[cpu].promised.take();
         let curr = self.cpus[cpu].curr;
         let ran = self.cpus[cpu].running;
         let (mut stay, mut yielded) = (None, false);
+        // While nobody waited for this CPU it was free: `account` wants to know.
+        self.account(cpu, now);
+        self.cpus.tickless.remove(cpu);
         if let Some(c) = curr {
-            self.account(cpu, now);
             self.touch(c, now);
             let allowed = self.allowed(c).contains(cpu);
             let r = &mut self.rows[c];
