@@ -40,8 +40,10 @@ pub fn instruction(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> Outcome
     Outcome::Resume
 }
 
+/// Nothing is mapped there. A permission fault (a write to what may only be read) is none: no device's window is ever
+/// mapped, and HPFAR_EL2 need not say where it was.
 fn is_translation(syndrome: u64) -> bool {
-    matches!(syndrome & 0x3c, 0x04 | 0x0c)
+    syndrome & 0x3c == 0x04
 }
 
 /// The level, if the fault was on the guest's own table walk.
@@ -63,12 +65,12 @@ fn device(
         Version::V3 => layout::GICD_V3_SIZE,
     };
     if offset < gicd_size {
-        return Some(distributor(offset as u32, a, frame, cpu, l));
+        return Some(gic(Window::Distributor, offset as u32, a, frame, cpu, l));
     }
     if l.domain.gic.version == Version::V3 {
         let offset = a.ipa.wrapping_sub(layout::GICR);
         if offset < layout::GICR_STRIDE * u64::from(l.domain.gic.vcpus) {
-            return Some(redistributor(offset as u32, a, frame, cpu, l));
+            return Some(gic(Window::Redistributors, offset as u32, a, frame, cpu, l));
         }
     }
     let offset = a.ipa.wrapping_sub(l.domain.pl011_at);
@@ -113,33 +115,17 @@ fn refused(
     }
 }
 
-#[inline]
-fn distributor(
-    offset: u32,
-    a: &Access,
-    frame: &mut GuestFrame,
-    cpu: &'static Cpu,
-    l: &Loaded,
-) -> Outcome {
-    l.vcpu().counters.add(Kind::Gic);
-    if a.write {
-        let value = a.stored(frame.reg(a.rt as usize));
-        let done = vgic::registers(l, cpu, |g, lrs| {
-            g.dist_write(l.index, offset, a.size, value, lrs)
-        });
-        return wrote(done, a, frame, cpu, l);
-    }
-    if let Some(v) = l.domain.gic.constant_dist(offset, a.size) {
-        return answer(a, v, frame);
-    }
-    match vgic::registers(l, cpu, |g, lrs| g.dist_read(l.index, offset, a.size, lrs)) {
-        Ok(v) => answer(a, v, frame),
-        Err(r) => refused(r, a, frame, cpu, l),
-    }
+/// Which of the GIC's register windows.
+#[derive(Clone, Copy)]
+enum Window {
+    Distributor,
+    Redistributors,
 }
 
-#[inline]
-fn redistributor(
+/// An access to a register of the GIC.
+#[inline(always)]
+fn gic(
+    window: Window,
     offset: u32,
     a: &Access,
     frame: &mut GuestFrame,
@@ -147,18 +133,28 @@ fn redistributor(
     l: &Loaded,
 ) -> Outcome {
     l.vcpu().counters.add(Kind::Gic);
+    let (v, size) = (l.index, a.size);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done = vgic::registers(l, cpu, |g, lrs| {
-            g.redist_write(l.index, offset, a.size, value, lrs)
+        let done = vgic::registers(l, cpu, |g, lrs| match window {
+            Window::Distributor => g.dist_write(v, offset, size, value, lrs),
+            Window::Redistributors => g.redist_write(v, offset, size, value, lrs),
         });
         return wrote(done, a, frame, cpu, l);
     }
-    if let Some(v) = l.domain.gic.constant_redist(offset, a.size) {
-        return answer(a, v, frame);
+    let constant = match window {
+        Window::Distributor => l.domain.gic.constant_dist(offset, size),
+        Window::Redistributors => l.domain.gic.constant_redist(offset, size),
+    };
+    if let Some(value) = constant {
+        return answer(a, value, frame);
     }
-    match vgic::registers(l, cpu, |g, lrs| g.redist_read(l.index, offset, a.size, lrs)) {
-        Ok(v) => answer(a, v, frame),
+    let read = vgic::registers(l, cpu, |g, lrs| match window {
+        Window::Distributor => g.dist_read(v, offset, size, lrs),
+        Window::Redistributors => g.redist_read(v, offset, size, lrs),
+    });
+    match read {
+        Ok(value) => answer(a, value, frame),
         Err(r) => refused(r, a, frame, cpu, l),
     }
 }
@@ -204,19 +200,21 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
         return Outcome::Resume;
     };
     let slot = d.id.slot;
-    if offset == DR && a.write && !console::has_room(slot) {
-        // The console is busy: the store is tried again when others have had their turn. Nothing is lost.
+    // The console is busy: the store is tried again when others have had their turn. Nothing is lost.
+    let busy = || {
         l.vcpu().counters.add(Kind::ConsoleWait);
         crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
-        return Outcome::Reschedule;
+        Outcome::Reschedule
+    };
+    if offset == DR && a.write && !console::has_room(slot) {
+        return busy();
     }
     let (result, kick) = {
         let mut u = lock.lock();
         if offset == DR && a.write && !console::has_room(slot) {
             // Another vCPU took the last room: before the model has seen the store.
-            l.vcpu().counters.add(Kind::ConsoleWait);
-            crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
-            return Outcome::Reschedule;
+            drop(u);
+            return busy();
         }
         let before = u.model.irq_level();
         let result = if a.write {
@@ -224,9 +222,8 @@ fn uart(offset: u32, a: &Access, frame: &mut GuestFrame, cpu: &'static Cpu, l: &
             match u.model.write(offset, a.size, value) {
                 // Under the UART's lock: bytes of two vCPUs keep their order, and room seen is room taken.
                 Ok(Some(byte)) if console::write(slot, &[byte.0]) == 0 => {
-                    l.vcpu().counters.add(Kind::ConsoleWait);
-                    crate::run::POOLS.yield_now(l.vcpu().id, crate::time::now());
-                    return Outcome::Reschedule;
+                    drop(u);
+                    return busy();
                 }
                 other => other.map(|_| 0),
             }

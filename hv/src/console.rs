@@ -3,8 +3,8 @@
 //! Every source (Tarn's log, each domain) has a ring of its own; the drain goes round them by whole lines, so lines are
 //! never torn and a flooding guest gets its turn and no more. A source whose ring is full is told so and waits (the
 //! guest's UART looks busy); nothing is dropped. The source in focus prints as it comes, without a prefix, and its
-//! unfinished line is printed again after another source's line came between. Lock rank 5: taken last, nothing is
-//! called out from under it but the UART. Never waits for the UART except in `flush` and `panic_write`.
+//! unfinished line is printed again after another source's line came between. Its lock is taken last (docs/locking.md),
+//! nothing is called out from under it but the UART. Never waits for the UART except in `flush` and `panic_write`.
 
 use crate::arch::Lock;
 use crate::time;
@@ -366,6 +366,11 @@ pub fn flush() {
         }
         core::hint::spin_loop();
     }
+}
+
+/// Prints text straight to the UART, polling, while other CPUs may still be at work.
+pub fn print_polled(text: &str) {
+    CONSOLE.lock().put_polled(text);
 }
 
 /// Prints text straight to the UART, polling and without waiting for the lock for ever: only for the end of the world.

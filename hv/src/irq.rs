@@ -263,7 +263,11 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
         if STRAY.fetch_add(1, Ordering::Relaxed) < 8 {
             log::warn!("interrupt {intid} has no owner: switched off");
         }
-        let _ = gic().disable(intid, cpu.id);
+        if intid < 32 {
+            let _ = gic().disable(intid, cpu.id);
+        } else {
+            spi::stray(intid, cpu.id);
+        }
         Outcome::Resume
     }
 }
@@ -300,9 +304,13 @@ fn look(cpu: &'static Cpu, local: &mut CpuLocal) {
 fn timer(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Outcome {
     let now = time::now();
     local.armed = Instant::NEVER;
-    // Bounded: at most one alarm per vCPU is there, and none is set again for the past.
+    // Bounded: at most one alarm per vCPU is there, and none is set again for the past. Many may be due at once: what else
+    // has come meanwhile goes first, and this timer, which is due, comes again right after it.
     while let Some(v) = local.alarms.take_due(now) {
         alarm(cpu, local, v, now);
+        if arch::interrupt_pending() {
+            break;
+        }
     }
     if local.probe.0 <= now {
         run::probe(cpu, local, frame, now);

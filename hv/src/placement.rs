@@ -109,7 +109,7 @@ pub fn make_pools(config: &Config, present: CpuSet) -> Vec<PoolId> {
             }
         };
         for from in place.iter().filter_map(|x| memory(&p.name, x)) {
-            if let Err(e) = nodes::confine(id, from) {
+            if let Err(e) = nodes::confine(id, from, |p| POOLS.pool_info(p).is_ok()) {
                 log::error!(
                     "pool {}: memory node: {e}; its domains will not start",
                     p.name

@@ -24,7 +24,7 @@ pub fn dump() {
             let mut line: heapless::String<160> = heapless::String::new();
             // 7 + 20 + 21 + 6 * 17 characters at most: it fits.
             let _ = write!(line, "trace {i} {n} {r}\r\n");
-            console::panic_write(&line);
+            console::print_polled(&line);
             next = n + 1;
         }
     }

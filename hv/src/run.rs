@@ -11,7 +11,7 @@ use crate::domain::{life, table};
 use crate::percpu::{Cpu, CpuLocal};
 use crate::vcpu::page::BoostPage;
 use crate::vcpu::{Loaded, NOWHERE};
-use crate::{irq, time, vgic};
+use crate::{irq, time, trap, vgic};
 use aarch64_cpu::registers::HCR_EL2;
 use abi::{Instant, Span, VcpuId};
 use board::guest::layout;
@@ -137,6 +137,11 @@ impl Machine for CpuMachine<'_> {
             return;
         };
         debug_assert_eq!(l.vcpu().id, v);
+        // TLB and cache maintenance the guest began here is finished before another CPU can run it, and an error that its
+        // accesses lead to is its own, not the next one's.
+        if let Some(esr) = arch::settle_errors() {
+            trap::serror(&l, self.frame.elr, esr);
+        }
         let ctx = &mut *l.ctx;
         ctx.frame.copy_from(self.frame);
         ctx.el1.save();
@@ -188,8 +193,6 @@ impl Machine for CpuMachine<'_> {
         let fast = self.cpu.fast_calls.swap(0, Ordering::Relaxed);
         vcpu.counters.add_n(Kind::FastCall, fast);
         let id = vcpu.id;
-        // TLB and cache maintenance the guest began here is finished before another CPU can run it.
-        arch::dsb_ish();
         *vcpu.rest.lock() = Some(l.ctx);
         if late && let Woken::Kick(k) = POOLS.wake(id, vgic::REGISTER, time::now()) {
             irq::send(k);
@@ -212,7 +215,8 @@ impl Machine for CpuMachine<'_> {
             vcpu.owed.fetch_sub(owed, Ordering::Relaxed);
             POOLS.charge(v, Span(owed), time::now());
         }
-        // SAFETY: the domain's own tables, alive as long as `loaded` holds the domain; Stage2's drop clears VTTBR.
+        // SAFETY: the domain's own tables, alive as long as `loaded` holds the domain. After that the register may still name
+        // them, but EL2 walks no guest's tables, and a guest runs only after another `load`.
         unsafe { sysreg::set_vttbr_el2(d.vttbr) };
         let want = hcr(POOLS.wfi_mode(self.cpu.id));
         if want != self.local.hcr {

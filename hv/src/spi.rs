@@ -6,12 +6,14 @@
 //! destroys the domain switches it off first, so that a device nobody serves cannot storm EL2. It comes to the CPU
 //! where its vCPU was last found.
 
+use crate::arch::Lock;
 use crate::domain::{Domain, State, table};
 use crate::irq;
 use crate::percpu::Cpu;
 use crate::vcpu::NOWHERE;
 use crate::vgic;
 use abi::{CpuId, Errno};
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU16, Ordering};
 use vdev::vgic::{Irq, Vgic};
 
@@ -23,6 +25,9 @@ const NOBODY: u16 = u16::MAX;
 
 /// Which domain's slot each shared interrupt belongs to.
 static OWNER: [AtomicU16; END - FIRST] = [const { AtomicU16::new(NOBODY) }; END - FIRST];
+/// Held while interrupts are switched on or off together with whose they are, so that who finds one without an owner does
+/// not switch off what has got a new one meanwhile.
+static SWITCH: Lock<()> = Lock::new(());
 
 fn owner(intid: u32) -> Option<&'static AtomicU16> {
     OWNER.get((intid as usize).checked_sub(FIRST)?)
@@ -51,6 +56,7 @@ pub fn forget_in_flight(vgic: &mut Vgic, irqs: &[board::Irq]) {
 
 /// Makes `d` the owner of its interrupts and lets them come to `cpu`. Nothing is left of what was before.
 pub fn attach(d: &Domain, cpu: CpuId) -> Result<(), Errno> {
+    let switch = SWITCH.lock();
     for i in &d.irqs {
         let ready = (|| {
             quiet(i.intid, cpu)?;
@@ -66,6 +72,7 @@ pub fn attach(d: &Domain, cpu: CpuId) -> Result<(), Errno> {
                 i.intid,
                 ready.map_or_else(|e| alloc::format!("{e}"), |()| "is no SPI".into())
             );
+            drop(switch);
             detach(d);
             return Err(Errno::Invalid);
         };
@@ -79,6 +86,7 @@ pub fn attach(d: &Domain, cpu: CpuId) -> Result<(), Errno> {
 
 /// Switches the domain's interrupts off: it has ended, and nobody serves its devices.
 pub fn silence(d: &Domain) {
+    let _switch = SWITCH.lock();
     for i in &d.irqs {
         let _ = irq::gic().disable(i.intid, CpuId::BOOT);
     }
@@ -86,6 +94,7 @@ pub fn silence(d: &Domain) {
 
 /// Takes the domain's interrupts away.
 pub fn detach(d: &Domain) {
+    let _switch = SWITCH.lock();
     for i in &d.irqs {
         if let Some(o) = owner(i.intid)
             && o.compare_exchange(d.id.slot, NOBODY, Ordering::AcqRel, Ordering::Acquire)
@@ -102,15 +111,29 @@ fn quiet(intid: u32, cpu: CpuId) -> Result<(), drivers::GicError> {
     irq::gic().set_active(intid, cpu, false)
 }
 
+/// Whose interrupt that is, if it lives.
+fn serves(intid: u32) -> Option<Arc<Domain>> {
+    let slot = owner(intid)?.load(Ordering::Acquire);
+    table::in_slot(slot)
+        .filter(|d| d.irqs.iter().any(|i| i.intid == intid))
+        .filter(|d| matches!(d.state(), State::Alive | State::Building))
+}
+
+/// An interrupt that has come is nobody's: off, unless it has found an owner meanwhile, who begins without it.
+#[cold]
+pub fn stray(intid: u32, cpu: CpuId) {
+    let _switch = SWITCH.lock();
+    let _ = match serves(intid) {
+        Some(_) => irq::gic().set_active(intid, cpu, false),
+        None => quiet(intid, cpu),
+    };
+}
+
 /// An interrupt of a guest's device was acknowledged and its priority dropped: to its owner. False: it has none that
 /// could serve it, and was switched off.
 pub fn fired(intid: u32, cpu: &Cpu) -> bool {
-    let slot = owner(intid).map_or(NOBODY, |o| o.load(Ordering::Acquire));
-    let d = table::in_slot(slot)
-        .filter(|d| d.irqs.iter().any(|i| i.intid == intid))
-        .filter(|d| matches!(d.state(), State::Alive | State::Building));
-    let Some(d) = d else {
-        let _ = quiet(intid, cpu.id);
+    let Some(d) = serves(intid) else {
+        stray(intid, cpu.id);
         return false;
     };
     let kick = d.vgic.lock().fire_hw(Irq::spi(intid as u16));

@@ -42,18 +42,23 @@ extern "C" fn guest_serror(frame: &mut GuestFrame, cpu: &'static Cpu) {
     // SAFETY: as in guest_sync.
     let local = unsafe { cpu.local() };
     if let Some(l) = &local.loaded {
-        l.vcpu().counters.add(Kind::Serror);
-        // Whoever caused it, its data may be wrong now: it cannot go on, others can.
-        life::crash(
-            &l.domain,
-            Crash {
-                pc: frame.elr,
-                why: "SError (asynchronous external abort)",
-                esr: regs::esr_el2(),
-            },
-        );
+        serror(l, frame.elr, regs::esr_el2());
     }
     run::leave(Outcome::Reschedule, cpu, local, frame);
+}
+
+/// An SError came while this vCPU was loaded. Its data may be wrong now: it cannot go on, others can. Those it led to before
+/// it lost the CPU have been taken then (`settle_errors`), so it is no neighbour's.
+pub fn serror(l: &Loaded, pc: u64, esr: u64) {
+    l.vcpu().counters.add(Kind::Serror);
+    life::crash(
+        &l.domain,
+        Crash {
+            pc,
+            why: "SError (asynchronous external abort)",
+            esr,
+        },
+    );
 }
 
 #[inline]

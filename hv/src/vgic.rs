@@ -1,7 +1,7 @@
 //! Between a domain's vGIC model and the machine: this CPU's list registers, and telling other CPUs what changed.
 //!
 //! The model (vdev) decides which interrupt goes where; here are only the lock around it, the hardware's list
-//! registers in its terms, and the kicks that follow. Lock rank 3: nothing else is taken under it.
+//! registers in its terms, and the kicks that follow. Nothing else is taken under that lock (docs/locking.md, 4b).
 
 use crate::arch::sysreg;
 use crate::domain::Domain;

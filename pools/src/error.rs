@@ -108,9 +108,8 @@ impl PoolError {
             E::LastCpu => Errno::LastCpu,
             E::HasDomains | E::GroupInUse => Errno::NotEmpty,
             E::NoCpus => Errno::NoCpus,
-            E::Closing | E::InFlight | E::StillLoaded | E::Delegated | E::Aborted | E::TooLate => {
-                Errno::Busy
-            }
+            E::InFlight => Errno::Again,
+            E::Closing | E::StillLoaded | E::Delegated | E::Aborted | E::TooLate => Errno::Busy,
             E::AlreadyOn | E::NotPaused | E::Dead | E::Alive => Errno::Busy,
             E::TooManyPools | E::PlanFull | E::NoMemory => Errno::NoMemory,
             E::Sched(SchedError::NoMemory) => Errno::NoMemory,

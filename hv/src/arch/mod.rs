@@ -116,6 +116,19 @@ global_asm!(
 unsafe extern "C" {
     fn start_cpu(cpu: *const u8) -> !;
     fn secondary_start();
+    fn take_serror() -> u64;
+}
+
+/// Waits until what has been begun on this CPU is done for all observers, and takes the SError it has led to, if it has:
+/// the syndrome.
+#[inline]
+pub fn settle_errors() -> Option<u64> {
+    dsb_sy();
+    if sysreg::isr_el1() & 1 << 8 == 0 {
+        return None;
+    }
+    // SAFETY: the vector of an SError at EL2 knows this function, which follows the calling convention.
+    Some(unsafe { take_serror() }).filter(|esr| *esr != 0)
 }
 
 /// Leaves the boot path of this CPU for good: its stack starts anew and it goes idle, then runs what its pool says.

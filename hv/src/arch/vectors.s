@@ -47,7 +47,21 @@ hv_vectors:
     FATAL 4                             // current EL, SP_ELx
     FATAL 5
     FATAL 6
-    FATAL 7
+    // SError is masked all over EL2 but in take_serror: nowhere else can it be taken, and x1 and x2 are that function's.
+    .balign 128
+    adr     x1, take_serror
+    mrs     x2, elr_el2
+    sub     x2, x2, x1
+    cmp     x2, #(take_serror_end - take_serror)
+    b.hi    1f
+    mrs     x0, esr_el2
+    mrs     x1, spsr_el2
+    orr     x1, x1, #(1 << 8)           // back with SError masked: one is enough
+    msr     spsr_el2, x1
+    eret
+1:  msr     sp_el0, x0
+    mov     x0, #7
+    b       el2_fault_entry
 
     .balign 128                         // lower EL, AArch64
     // PSCI_VERSION by HVC #0 is answered here: it is what a guest's boot code and every null-call benchmark asks.
@@ -132,6 +146,16 @@ enter_guest:
     eret
     dsb     nsh                         // no speculation past the return
     isb
+
+// take_serror() -> x0: takes an SError that is pending; its syndrome, 0 if there was none.
+.global take_serror
+take_serror:
+    mov     x0, #0
+    msr     daifclr, #4
+    isb                                 // a pending one is taken here at the latest
+take_serror_end:
+    msr     daifset, #4
+    ret
 
 // start_cpu(x0 = CPU block): forgets the boot call chain, makes the one frame at the top of the stack, idles.
 .global start_cpu

@@ -69,6 +69,8 @@ pub fn create(n: usize, pool: Option<PoolId>) -> Result<DomainId, Errno> {
     }
     match make(n, r, pool.unwrap_or(r.pool)) {
         Ok(id) => Ok(id),
+        // A change under way: asked again, it is no news.
+        Err(Errno::Again) => Err(Errno::Again),
         Err(e) => {
             log::warn!("domain {}: not created: {e}", r.name);
             Err(e)
@@ -194,7 +196,9 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
             now,
         )
         .map_err(|e| {
-            log::warn!("domain {}: {e}", r.name);
+            if e.errno() != Errno::Again {
+                log::warn!("domain {}: {e}", r.name);
+            }
             e.errno()
         })?;
     d.life.begins(now);
@@ -349,7 +353,12 @@ fn finish(d: Arc<Domain>) {
 
 /// Takes a stopped domain apart; its memory is free when the last reference goes.
 fn forget(d: Arc<Domain>) {
-    match run::POOLS.remove_domain(d.id, time::now()) {
+    let now = time::now();
+    // One that never got to run, or was about to start again, is not dead to the pools yet; for others this is nothing new.
+    if let Ok(k) = run::POOLS.kill(d.id, now) {
+        irq::send(k);
+    }
+    match run::POOLS.remove_domain(d.id, now) {
         Ok(k) => irq::send(k),
         Err(e) => {
             log::error!("domain {}: cannot be removed: {e}", d.name);

@@ -1,7 +1,7 @@
 //! Who is who: domain ids to domains, vCPU ids to (domain, vCPU).
 //!
-//! Slots are reused, generations tell the users of an old id. Lookups clone an `Arc` under a short lock; rank 0 in
-//! docs/locking.md, never held while anything else is taken.
+//! Slots are reused, generations tell the users of an old id. Lookups clone an `Arc` under a short lock (5 in
+//! docs/locking.md), never held while anything else is taken.
 
 use super::Domain;
 use crate::arch::Lock;

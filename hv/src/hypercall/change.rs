@@ -3,7 +3,7 @@
 //! The pools know of one change at a time. A call that begins one answers `Again`; the same call, made again, answers how
 //! far it is and at the end what became of it. A change that nobody asks about any more ends by itself. Another call
 //! finds the place taken and answers `Again`, too. A domain that changes groups of its own must not keep dom0 waiting:
-//! as long as dom0 waits no domain begins anything. Never waits, never loops.
+//! as long as dom0 waits, for this or with any other call that needs the place to be free, no domain begins anything. Never waits, never loops.
 
 use super::why;
 use crate::arch::Lock;
@@ -22,13 +22,23 @@ static DOM0_WAITS: AtomicBool = AtomicBool::new(false);
 /// Heap kept free before a change begins: boxes of pools and schedulers, tables that grow.
 const ROOM: usize = 64 * 1024;
 
-/// dom0 makes a call, so it waits for nothing else.
-pub fn dom0_calls() {
-    DOM0_WAITS.store(false, Ordering::Relaxed);
+/// A call of dom0's has been answered (or waits for typing): with anything but `Again` it waits for the place no longer.
+pub fn dom0_answered(reply: Option<&Regs>) {
+    if reply.is_none_or(|r| r.result() != Err(Errno::Again)) {
+        DOM0_WAITS.store(false, Ordering::Relaxed);
+    }
 }
 
-/// `Again` while a change is under way.
-pub fn settled() -> Result<(), Errno> {
+/// `Again` while a change is under way, which dom0 is then the next to have the place after.
+pub fn settled(dom0: bool) -> Result<(), Errno> {
+    let pending = pending();
+    if dom0 && pending.is_err() {
+        DOM0_WAITS.store(true, Ordering::Relaxed);
+    }
+    pending
+}
+
+fn pending() -> Result<(), Errno> {
     match POOLS.status(time::now()) {
         Status::None => Ok(()),
         Status::Pending(k) => {
@@ -58,14 +68,15 @@ pub fn run(
     no: impl FnOnce(Refusal) -> Errno,
 ) -> Result<Report, Errno> {
     let mine = |w: &Option<Regs>| *w == Some(*regs);
-    let busy = settled();
-    let mut whose = WHOSE.lock();
-    if busy.is_err() {
-        if dom0 && !mine(&whose) {
+    let busy = settled(dom0);
+    // Whoever prepares a change takes its time: nobody waits for that with interrupts masked.
+    let Some(mut whose) = WHOSE.try_lock() else {
+        if dom0 {
             DOM0_WAITS.store(true, Ordering::Relaxed);
         }
         return Err(Errno::Again);
-    }
+    };
+    busy?;
     if mine(&whose) {
         *whose = None;
         if let Some(end) = POOLS.outcome() {
@@ -89,7 +100,7 @@ pub fn run(
         Err(r) if r.error == PoolError::InFlight => return Err(Errno::Again),
         Err(r) => return Err(no(r)),
     }
-    if settled().is_ok() {
+    if pending().is_ok() {
         // Nobody else's hand was needed. The place may have been taken again by now: then the answer comes next time.
         if let Some(end) = POOLS.outcome() {
             return end.map_err(|error| no(Refusal { step: 0, error }));
@@ -105,8 +116,11 @@ pub fn abort() -> Result<(), Errno> {
         Ok(k) => irq::send(k),
         Err(e) => return Err(why::said(e)),
     }
-    settled()?;
-    *WHOSE.lock() = None;
+    settled(true)?;
+    let Some(mut whose) = WHOSE.try_lock() else {
+        return Err(Errno::Again);
+    };
+    *whose = None;
     let _ended = POOLS.outcome();
     Ok(())
 }

@@ -129,7 +129,7 @@ fn create(name: Option<&str>, pool: Option<PoolId>) -> Result<DomainId, Errno> {
         .iter()
         .position(|r| r.name == name)
         .ok_or(Errno::NoSuch)?;
-    super::change::settled()?;
+    super::change::settled(true)?;
     life::create(n, pool)
 }
 

@@ -88,11 +88,10 @@ pub fn handle(call: GroupCall, regs: &Regs, domain: &Domain) -> Regs {
                 .and_then(|()| change::step(regs, true, Step::Group(c.domain, None, inner(c.to)))),
         ),
         GroupCall::MoveVcpu(c) => c.answer(move_vcpu(&who, regs, c.vcpu, c.to)),
-        GroupCall::Delegate(c) => c.answer(
-            inner(c.id)
-                .ok_or(Errno::Invalid)
-                .and_then(|g| POOLS.delegate(c.id.pool, g, c.to).map_err(why::said)),
-        ),
+        GroupCall::Delegate(c) => c.answer(inner(c.id).ok_or(Errno::Invalid).and_then(|g| {
+            change::settled(true)?;
+            POOLS.delegate(c.id.pool, g, c.to).map_err(why::said)
+        })),
         GroupCall::Mine(c) => c.answer(mine(&who, c.index)),
         GroupCall::Times(c) => c.answer(times(&who, c.id)),
         GroupCall::Member(c) => c.answer(member(&who, c.id, c.from)),
@@ -103,6 +102,7 @@ pub fn handle(call: GroupCall, regs: &Regs, domain: &Domain) -> Regs {
         GroupCall::SetParams(c) => c.answer(who.owns(c.id).and_then(|()| {
             let i = info(&who, c.id)?;
             let p = vcpu_with(&i.processor, &[Some(c.first), c.second]).map_err(|e| who.no(e))?;
+            change::settled(who.dom0)?;
             let kick = POOLS
                 .adjust_group(c.id.pool, i.id, &p, time::now())
                 .map_err(|e| who.no(e))?;
@@ -224,7 +224,7 @@ fn mine(who: &Caller<'_>, index: u32) -> Result<GroupRow, Errno> {
 
 fn create(who: &Caller<'_>, c: &abi::call::group::Create) -> Result<GroupId, Errno> {
     who.sees(c.parent)?;
-    change::settled()?;
+    change::settled(who.dom0)?;
     if !who.dom0 {
         let own = (0..SLOTS)
             .map_while(|n| POOLS.group_at(c.parent.pool, n))
@@ -259,7 +259,7 @@ fn create(who: &Caller<'_>, c: &abi::call::group::Create) -> Result<GroupId, Err
 
 fn destroy(who: &Caller<'_>, g: GroupId) -> Result<(), Errno> {
     let n = inner(g).ok_or(Errno::Invalid)?;
-    change::settled()?;
+    change::settled(who.dom0)?;
     match POOLS.destroy_group(g.pool, n, time::now()) {
         Progress::Done(k) => {
             irq::send(k);

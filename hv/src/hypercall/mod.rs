@@ -81,12 +81,15 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
     let dom0 = l.domain.is_control();
     if dom0 {
         why::begin();
-        change::dom0_calls();
     }
     let reply = match call {
         Call::Version(c) => c.answer(Ok(system::version())),
         Call::System(c) => system::handle(c, cpu),
-        Call::Console(c) => return console::handle(c),
+        Call::Console(c) => {
+            let (reply, outcome) = console::handle(c);
+            change::dom0_answered(reply.as_ref());
+            return (reply, outcome);
+        }
         Call::Domain(c) => domain::handle(c, regs),
         Call::Vcpu(c) => vcpu::handle(c),
         Call::Pool(c) => pool::handle(c, regs),
@@ -94,8 +97,11 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
         Call::Plan(c) => plan::handle(c, regs),
         Call::Guest(c) => return guest::handle(c, cpu, l),
     };
-    if dom0 && !matches!(call, Call::System(abi::call::SystemCall::Why(_))) {
-        why::end(&reply);
+    if dom0 {
+        change::dom0_answered(Some(&reply));
+        if !matches!(call, Call::System(abi::call::SystemCall::Why(_))) {
+            why::end(&reply);
+        }
     }
     // A domain that was just created, destroyed or paused may be this CPU's business.
     let outcome = if cpu.resched.load(core::sync::atomic::Ordering::Relaxed) {

@@ -31,7 +31,7 @@ static DRAFT: Lock<Draft> = Lock::new(Draft {
 /// Carries out a call of this area; `regs` are its registers.
 pub fn handle(call: PlanCall, regs: &Regs) -> Regs {
     match call {
-        PlanCall::Begin(c) => c.answer(change::settled().map(|()| {
+        PlanCall::Begin(c) => c.answer(change::settled(true).map(|()| {
             let mut d = DRAFT.lock();
             let old = (core::mem::take(&mut d.plan), d.preview.take());
             d.verdict = Verdict {
@@ -105,7 +105,7 @@ fn failed(v: &mut Verdict, r: Refusal) -> Errno {
 }
 
 fn check() -> Result<Verdict, Errno> {
-    change::settled()?;
+    change::settled(true)?;
     if !heap::reserve(64 * 1024) {
         return Err(Errno::NoMemory);
     }

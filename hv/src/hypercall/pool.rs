@@ -30,7 +30,7 @@ pub fn handle(call: PoolCall, regs: &Regs) -> Regs {
         PoolCall::Create(c) => c.answer(create(c.sched, &c.name)),
         PoolCall::Destroy(c) => {
             let gone = Step::DestroyPool(Target::Id(c.id));
-            c.answer(change::step(regs, true, gone).map(|_| nodes::forget(c.id)))
+            c.answer(change::step(regs, true, gone).map(|_| ()))
         }
         PoolCall::Rename(c) => {
             c.answer(name(&c.name).and_then(|n| {
@@ -76,7 +76,7 @@ pub fn handle(call: PoolCall, regs: &Regs) -> Regs {
             POOLS
                 .pool_info(c.id)
                 .map_err(why::said)
-                .and_then(|_| nodes::confine(c.id, c.from)),
+                .and_then(|_| nodes::confine(c.id, c.from, |p| POOLS.pool_info(p).is_ok())),
         ),
     }
 }
@@ -91,7 +91,7 @@ pub fn name(text: &Text) -> Result<Name, Errno> {
 
 fn create(sched: Option<SchedId>, text: &Text) -> Result<PoolId, Errno> {
     let name = name(text)?;
-    change::settled()?;
+    change::settled(true)?;
     if !heap::reserve(16 * 1024) {
         return Err(Errno::NoMemory);
     }

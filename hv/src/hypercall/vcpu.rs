@@ -63,7 +63,7 @@ fn of(id: VcpuId) -> Result<VcpuInfo, Errno> {
 }
 
 fn adjust(id: VcpuId, p: &VcpuParams) -> Result<(), Errno> {
-    super::change::settled()?;
+    super::change::settled(true)?;
     irq::send(POOLS.adjust_vcpu(id, p, time::now()).map_err(why::said)?);
     Ok(())
 }

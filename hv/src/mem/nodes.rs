@@ -18,7 +18,9 @@ struct Node {
 }
 
 static NODES: spin::Once<Vec<Node>> = spin::Once::new();
-static POOLS: Lock<[MemoryFrom; MAX_POOLS]> = Lock::new([MemoryFrom::Any; MAX_POOLS]);
+/// By slot: which pool that was said of, and what. Another pool in that slot is not confined by it.
+static POOLS: Lock<[(PoolId, MemoryFrom); MAX_POOLS]> =
+    Lock::new([(PoolId::POOL0, MemoryFrom::Any); MAX_POOLS]);
 
 /// Sets the machine's RAM, once: ranges with their nodes.
 pub fn init(ram: impl Iterator<Item = (Range<usize>, u32)>) {
@@ -41,11 +43,10 @@ pub fn row(index: usize) -> Option<MemoryNode> {
 
 /// Where the memory of a pool's domains comes from.
 pub fn of(pool: PoolId) -> MemoryFrom {
-    POOLS
-        .lock()
-        .get(pool.index())
-        .copied()
-        .unwrap_or(MemoryFrom::Any)
+    match POOLS.lock().get(pool.index()) {
+        Some((of, from)) if *of == pool => *from,
+        _ => MemoryFrom::Any,
+    }
 }
 
 /// The ranges that `from` means.
@@ -69,8 +70,12 @@ pub fn free_of(pool: PoolId) -> u64 {
     ranges(of(pool)).map(|r| frames::free_in(&r) as u64).sum()
 }
 
-/// Sets where the memory of a pool's domains comes from. The pool is there.
-pub fn confine(pool: PoolId, from: MemoryFrom) -> Result<(), Errno> {
+/// Sets where the memory of a pool's domains comes from. The pool is there; `lives` says of others whether they are.
+pub fn confine(
+    pool: PoolId,
+    from: MemoryFrom,
+    lives: impl Fn(PoolId) -> bool,
+) -> Result<(), Errno> {
     match from {
         MemoryFrom::Any => {}
         MemoryFrom::Node(id) => {
@@ -89,29 +94,27 @@ pub fn confine(pool: PoolId, from: MemoryFrom) -> Result<(), Errno> {
             }
         }
     }
-    let mut pools = POOLS.lock();
+    // dom0 alone sets this, and has one vCPU: nobody else changes it between the look and the change.
+    let pools = *POOLS.lock();
     if let MemoryFrom::Range { base, size } = from {
         let overlaps = |other: &MemoryFrom| matches!(other, MemoryFrom::Range { base: b, size: s } if base < b + s && *b < base + size);
         let others = pools.iter().enumerate().filter(|(i, _)| *i != pool.index());
-        if others.into_iter().any(|(_, p)| overlaps(p)) {
+        if others
+            .into_iter()
+            .any(|(_, (of, from))| overlaps(from) && lives(*of))
+        {
             return Err(Errno::Busy);
         }
     }
+    let mut pools = POOLS.lock();
     let place = pools.get_mut(pool.index()).ok_or(Errno::NoSuch)?;
-    *place = from;
+    *place = (pool, from);
     Ok(())
 }
 
 /// A pool whose memory was asked for where there is none: its domains get nothing.
 pub fn nowhere(pool: PoolId) {
     if let Some(p) = POOLS.lock().get_mut(pool.index()) {
-        *p = MemoryFrom::Range { base: 0, size: 0 };
-    }
-}
-
-/// A pool is gone: its successor in that place is not confined.
-pub fn forget(pool: PoolId) {
-    if let Some(p) = POOLS.lock().get_mut(pool.index()) {
-        *p = MemoryFrom::Any;
+        *p = (pool, MemoryFrom::Range { base: 0, size: 0 });
     }
 }
