@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 #define TARN_ABI_MAJOR 1
-#define TARN_ABI_MINOR 1
+#define TARN_ABI_MINOR 2
 
 /* Sizes of the tables of ids. */
 #define TARN_MAX_CPUS 128
@@ -752,6 +752,13 @@ enum tarn_error {
  * out x6: offline: Time off, up to now. (ns)
  */
 #define TARN_GUEST_RUNSTATE UINT32_C(0xC6000604)
+
+/*
+ * Any domain. Rings a doorbell: the domain at its other end gets an interrupt. Rings before that has been taken
+ * are one. NoSuch unless the caller's domain has such a port, Busy while the other domain does not live.
+ * in x1: port: The caller's own number of it, as its device tree says (tarn,port). (u32)
+ */
+#define TARN_GUEST_RING UINT32_C(0xC6000605)
 
 /*
  * dom0. Starts an empty plan; one that was not committed is forgotten. Busy: one is being committed.

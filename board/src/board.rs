@@ -146,6 +146,8 @@ pub enum ReservedBy {
     Initrd,
     /// `xen,static-mem` of a domain.
     Domain,
+    /// `xen,shared-mem` of several domains.
+    Shared,
 }
 
 /// When an interrupt line counts as asserted.

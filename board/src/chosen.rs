@@ -6,6 +6,7 @@
 
 use crate::ReservedBy;
 use crate::bus::{Cells, reg, translate};
+use crate::config::shared;
 use crate::discover::Notes;
 use crate::error::{BoardError, Problem};
 use crate::memory::{Memory, full};
@@ -33,12 +34,18 @@ pub(crate) enum Kind {
     Module(ModuleKind),
     /// A pool or domain: config.rs reads it.
     Config,
+    /// Memory that domains share.
+    Shared,
+    /// An end of a doorbell.
+    Doorbell,
 }
 
 /// The strings Xen accepts; "xen,linux-..." and "xen,multiboot-module" are Xen 4.4's.
 pub(crate) const KINDS: &[(&str, Kind)] = &[
     ("xen,domain", Kind::Config),
     ("xen,cpupool", Kind::Config),
+    ("xen,domain-shared-memory-v1", Kind::Shared),
+    ("xen,evtchn-v1", Kind::Doorbell),
     ("multiboot,kernel", Kind::Module(ModuleKind::Kernel)),
     ("multiboot,ramdisk", Kind::Module(ModuleKind::Ramdisk)),
     (
@@ -119,7 +126,18 @@ impl<'a> Chosen<'a> {
                 }
                 return Ok(());
             }
-            None => return Ok(()),
+            Some(Kind::Shared) => {
+                if node.depth() == 3
+                    && let Some(region) = shared_memory(node)
+                    && let Err(note) = memory.reserve(region, ReservedBy::Shared, || {
+                        node.error(Key::SharedMem.name(), full())
+                    })
+                {
+                    notes.add(note);
+                }
+                return Ok(());
+            }
+            Some(Kind::Doorbell) | None => return Ok(()),
         };
         if node.depth() == 2
             && matches!(kind, ModuleKind::Kernel | ModuleKind::Untyped)
@@ -174,6 +192,16 @@ pub(crate) fn static_memory(
         }
     }
     Ok(())
+}
+
+/// The memory that a domain's node wants kept free to be shared; a borrower's is its owner's to say. What is wrong with
+/// it, config/shared.rs says.
+pub(crate) fn shared_memory(node: &Node<'_, '_>) -> Option<Region> {
+    let value = node.props.get(Key::SharedMem)?;
+    let (host, _, size) = shared::place(value, node.parent().cells)?;
+    let borrower = node.props.is_text(Key::Role, "borrower");
+    host.filter(|_| !borrower)
+        .and_then(|h| Region::new(h, size))
 }
 
 /// Where a boot module lies. /chosen and what is below it are no buses: addresses are the CPUs' own.

@@ -38,6 +38,11 @@ pub mod layout {
     pub const TIMES: u64 = 0x2201_0000;
     /// Bytes kept for them.
     pub const TIMES_SIZE: u64 = 0x1_0000;
+    /// Doorbells: a 32-bit register a port, at 4 times its number. Written (any value): it rings. Read: 1 while the other
+    /// end's domain lives.
+    pub const DOORBELLS: u64 = 0x2202_0000;
+    /// Bytes kept for them.
+    pub const DOORBELLS_SIZE: u64 = 0x1000;
     /// First bank of RAM, at most 3 GiB.
     pub const RAM0: u64 = 0x4000_0000;
     /// Most bytes of the first bank.
@@ -82,6 +87,23 @@ pub struct GuestSpec<'a> {
     pub kaslr_seed: Option<u64>,
     /// The partial tree of devices it is given, as checked by `config::devices`.
     pub devices: Option<&'a [u8]>,
+    /// Memory that it shares with other guests.
+    pub shared: &'a [SharedView<'a>],
+    /// Port and SPI of each of its doorbells.
+    pub doorbells: &'a [(u32, u32)],
+}
+
+/// Memory that a guest shares, as its tree tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedView<'a> {
+    /// By what name the guests know it.
+    pub id: &'a str,
+    /// Where this guest sees it.
+    pub guest: Region,
+    /// Where in the memory that begins; `None`: this guest sees all of it.
+    pub offset: Option<u64>,
+    /// Whether this guest may write.
+    pub writable: bool,
 }
 
 /// Why no tree was built.
@@ -162,6 +184,11 @@ pub fn windows(
         (other.0, other.1, "interrupt controller"),
         (pl011.unwrap_or(0), uart, "emulated PL011"),
         (layout::TIMES, layout::TIMES_SIZE, "stolen-time area"),
+        (
+            layout::DOORBELLS,
+            layout::DOORBELLS_SIZE,
+            "doorbell registers",
+        ),
     ]
     .into_iter()
     .filter_map(|(base, size, what)| Some((Region::new(base, size)?, what)))
@@ -177,6 +204,7 @@ pub fn bank_plan(kib: u64) -> [(u64, u64); 2] {
 /// Kinds and flags of an interrupt specifier.
 const SPI: u32 = 0;
 const PPI: u32 = 1;
+const EDGE_RISING: u32 = 1;
 const LEVEL_HIGH: u32 = 4;
 const LEVEL_LOW: u32 = 8;
 
@@ -209,6 +237,8 @@ pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
         + spec.vcpus as usize * 112
         + spec.bootargs.len()
         + spec.rng_seed.len()
+        + spec.shared.iter().map(|s| 320 + s.id.len()).sum::<usize>()
+        + spec.doorbells.len() * 256
         + partial.len();
     if room > MAX_GUEST_DTB {
         return Err(GuestError::TooLarge);
@@ -235,6 +265,10 @@ pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
     gic(&mut w, spec, handles.gic);
     if spec.vpl011 {
         pl011(&mut w, spec.pl011_at, handles.clock);
+    }
+    reserved_memory(&mut w, spec);
+    for (port, spi) in spec.doorbells {
+        doorbell(&mut w, *port, *spi);
     }
     w.begin("hypervisor");
     w.strings("compatible", &["tarn,tarn-0.1", "tarn,tarn"]);
@@ -279,6 +313,43 @@ fn memory(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
     w.begin(&unit("memory", reg[0]));
     w.strings("device_type", &["memory"]);
     w.longs("reg", &reg);
+    w.end();
+}
+
+/// Shared memory as Linux's binding has it (Documentation/devicetree/bindings/reserved-memory/xen,shared-memory.txt). It
+/// is not listed as RAM: a guest that takes all RAM for itself would overwrite it.
+fn reserved_memory(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
+    if spec.shared.is_empty() {
+        return;
+    }
+    w.begin("reserved-memory");
+    w.cells("#address-cells", &[2]);
+    w.cells("#size-cells", &[2]);
+    w.bytes("ranges", &[]);
+    for view in spec.shared {
+        w.begin(&unit("xen-shmem", view.guest.base()));
+        w.strings("compatible", &["xen,shared-memory-v1"]);
+        w.longs("reg", &[view.guest.base(), view.guest.size()]);
+        w.strings("xen,id", &[view.id]);
+        if let Some(offset) = view.offset {
+            w.longs("xen,offset", &[offset]);
+        }
+        if !view.writable {
+            w.bytes("tarn,read-only", &[]);
+        }
+        w.end();
+    }
+    w.end();
+}
+
+/// One end of a doorbell. "generic-uio" is what Linux's uio_pdrv_genirq is told to take, so a program can use it.
+fn doorbell(w: &mut Writer<'_>, port: u32, spi: u32) {
+    let at = layout::DOORBELLS + u64::from(port) * 4;
+    w.begin(&unit("doorbell", at));
+    w.strings("compatible", &["tarn,doorbell-v1", "generic-uio"]);
+    w.longs("reg", &[at, 4]);
+    w.cells("interrupts", &[SPI, spi, EDGE_RISING]);
+    w.cells("tarn,port", &[port]);
     w.end();
 }
 
@@ -423,6 +494,8 @@ mod tests {
                 rng_seed: &[],
                 kaslr_seed: None,
                 devices: None,
+                shared: &[],
+                doorbells: &[],
             };
             let all = read_back(&spec);
             for index in 0..vcpus {

@@ -42,7 +42,7 @@ impl Memory {
         }
     }
 
-    /// One more reservation, unless it is a boot module that another domain names too; `error` says where the one
+    /// One more reservation, unless it is a boot module or shared memory that another domain names too; `error` says where the one
     /// came from that did not fit.
     pub fn reserve(
         &mut self,
@@ -51,7 +51,7 @@ impl Memory {
         error: impl FnOnce() -> BoardError,
     ) -> Result<(), BoardError> {
         let new = Reserved { region, why };
-        if why == ReservedBy::Module && self.reserved.contains(&new) {
+        if matches!(why, ReservedBy::Module | ReservedBy::Shared) && self.reserved.contains(&new) {
             return Ok(());
         }
         if self.reserved.len() >= MAX_RESERVED {

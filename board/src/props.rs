@@ -91,6 +91,8 @@ keys! {
     StaticMem = b"xen,static-mem",
     StaticMemAddressCells = b"#xen,static-mem-address-cells",
     StaticMemSizeCells = b"#xen,static-mem-size-cells",
+    SharedMem = b"xen,shared-mem",
+    Role = b"role",
 }
 
 /// Values by key.

@@ -30,6 +30,8 @@ fn owner<'a>(board: &Board<'_>, vpl011: bool) -> DomainConfig<'a> {
         tree_at: None,
         roms: vec![],
         static_mem: vec![],
+        shared: vec![],
+        doorbells: vec![],
         vcpus: vec![],
         weight: None,
         cap: None,
@@ -167,7 +169,7 @@ fn what_must_not_be_given_is_refused_by_name() {
             "/pl011@9000000 is the console at 0x9000000-0x9000fff, which Tarn uses",
         ),
         (path("/intc@8000000"), "is the interrupt controller"),
-        (path("/timer"), "is no SPI below 1020"),
+        (path("/timer"), "is none of SPIs 0 to 959"),
         (path("/pl031@9010000"), "is given to domain d already"),
         (
             vec![node("x").text("xen,path", &["/pl061@9030000"])],
@@ -233,6 +235,8 @@ fn spec<'a>(memory: &'a [Region], devices: Option<&'a [u8]>) -> GuestSpec<'a> {
         rng_seed: &[],
         kaslr_seed: None,
         devices,
+        shared: &[],
+        doorbells: &[],
     }
 }
 

@@ -17,6 +17,8 @@ fn spec(memory: &[Region]) -> GuestSpec<'_> {
         rng_seed: &[],
         kaslr_seed: None,
         devices: None,
+        shared: &[],
+        doorbells: &[],
     }
 }
 

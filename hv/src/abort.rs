@@ -9,7 +9,7 @@ use crate::domain::{Domain, Uart};
 use crate::percpu::Cpu;
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
-use crate::{console, inject, vgic};
+use crate::{console, doorbell, inject, vgic};
 use board::guest::layout;
 use vdev::Refused;
 use vdev::mmio::{Access, Size};
@@ -72,6 +72,15 @@ fn device(
         if offset < layout::GICR_STRIDE * u64::from(l.domain.gic.vcpus) {
             return Some(gic(Window::Redistributors, offset as u32, a, frame, cpu, l));
         }
+    }
+    if !l.domain.doorbells.is_empty()
+        && let Some(value) = doorbell::access(a, l, cpu)
+    {
+        if !a.write {
+            return Some(answer(a, value, frame));
+        }
+        frame.skip(esr::il(sysreg::esr_el2()));
+        return Some(Outcome::Resume);
     }
     let offset = a.ipa.wrapping_sub(l.domain.pl011_at);
     if offset < layout::PL011_SIZE && l.domain.uart.is_some() {

@@ -39,6 +39,10 @@ kinds! {
     Gic = "exit-gic",
     /// UART.
     Uart = "exit-uart",
+    /// Doorbell rung.
+    Ring = "doorbell-rings",
+    /// Of those, towards a domain that does not live.
+    RingUnheard = "doorbell-unheard",
     /// Access to nothing: external abort injected.
     BadAccess = "fault-bad-access",
     /// UNDEF injected.

@@ -10,13 +10,14 @@ use crate::mem::{PAGE, frames, heap, nodes, stage1};
 use crate::percpu::{self, Cpu};
 use crate::run::{self, POOLS};
 use crate::{
-    console, given, hypercall, irq, logger, panic, payload, placement, power, record, sysreg, time,
+    console, doorbell, given, hypercall, irq, logger, panic, payload, placement, power, record,
+    sysreg, time,
 };
 use abi::{CpuId, CpuSet, MAX_CPUS, PoolId, Span};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use board::config::{Config, Devices, DomainConfig, Restart, Severity};
+use board::config::{Config, Devices, DomainConfig, Ground, Restart, Severity};
 use board::{Board, GicDesc, Region, Start};
 use core::fmt::Write;
 use core::ops::Range;
@@ -167,7 +168,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
             Severity::Warning => log::warn!("{n}"),
         }
     }
-    let pools = placement::make_pools(&config, CpuSet::first(cpus.len()));
+    let pools = placement::make_pools(&config, &board, CpuSet::first(cpus.len()));
     start_cpus(&board, &cpus);
     make_domains(&config, &pools, payload.is_none(), tree, &board);
     hypercall::set_script(config.script);
@@ -528,6 +529,8 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool, tree: &'static [u
         tree_at: None,
         roms: Vec::new(),
         static_mem: Vec::new(),
+        shared: Vec::new(),
+        doorbells: Vec::new(),
         direct_map: false,
         bootargs: Default::default(),
         affinity: Vec::new(),
@@ -537,16 +540,28 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool, tree: &'static [u
         restart: Restart::Always,
         paused: false,
     }];
+    let mut kept: Vec<&DomainConfig> = Vec::new();
+    let mut memory = given::SharedMemory::new(config);
+    let ground = Ground {
+        tree,
+        board,
+        used: &given::used(tree),
+        marks: demo,
+    };
     for d in &config.domains {
         let mut r = from_config(d, pools);
-        match given::to(&mut r, d, tree, board, &given, demo) {
+        match given::to(&mut r, d, config, ground, &given)
+            .and_then(|()| memory.give(&mut r, d, pools))
+        {
             Ok(()) => {
                 given.push(r.devices.clone());
                 list.push(r);
+                kept.push(d);
             }
             Err(e) => log::warn!("{e}; skipped"),
         }
     }
+    given::wire(&mut list[1..], &kept);
     if config.domains.is_empty() && demo {
         list.push(Recipe {
             name: "demo".into(),
@@ -559,6 +574,7 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool, tree: &'static [u
         });
     }
     let n = list.len();
+    doorbell::init(n);
     recipe::init(list);
     for i in 0..n {
         if let Err(e) = life::create(i, None) {
@@ -590,13 +606,15 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
         tree_at: d.tree_at,
         roms: d.roms.clone(),
         static_mem: d.static_mem.clone(),
+        shared: Vec::new(),
+        doorbells: Vec::new(),
         direct_map: d.direct_map,
         bootargs: d.kernel.bootargs.to_string(),
         affinity: d.vcpus.iter().map(|v| (v.id, v.affinity)).collect(),
         params: {
             let mut start = VcpuParams::DEFAULT;
             start.weight = d.weight.unwrap_or(start.weight);
-            placement::vcpu_params(&d.name, &d.params, start)
+            placement::vcpu_params(&d.node, &d.params, start)
         },
         boost_set: d.params.iter().any(|p| p.name.starts_with("boost-")),
         cap: d.cap,

@@ -19,6 +19,7 @@ mod console;
 mod counters;
 #[cfg(target_os = "none")]
 mod domain;
+mod doorbell;
 #[cfg(target_os = "none")]
 mod fast;
 #[cfg(target_os = "none")]

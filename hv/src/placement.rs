@@ -12,6 +12,7 @@ use abi::call::param::Setting;
 use abi::call::pool::MemoryFrom;
 use abi::{CpuId, CpuSet, Label, PoolId};
 use alloc::vec::Vec;
+use board::Board;
 use board::config::{self, Config, Param};
 use core::fmt::Display;
 use core::sync::atomic::Ordering;
@@ -20,48 +21,32 @@ use pools::{PoolParams, Progress, VcpuParams, vcpu_with};
 /// CPUs that Pool-0 is confined to (boot option `pool0=LIST`); none: no limit.
 pub static POOL0: spin::Once<CpuSet> = spin::Once::new();
 
-/// Applies parameters by name; reports those that do not fit.
+/// Applies parameters of `node` by name; reports those that do not fit.
 fn apply<T, E: Display>(
-    what: &str,
-    name: &str,
+    node: &str,
     params: &[Param<'_>],
     start: T,
     with: impl Fn(&T, &[Option<Setting>; 2]) -> Result<T, E>,
 ) -> T {
-    let (now, wrong) = config::apply(params, start, |at, name, value| {
+    let (now, notes) = config::parameters(node, params, start, |at, name, value| {
         // A name too long for a label is no parameter's: the empty one is not, either.
         let name = Label::new(name).unwrap_or_default();
         with(at, &[Some(Setting { name, value }), None])
     });
-    for (param, why) in wrong {
-        log::warn!("{what} {name}: tarn,{param}: {why}; ignored");
-    }
+    notes.iter().for_each(|n| log::warn!("{n}"));
     now
 }
 
-/// A domain's vCPU parameters: `start` with those of its node.
-pub fn vcpu_params(name: &str, params: &[Param<'_>], start: VcpuParams) -> VcpuParams {
-    apply("domain", name, params, start, vcpu_with)
-}
-
-/// Where a pool's memory shall come from, by its node.
-fn memory(name: &str, p: &Param<'_>) -> Option<MemoryFrom> {
-    match (p.name, p.number().map(u32::try_from)) {
-        ("memory-node", Some(Ok(n))) => Some(MemoryFrom::Node(n)),
-        _ => {
-            log::warn!(
-                "pool {name}: tarn,{}: it must be a node's number; ignored",
-                p.name
-            );
-            None
-        }
-    }
+/// A domain's vCPU parameters: `start` with those of its `node`.
+pub fn vcpu_params(node: &str, params: &[Param<'_>], start: VcpuParams) -> VcpuParams {
+    apply(node, params, start, vcpu_with)
 }
 
 /// Pool-0 and the configured ones; the answer maps the configuration's numbers to ids.
-pub fn make_pools(config: &Config, present: CpuSet) -> Vec<PoolId> {
+pub fn make_pools(config: &Config, board: &Board, present: CpuSet) -> Vec<PoolId> {
     let now = time::now();
     let fallback = board::config::PoolConfig {
+        node: Default::default(),
         name: "Pool-0".into(),
         cpus: present,
         sched: "",
@@ -74,12 +59,9 @@ pub fn make_pools(config: &Config, present: CpuSet) -> Vec<PoolId> {
     };
     let mut ids = Vec::new();
     for (i, p) in list.iter().enumerate() {
-        let (place, own): (Vec<_>, Vec<_>) = p
-            .params
-            .iter()
-            .copied()
-            .partition(|x| x.name.starts_with("memory"));
-        let params = apply("pool", &p.name, &own, PoolParams::DEFAULT, PoolParams::with);
+        let (own, place, notes) = p.split(board);
+        notes.iter().for_each(|n| log::warn!("{n}"));
+        let params = apply(&p.node, &own, PoolParams::DEFAULT, PoolParams::with);
         let mut c = pools::PoolConfig::new(&p.name).with(&params);
         c.record = record::ENTRIES.load(Ordering::Relaxed);
         if !p.sched.is_empty() {
@@ -87,8 +69,7 @@ pub fn make_pools(config: &Config, present: CpuSet) -> Vec<PoolId> {
                 Some(s) => c.sched = s,
                 None => {
                     let known = pools::registry::ROWS.iter().map(|r| r.name);
-                    let why = config::no_such_scheduler(p.sched, known);
-                    log::warn!("pool {}: cpupool-sched: {why}; it gets the default", p.name);
+                    log::warn!("{}", p.unknown_scheduler(known));
                 }
             }
         }
@@ -108,7 +89,7 @@ pub fn make_pools(config: &Config, present: CpuSet) -> Vec<PoolId> {
                 continue;
             }
         };
-        for from in place.iter().filter_map(|x| memory(&p.name, x)) {
+        for from in place.into_iter().map(MemoryFrom::Node) {
             if let Err(e) = nodes::confine(id, from, |p| POOLS.pool_info(p).is_ok()) {
                 log::error!(
                     "pool {}: memory node: {e}; its domains will not start",

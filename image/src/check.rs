@@ -12,7 +12,8 @@ use crate::source::{Finding, Severity, Source, did_you_mean, nearest};
 use crate::system::System;
 use tarn_abi::call::param::{ParamRow, Setting};
 use tarn_abi::{Label, SchedId};
-use tarn_board::{Board, Config, Region, config};
+use tarn_board::config::Ground;
+use tarn_board::{Board, Config, Diagnostic, PoolConfig, Region, config};
 use tarn_pools::{PoolParams, VcpuParams, vcpu_row, vcpu_with};
 
 /// What became of a description.
@@ -79,50 +80,132 @@ pub fn check(source: &Source, tarn: Option<u64>) -> Checked {
     }
 }
 
-/// What Tarn would say.
+/// What Tarn would say, as findings.
 fn as_at_boot(system: &System, machine: &Machine, compiled: &Compiled, tarn: u64) -> Vec<Finding> {
-    let place = &system.board.kind.span;
-    let mut board = match Board::from_dtb(&machine.tree, machine.boot_mpidr) {
-        Ok(board) => board,
-        Err(error) => {
-            let message = format!("the board's device tree cannot be used: {error}");
-            return vec![Finding::error(place, message)];
-        }
-    };
-    let payload = machine
-        .load
-        .checked_add(tarn)
-        .and_then(|at| Region::new(at, compiled.size));
-    let Some(payload) = payload else {
-        return vec![Finding::error(
-            place,
-            "the image reaches past the last address",
-        )];
-    };
-    if let Err(why) = board.check_payload(&payload, machine.tree_at) {
-        return vec![Finding::error(
-            place,
-            format!("the image does not fit: {why}"),
-        )];
+    match at_boot(machine, compiled, tarn) {
+        Ok(said) => said.iter().map(|s| finding(compiled, s)).collect(),
+        Err(why) => vec![Finding::error(&system.board.kind.span, why)],
     }
-    let read = config::reserve_static_mem(&mut board, &compiled.tree)
-        .and_then(|()| Config::from_image(&compiled.tree, &board, payload));
-    let config = match read {
-        Ok(config) => config,
-        Err(error) => return vec![Finding::error(place, error.to_string())],
+}
+
+/// Something that Tarn says when it boots with a description.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// In Tarn's words.
+    pub note: Diagnostic,
+    /// What Tarn would go on without, and an integrator should not.
+    strict: bool,
+    /// What a name may have been meant to be: said on the host only, where it can still be put right.
+    hint: String,
+}
+
+/// Everything that Tarn says when it boots with a description, in its order: what it reads, then pools, then domains.
+///
+/// # Errors
+/// Why there is nothing it could begin with.
+pub fn at_boot(machine: &Machine, compiled: &Compiled, tarn: u64) -> Result<Vec<Said>, String> {
+    let mut board = Board::from_dtb(&machine.tree, machine.boot_mpidr)
+        .map_err(|error| format!("the board's device tree cannot be used: {error}"))?;
+    let payload = machine.load.checked_add(tarn);
+    let payload = payload.and_then(|at| Region::new(at, compiled.size));
+    let payload = payload.ok_or("the image reaches past the last address")?;
+    board
+        .check_payload(&payload, machine.tree_at)
+        .map_err(|why| format!("the image does not fit: {why}"))?;
+    let config = config::reserve_static_mem(&mut board, &compiled.tree)
+        .and_then(|()| Config::from_image(&compiled.tree, &board, payload))
+        .map_err(|error| error.to_string())?;
+    let used = [
+        Region::new(machine.load, tarn),
+        Some(payload),
+        machine.tree_at,
+    ];
+    let used: Vec<Region> = used.into_iter().flatten().collect();
+    let ground = Ground {
+        tree: &machine.tree,
+        board: &board,
+        used: &used,
+        marks: false,
     };
-    let mut told: Vec<Finding> = config
-        .notes
-        .iter()
-        .map(|note| finding(compiled, note))
+    let plain = |note: &Diagnostic| Said {
+        note: note.clone(),
+        strict: false,
+        hint: String::new(),
+    };
+    let mut said: Vec<Said> = config.notes.iter().map(plain).collect();
+    said.extend(config.pools.iter().flat_map(|p| pool(p, &board)));
+    let mut given: Vec<config::Devices> = Vec::new();
+    for domain in &config.domains {
+        let with = |at: &VcpuParams, name: &str, value| vcpu_with(at, &setting(name, value));
+        let (start, list) = (VcpuParams::DEFAULT, &domain.params);
+        let (_, notes) = config::parameters(&domain.node, list, start, with);
+        let row = |i| vcpu_row(&VcpuParams::DEFAULT, SchedId(0), i);
+        said.extend(notes.into_iter().map(|n| slip(n, row)));
+        let module = domain.device_tree.and_then(|module| {
+            let offset = module.region.base().saturating_sub(payload.base());
+            compiled.modules.iter().find(|m| m.offset == offset)
+        });
+        let partial = module.map(|m| &m.bytes[..]);
+        match config::grant(ground, &config, domain, partial, &given) {
+            Ok(grant) => {
+                said.extend(grant.notes.iter().map(plain));
+                given.push(grant.devices);
+            }
+            Err(note) => said.push(plain(&note)),
+        }
+    }
+    Ok(said)
+}
+
+/// What is said of a pool's scheduler and parameters, by the tables that hv/src/placement.rs uses.
+fn pool(pool: &PoolConfig<'_>, board: &Board<'_>) -> Vec<Said> {
+    let (own, _, notes) = pool.split(board);
+    let strict = |note, hint| Said {
+        note,
+        strict: true,
+        hint,
+    };
+    let mut said: Vec<Said> = notes
+        .into_iter()
+        .map(|n| strict(n, String::new()))
         .collect();
-    told.extend(given(machine, &board, &config, compiled, payload, tarn));
-    told.extend(parameters(compiled, &config));
-    told
+    let with = |at: &PoolParams, name: &str, value| at.with(&setting(name, value));
+    let (_, notes) = config::parameters(&pool.node, &own, PoolParams::DEFAULT, with);
+    let row = |i| PoolParams::DEFAULT.row(SchedId(0), i);
+    said.extend(notes.into_iter().map(|n| slip(n, row)));
+    if tarn_pools::sched_by_name(pool.sched).is_none() {
+        let known = tarn_pools::registry::ROWS.iter().map(|r| r.name);
+        let near = nearest(pool.sched, known.clone());
+        let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+        said.push(strict(pool.unknown_scheduler(known), hint));
+    }
+    said
+}
+
+fn setting(name: &str, value: u64) -> [Option<Setting>; 2] {
+    let name = Label::new(name).unwrap_or_default();
+    [Some(Setting { name, value }), None]
+}
+
+/// A parameter that does not fit, and if there is none of that name what it may have been meant to be.
+fn slip(note: Diagnostic, row: impl Fn(usize) -> Option<ParamRow>) -> Said {
+    let name = note.property.trim_start_matches("tarn,");
+    let known: Vec<String> = (0..).map_while(row).map(|r| r.name.to_string()).collect();
+    let hint = if known.iter().any(|k| k == name) {
+        String::new()
+    } else {
+        format!("; {}", did_you_mean(name, known.iter().map(String::as_str)))
+    };
+    Said {
+        note,
+        strict: true,
+        hint,
+    }
 }
 
 /// A note of Tarn's reader, led back to the text.
-fn finding(compiled: &Compiled, note: &tarn_board::Diagnostic) -> Finding {
+fn finding(compiled: &Compiled, said: &Said) -> Finding {
+    let note = &said.note;
     // What a partial tree says is said of the module that brings it.
     let node = match note.node.split_once(": partial tree: ") {
         Some((domain, _)) => format!("{domain}/devices"),
@@ -130,125 +213,26 @@ fn finding(compiled: &Compiled, note: &tarn_board::Diagnostic) -> Finding {
     };
     let at = compiled.place(&node, &note.property);
     let label = at.map_or(note.node.as_str(), |p| p.label.as_str());
+    // What is ignored at boot is an error here, with what would be right.
+    let what = ["; ignored", "; it gets the default"]
+        .iter()
+        .find_map(|end| note.message.strip_suffix(end));
+    let what = what.unwrap_or(&note.message).to_owned() + &said.hint;
     Finding {
         severity: match note.severity {
+            _ if said.strict => Severity::Error,
             tarn_board::Severity::Refused => Severity::Error,
             tarn_board::Severity::Warning => Severity::Warning,
         },
         span: at.map(|p| p.span.clone()),
         message: match at {
             _ if note.message.contains("xen,force-assign-without-iommu") => {
-                format!("{label}: {}; here: dma-without-iommu = true", note.message)
+                format!("{label}: {what}; here: dma-without-iommu = true")
             }
             Some(p) if !note.property.is_empty() && p.property != note.property => {
-                format!("{label}: {}: {}", note.property, note.message)
+                format!("{label}: {}: {what}", note.property)
             }
-            _ => format!("{label}: {}", note.message),
+            _ => format!("{label}: {what}"),
         },
     }
-}
-
-/// Devices and memory at a fixed place, as hv/src/given.rs hands them out.
-fn given(
-    machine: &Machine,
-    board: &Board<'_>,
-    config: &Config<'_>,
-    compiled: &Compiled,
-    payload: Region,
-    tarn: u64,
-) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut all: Vec<config::Devices> = Vec::new();
-    for domain in &config.domains {
-        let image = Region::new(machine.load, tarn + payload.size());
-        for bank in &domain.static_mem {
-            if image.is_some_and(|i| i.overlaps(bank)) {
-                let note = tarn_board::Diagnostic {
-                    severity: tarn_board::Severity::Refused,
-                    node: domain.node.clone(),
-                    property: "xen,static-mem".into(),
-                    message: format!("{bank} overlaps the image"),
-                };
-                found.push(finding(compiled, &note));
-            }
-        }
-        let Some(module) = &domain.device_tree else {
-            continue;
-        };
-        let offset = module.region.base().saturating_sub(payload.base());
-        let Some(partial) = compiled.modules.iter().find(|m| m.offset == offset) else {
-            continue;
-        };
-        match config::devices(&machine.tree, board, domain, &partial.bytes, &all, false) {
-            Ok((devices, notes)) => {
-                found.extend(notes.iter().map(|n| finding(compiled, n)));
-                all.push(devices);
-            }
-            Err(note) => found.push(finding(compiled, &note)),
-        }
-    }
-    found
-}
-
-/// Schedulers and parameters, by the tables that hv/src/placement.rs uses at boot.
-fn parameters(compiled: &Compiled, config: &Config<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    // The description names its nodes after their tarn,name, which are unique by now.
-    let mut wrong = |who: &str, property: &str, why: String| {
-        let at = compiled.places.iter().find(|p| {
-            p.property == property
-                && p.label
-                    .strip_prefix(who)
-                    .is_some_and(|r| r.starts_with(':'))
-        });
-        found.push(Finding {
-            severity: Severity::Error,
-            span: at.map(|p| p.span.clone()),
-            message: format!("{}: {why}", at.map_or(who, |p| p.label.as_str())),
-        });
-    };
-    let setting = |name: &str, value| {
-        let name = Label::new(name).unwrap_or_default();
-        [Some(Setting { name, value }), None]
-    };
-    for pool in &config.pools {
-        let who = format!("pool \"{}\"", pool.name);
-        if tarn_pools::sched_by_name(pool.sched).is_none() {
-            let known = tarn_pools::registry::ROWS.iter().map(|r| r.name);
-            let mut why = config::no_such_scheduler(pool.sched, known.clone());
-            if let Some(near) = nearest(pool.sched, known) {
-                why += &format!("; did you mean \"{near}\"?");
-            }
-            wrong(&who, "cpupool-sched", why);
-        }
-        let own: Vec<_> = pool
-            .params
-            .iter()
-            .copied()
-            .filter(|p| p.name != "memory-node")
-            .collect();
-        let with = |at: &PoolParams, name: &str, value| at.with(&setting(name, value));
-        let row = |i| PoolParams::DEFAULT.row(SchedId(0), i);
-        for (name, why) in config::apply(&own, PoolParams::DEFAULT, with).1 {
-            wrong(&who, &format!("tarn,{name}"), why + &slip(name, row));
-        }
-    }
-    for domain in &config.domains {
-        let who = format!("domain \"{}\"", domain.name);
-        let with = |at: &VcpuParams, name: &str, value| vcpu_with(at, &setting(name, value));
-        let row = |i| vcpu_row(&VcpuParams::DEFAULT, SchedId(0), i);
-        for (name, why) in config::apply(&domain.params, VcpuParams::DEFAULT, with).1 {
-            wrong(&who, &format!("tarn,{name}"), why + &slip(name, row));
-        }
-    }
-    found
-}
-
-/// What a parameter that does not exist may have been meant to be.
-fn slip(name: &str, row: impl Fn(usize) -> Option<ParamRow>) -> String {
-    let known: Vec<String> = (0..).map_while(row).map(|r| r.name.to_string()).collect();
-    if known.iter().any(|k| k == name) {
-        return String::new();
-    }
-    format!("; {}", did_you_mean(name, known.iter().map(String::as_str)))
 }

@@ -7,6 +7,7 @@
 use crate::boards::Maker;
 use crate::devices;
 use crate::kernel;
+use crate::links;
 use crate::source::{Finding, Span, did_you_mean};
 use crate::system::{At, Domain, Parameter, ParameterValue, Pool, System};
 use std::collections::BTreeSet;
@@ -202,14 +203,14 @@ impl Files {
     }
 }
 
-struct Writer<'s> {
-    system: &'s System,
+pub(crate) struct Writer<'s> {
+    pub(crate) system: &'s System,
     files: &'s [Module],
     wanted: &'s [[Option<usize>; 3]],
     names: BTreeSet<String>,
     tree: Vec<u8>,
     places: Vec<Place>,
-    found: Vec<Finding>,
+    pub(crate) found: Vec<Finding>,
 }
 
 impl<'s> Writer<'s> {
@@ -358,6 +359,7 @@ impl<'s> Writer<'s> {
             let label = format!("{who}: affinity of vCPU {vcpu}");
             self.note(&format!("{path}/{child}"), "", label, &cpus.span);
         }
+        node = links::write(self, node, &path, &who, n, domain);
         if domain.direct_map.as_ref().is_some_and(|d| d.value) {
             node = node.flag("direct-map");
         }
@@ -450,7 +452,7 @@ impl<'s> Writer<'s> {
         chosen
     }
 
-    fn note(&mut self, node: &str, property: &str, label: String, span: &Span) {
+    pub(crate) fn note(&mut self, node: &str, property: &str, label: String, span: &Span) {
         self.places.push(Place {
             node: node.into(),
             property: property.into(),
@@ -460,6 +462,6 @@ impl<'s> Writer<'s> {
     }
 }
 
-fn cell(number: u64) -> u32 {
+pub(crate) fn cell(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod compile;
 pub mod devices;
 pub mod kernel;
+mod links;
 pub mod pack;
 pub mod read;
 pub mod sdcard;

@@ -4,7 +4,9 @@
 //! All findings are collected, not only the first. Sizes are written as "256MiB", addresses as numbers.
 
 use crate::source::{Finding, Severity, Source, Span, did_you_mean};
-use crate::system::{At, BoardKind, BoardSpec, Domain, Parameter, ParameterValue, Pool, System};
+use crate::system::{
+    At, BoardKind, BoardSpec, Domain, Doorbell, Parameter, ParameterValue, Pool, Shared, System,
+};
 use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -174,10 +176,51 @@ fn domain(
         dma: t.flag("dma-without-iommu"),
         direct_map: t.flag("direct-map"),
         static_memory: t.places("static-memory"),
+        shared: t.list("shared-memory", SHARED, shared),
+        doorbells: t.list("doorbells", DOORBELL, doorbell),
         parameters: t.parameters(),
     };
     t.finish();
     Some(domain)
+}
+
+const SHARED: &str =
+    "a list such as [{ id = \"samples\", at = 0x7000_0000, size = \"64KiB\", role = \"owner\" }]";
+const DOORBELL: &str = "a list such as [{ port = 1, to = \"other\" }]";
+
+fn shared(table: &DeTable<'_>, span: Span, found: &mut Vec<Finding>) -> Option<Shared> {
+    let mut t = Table::new(table, span.clone(), "shared memory", found);
+    let id = t.needed("id");
+    let shared = Shared {
+        span,
+        id: id?,
+        at: t.number("at"),
+        size: t.size("size"),
+        board: t.number("board"),
+        role: t.text("role"),
+        access: t.text("access"),
+        offset: t.size("offset"),
+    };
+    t.finish();
+    Some(shared)
+}
+
+fn doorbell(table: &DeTable<'_>, span: Span, found: &mut Vec<Finding>) -> Option<Doorbell> {
+    let mut t = Table::new(table, span.clone(), "a doorbell", found);
+    let port = t.number("port");
+    if port.is_none() {
+        let message = "a doorbell needs a port: port = 1";
+        t.found.push(Finding::error(&span, message));
+    }
+    let doorbell = Doorbell {
+        span,
+        port: port?,
+        to: t.needed("to"),
+        to_port: t.number("to-port"),
+        spi: t.number("spi"),
+    };
+    t.finish();
+    Some(doorbell)
 }
 
 /// A table being read.
@@ -381,32 +424,45 @@ impl<'a, 'f> Table<'a, 'f> {
         all
     }
 
-    /// Pieces of memory: [{ at = 0x5000_0000, size = "64MiB" }].
-    fn places(&mut self, key: &'static str) -> Option<At<Vec<(u64, u64)>>> {
-        let value = self.get(key)?;
-        let want = "a list such as [{ at = 0x5000_0000, size = \"64MiB\" }]";
+    /// Tables in a list; `want` says what it looks like.
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        want: &str,
+        read: impl Fn(&DeTable<'_>, Span, &mut Vec<Finding>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.get(key) else {
+            return Vec::new();
+        };
         let DeValue::Array(list) = value.get_ref() else {
             self.wrong(value, key, want);
-            return None;
+            return Vec::new();
         };
         let mut all = Vec::new();
         for one in list.iter() {
-            let DeValue::Table(table) = one.get_ref() else {
-                self.wrong(one, key, want);
-                continue;
-            };
-            let mut t = Table::new(table, one.span(), "a piece of memory", self.found);
-            let (at, size) = (t.number("at"), t.size("size"));
-            t.finish();
-            match (at, size) {
-                (Some(at), Some(size)) => all.push((at.value, size.value)),
+            match one.get_ref() {
+                DeValue::Table(table) => all.extend(read(table, one.span(), self.found)),
                 _ => self.wrong(one, key, want),
             }
         }
-        Some(At {
-            value: all,
-            span: value.span(),
-        })
+        all
+    }
+
+    /// Pieces of memory: [{ at = 0x5000_0000, size = "64MiB" }].
+    fn places(&mut self, key: &'static str) -> Option<At<Vec<(u64, u64)>>> {
+        const WANT: &str = "a list such as [{ at = 0x5000_0000, size = \"64MiB\" }]";
+        let span = self.get(key)?.span();
+        let value = self.list(key, WANT, |table, span, found| {
+            let mut t = Table::new(table, span.clone(), "a piece of memory", found);
+            let (at, size) = (t.number("at"), t.size("size"));
+            t.finish();
+            if at.is_none() || size.is_none() {
+                let message = format!("a piece of memory needs a place and a size: {WANT}");
+                found.push(Finding::error(&span, message));
+            }
+            Some((at?.value, size?.value))
+        });
+        Some(At { value, span })
     }
 
     fn parameters(&mut self) -> Vec<Parameter> {

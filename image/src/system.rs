@@ -74,6 +74,42 @@ pub struct Pool {
     pub parameters: Vec<Parameter>,
 }
 
+/// Memory that a domain shares with others, as it sees it.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Its table.
+    pub span: Span,
+    /// `id`.
+    pub id: At<String>,
+    /// `at`: where the guest sees it.
+    pub at: Option<At<u64>>,
+    /// `size` in bytes.
+    pub size: Option<At<u64>>,
+    /// `board`: where it is for the board; anywhere if it is not said.
+    pub board: Option<At<u64>>,
+    /// `role`.
+    pub role: Option<At<String>>,
+    /// `access`.
+    pub access: Option<At<String>>,
+    /// `offset` in bytes.
+    pub offset: Option<At<u64>>,
+}
+
+/// A domain's end of a doorbell.
+#[derive(Clone, Debug)]
+pub struct Doorbell {
+    /// Its table.
+    pub span: Span,
+    /// `port`.
+    pub port: At<u64>,
+    /// `to`: the other end's domain.
+    pub to: Option<At<String>>,
+    /// `to-port`: the other end's port; the same as `port` if it is not said.
+    pub to_port: Option<At<u64>>,
+    /// `spi`.
+    pub spi: Option<At<u64>>,
+}
+
 /// A parameter for a scheduler or a domain, passed on as `tarn,NAME`.
 #[derive(Clone, Debug)]
 pub struct Parameter {
@@ -137,6 +173,10 @@ pub struct Domain {
     pub direct_map: Option<At<bool>>,
     /// `static-memory`: its RAM lies there; address and size in bytes.
     pub static_memory: Option<At<Vec<(u64, u64)>>>,
+    /// `shared-memory`.
+    pub shared: Vec<Shared>,
+    /// `doorbells`.
+    pub doorbells: Vec<Doorbell>,
     /// Everything below `parameters`.
     pub parameters: Vec<Parameter>,
 }

@@ -4,9 +4,10 @@
 //! tree makes the reader say that Tarn uses. TARN_BLESS=1 writes them anew, for reading before they are committed. A
 //! machine boots all-at-once.toml and must print its `# boot:` lines (qemu-tests).
 
+mod common;
 use std::path::{Path, PathBuf};
 use tarn_image::boards;
-use tarn_image::check::check;
+use tarn_image::check::{at_boot, check};
 use tarn_image::compile::compile;
 use tarn_image::pack::TARN_AT_MOST;
 use tarn_image::read::read;
@@ -58,16 +59,15 @@ fn verdicts(source: &Source) -> Vec<String> {
     let Ok(machine) = boards::machine(&system.board) else {
         return said;
     };
-    let mut board = tarn_board::Board::from_dtb(&machine.tree, 0).unwrap();
     let (compiled, _) = compile(&system, Some(&machine.tree));
-    let at = machine.load + TARN_AT_MOST;
-    let payload = tarn_board::Region::new(at, compiled.size).unwrap();
-    tarn_board::config::reserve_static_mem(&mut board, &compiled.tree).unwrap();
-    let config = tarn_board::Config::from_image(&compiled.tree, &board, payload).unwrap();
-    for note in &config.notes {
+    for said_there in at_boot(&machine, &compiled, TARN_AT_MOST).unwrap_or_default() {
+        let note = said_there.note;
         said.push(format!("# boot: {note}"));
         // Whoever checks must have been told as much, at least about that place.
-        let at = compiled.place(&note.node, &note.property).unwrap();
+        let node = note
+            .node
+            .replace(": partial tree: /passthrough", "/devices");
+        let at = compiled.place(&node, &note.property).unwrap();
         let told = checked
             .findings
             .iter()
@@ -86,6 +86,7 @@ fn every_broken_description_gets_its_verdicts() {
         let (body, wanted) = split(&text);
         let mut source = Source::load(&path).unwrap();
         source.text = body.clone();
+        source.folder = common::folder();
         let said = verdicts(&source);
         if bless {
             std::fs::write(&path, format!("{body}\n{}\n", said.join("\n"))).unwrap();

@@ -2,8 +2,8 @@
 //! pieces cut, doubled and exchanged, and compiled trees with flipped bytes. It always ends, with a verdict that has a
 //! place in the text; and what it finds good, Tarn's reader takes as it is.
 
+mod common;
 use proptest::prelude::*;
-use std::path::PathBuf;
 use tarn_board::{Board, Config, Region};
 use tarn_image::check::check;
 use tarn_image::pack::TARN_AT_MOST;
@@ -13,7 +13,7 @@ fn source(text: String) -> Source {
     Source {
         name: "fuzz.toml".into(),
         text,
-        folder: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/broken"),
+        folder: common::folder(),
     }
 }
 
@@ -81,6 +81,11 @@ const WORDS: &[&str] = &[
     "\r\n",
     "cap = 1\n",
     "console = false\n",
+    "shared-memory = [{ id = \"s\", at = 0x7000_0000, size = \"64KiB\" }]\n",
+    "shared-memory = [{ id = \"s\", at = 0x6000_0000, size = \"64KiB\", role = \"owner\" }, { id = \"t\" }]\n",
+    "shared-memory = [{ id = \"s\", at = 0xffff_ffff_ffff_f000, size = \"17179869183GiB\", board = 0x5000_0000 }]\n",
+    "doorbells = [{ port = 1, to = \"d0\" }]\n",
+    "doorbells = [{ port = 1, to = \"d1\", spi = 7 }, { port = 4294967296, to = \"a\" }]\n",
 ];
 
 proptest! {

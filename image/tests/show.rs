@@ -2,6 +2,7 @@
 //!
 //! TARN_BLESS=1 writes the golden files anew, for looking at before they are committed.
 
+mod common;
 use std::path::Path;
 use tarn_image::check::check;
 use tarn_image::show;
@@ -26,7 +27,13 @@ fn pools_domains_and_memory() {
     for (board, at) in [("virt", "0x6000_0000"), ("rpi4", "0x2000_0000")] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let mut source = Source::load(&folder.join("system.toml")).unwrap();
-        source.text = source.text.replace("BOARD", board).replace("STATIC", at);
+        let files = common::folder();
+        let files = files.to_str().unwrap();
+        source.text = source
+            .text
+            .replace("FILES", files)
+            .replace("BOARD", board)
+            .replace("STATIC", at);
         let checked = check(&source, Some(TARN));
         let said = Report(&source, &checked.findings).to_string();
         assert!(checked.findings.is_empty(), "{said}");

@@ -15,8 +15,12 @@ use crate::{flat, paths, toolchain};
 const GUEST_FLAGS: &str =
     "-C relocation-model=pic -C target-feature=+strict-align -C force-frame-pointers=yes";
 const HV_FLAGS: &str = "-C relocation-model=pic -C force-frame-pointers=yes";
-/// Folders of guests that Tarn embeds; the test guests are found by looking.
-const EMBEDDED: [&str; 2] = ["dom0-shim", "examples/guest-hello"];
+/// Folders of guests: what Tarn embeds, and examples; the test guests are found by looking.
+const GUESTS: [&str; 3] = [
+    "dom0-shim",
+    "examples/guest-hello",
+    "examples/guest-samples",
+];
 
 /// What to build.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,10 +101,10 @@ pub fn bare_packages() -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// The guests in the order of the folders: embedded ones, then `qemu-tests/guests/*`.
+/// The guests in the order of the folders: [`GUESTS`], then `qemu-tests/guests/*`.
 fn guest_packages() -> Result<Vec<Package>, String> {
     let root = paths::root();
-    let mut folders: Vec<PathBuf> = EMBEDDED.iter().map(|folder| root.join(folder)).collect();
+    let mut folders: Vec<PathBuf> = GUESTS.iter().map(|folder| root.join(folder)).collect();
     if let Ok(entries) = root.join("qemu-tests/guests").read_dir() {
         let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         found.sort();

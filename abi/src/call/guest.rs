@@ -1,6 +1,7 @@
 //! Area 0x06: what a domain may ask for itself: its own vCPU's scheduling, its own counters and times.
 //!
-//! Nothing here names another domain or vCPU, so nothing can be learnt of them. The two memory layouts that go with the
+//! Nothing here names another domain or vCPU, so nothing can be learnt of them but whether the other end of a doorbell
+//! lives. The two memory layouts that go with the
 //! calls are `page` (registered by `SetPage`) and `times` (its address by Arm's PV_TIME_ST call, DEN0057).
 
 use super::wire::area;
@@ -61,4 +62,10 @@ area! {
         /// Its number in the domain, from 0 on.
         index: u32,
     } -> RunTimes;
+    /// Rings a doorbell: the domain at its other end gets an interrupt. Rings before that has been taken are one. `NoSuch`
+    /// unless the caller's domain has such a port, `Busy` while the other domain does not live.
+    Ring = 0x05, Anyone {
+        /// The caller's own number of it, as its device tree says (`tarn,port`).
+        port: u32,
+    } -> ();
 }

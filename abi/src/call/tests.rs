@@ -39,6 +39,7 @@ fn calls() -> Vec<Call> {
         Call::Guest(guest::SetPage { address: u64::MAX }.into()),
         Call::Guest(guest::Counters { index: u32::MAX }.into()),
         Call::Guest(guest::Runstate { index: 7 }.into()),
+        Call::Guest(guest::Ring { port: 1023 }.into()),
         Call::System(system::Info {}.into()),
         Call::System(system::MemoryInfo {}.into()),
         Call::System(system::Model {}.into()),

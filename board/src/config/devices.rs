@@ -6,6 +6,7 @@
 //! interrupts are routed, and `xen,force-assign-without-iommu` that its DMA is not confined. A device is given whole or
 //! the domain is refused: what Tarn itself uses, RAM, and what another domain has, nobody gets.
 
+use super::grant::GUEST_SPIS;
 use super::{Diagnostic, DomainConfig, Severity};
 use crate::board::{Board, GicDesc, Irq};
 use crate::bus::{Level, reg, take, translate};
@@ -53,7 +54,7 @@ pub struct Devices {
     pub paths: Vec<String>,
     /// Registers, none of which overlap.
     pub mappings: Vec<Mapping>,
-    /// Their interrupts, each once: SPIs below 1020, the guest's INTID is the machine's.
+    /// Their interrupts, each once: SPIs below [`GUEST_SPIS`], the guest's INTID is the machine's.
     pub irqs: Vec<Irq>,
 }
 
@@ -372,8 +373,12 @@ impl Reader<'_> {
             let message = format!("interrupt {} of {path} {why}", irq.intid);
             Err(self.refuse(node, "xen,path", message))
         };
-        if !(32..1020).contains(&irq.intid) {
-            return refuse("is no SPI below 1020; only those can be routed".into());
+        let spi = irq.intid.checked_sub(32);
+        if spi.is_none_or(|n| n >= GUEST_SPIS) {
+            let most = GUEST_SPIS - 1;
+            return refuse(format!(
+                "is none of SPIs 0 to {most}; only those can a guest have"
+            ));
         }
         if self.domain.vpl011 && irq.intid == layout::PL011_INTID {
             return refuse("is that of the domain's emulated PL011; leave out vpl011".into());
@@ -472,6 +477,7 @@ fn guest_windows(
         domain.cpus,
         domain.vpl011.then_some(domain.pl011_at),
     ));
+    list.extend(domain.shared.iter().map(|s| (s.guest, "shared memory")));
     if domain.direct_map {
         list.extend(board.ram.iter().map(|r| (*r, "RAM")));
     } else {

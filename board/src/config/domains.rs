@@ -4,12 +4,13 @@
 //! do: a request for isolation or for a device refuses the domain, anything else is a warning. A domain is kept whole
 //! or not at all.
 
+use super::links::Links;
 use super::place::Place;
 use super::pools::Handles;
 use super::section::{Refusal, Section, Stop, note};
 use super::{
     Config, Diagnostic, DomainConfig, MAX_CONFIGURED, MAX_DIAGNOSTICS, MAX_DOMAIN_VCPUS, Module,
-    Restart, Severity, VcpuConfig,
+    Restart, Severity, VcpuConfig, links,
 };
 use crate::chosen::{KINDS, Kind, ModuleKind};
 use crate::props::{strings, text};
@@ -32,7 +33,7 @@ const WEIGHTS: core::ops::RangeInclusive<u32> = 1..=65_535;
 pub(super) fn node<'a>(
     node: ConfNode<'a>,
     board: &Board<'_>,
-    (place, room_kib): (Place, u64),
+    (place, links): (Place, &Links<'a>),
     pools: &Handles,
     config: &mut Config<'a>,
 ) -> Result<(), BoardError> {
@@ -44,7 +45,7 @@ pub(super) fn node<'a>(
             section: &section,
             board,
             place,
-            room_kib,
+            links,
             pools,
             config,
             warnings: &mut warnings,
@@ -68,7 +69,7 @@ pub(super) fn node<'a>(
     Ok(())
 }
 
-fn kind(compatible: &[u8]) -> Option<Kind> {
+pub(super) fn kind(compatible: &[u8]) -> Option<Kind> {
     strings(compatible).find_map(|s| {
         KINDS
             .iter()
@@ -81,8 +82,7 @@ struct Reader<'a, 'r> {
     section: &'r Section<'a>,
     board: &'r Board<'r>,
     place: Place,
-    /// KiB for all domains but dom0.
-    room_kib: u64,
+    links: &'r Links<'a>,
     pools: &'r Handles,
     config: &'r Config<'a>,
     warnings: &'r mut Vec<Diagnostic>,
@@ -125,6 +125,8 @@ impl<'a> Reader<'a, '_> {
             tree_at: section.u64("tarn,device-tree-at")?,
             roms: Vec::new(),
             static_mem: Vec::new(),
+            shared: Vec::new(),
+            doorbells: Vec::new(),
             vcpus: Vec::new(),
             weight: section.u32("tarn,weight")?,
             cap: section.u32("tarn,cap")?,
@@ -150,6 +152,12 @@ impl<'a> Reader<'a, '_> {
         for child in section.node.children(section.cells)? {
             let child = Section::new(child?, &section.path)?;
             self.child(&child, &mut domain, &mut kernel)?;
+        }
+        // What the guest sees besides must be known before.
+        for child in section.node.children(section.cells)? {
+            let child = Section::new(child?, &section.path)?;
+            self.links
+                .read(&child, section.cells, &mut domain, self.board)?;
         }
         domain.kernel = kernel.ok_or_else(|| {
             let message =
@@ -240,7 +248,7 @@ impl<'a> Reader<'a, '_> {
         let earlier = others.filter(|d| d.static_mem.is_empty());
         let left = earlier
             .map(|d| d.memory_kib)
-            .fold(self.room_kib, u64::saturating_sub);
+            .fold(self.links.room_kib, u64::saturating_sub);
         match kib {
             0 => refuse("is 0 KiB; a domain needs RAM".into()),
             n if n > machine => refuse(format!("is {n} KiB; the machine has {machine} KiB")),
@@ -328,6 +336,10 @@ impl<'a> Reader<'a, '_> {
                 child.warn(self.warnings, "compatible", message.into());
                 Ok(())
             }
+            Some(Kind::Shared | Kind::Doorbell) => {
+                self.known(child, links::KNOWN, "a link between domains");
+                Ok(())
+            }
             Some(Kind::Config) | None => {
                 child.warn(
                     self.warnings,
@@ -339,28 +351,28 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    /// Warns of properties that are neither every node's nor in `known`.
+    fn known(&mut self, child: &Section<'a>, known: &[&str], what: &str) {
+        const ALL: [&str; 3] = ["compatible", "phandle", "linux,phandle"];
+        for (name, _) in &child.props {
+            if !ALL.contains(name) && !known.contains(name) {
+                let message = format!("unknown property of {what}, ignored");
+                child.warn(self.warnings, name, message);
+            }
+        }
+    }
+
     fn module(&mut self, child: &Section<'a>) -> Result<Module<'a>, Refusal> {
         // A module is a child of the domain's node, so that node's cells count.
         let region = self.place.region(child, self.section.cells, self.board)?;
-        for (name, _) in &child.props {
-            if !matches!(
-                *name,
-                "compatible"
-                    | "phandle"
-                    | "linux,phandle"
-                    | "reg"
-                    | "tarn,payload"
-                    | "bootargs"
-                    | "tarn,load"
-                    | "tarn,guest-address"
-            ) {
-                child.warn(
-                    self.warnings,
-                    name,
-                    "unknown property of a module, ignored".into(),
-                );
-            }
-        }
+        const KNOWN: &[&str] = &[
+            "reg",
+            "tarn,payload",
+            "bootargs",
+            "tarn,load",
+            "tarn,guest-address",
+        ];
+        self.known(child, KNOWN, "a module");
         Ok(Module {
             region,
             bootargs: child.text("bootargs")?.unwrap_or(""),
@@ -383,18 +395,7 @@ impl<'a> Reader<'a, '_> {
         if domain.vcpus.iter().any(|v| v.id == id) {
             return Err(child.refuse("id", format!("vCPU {id} has a node already")));
         }
-        for (name, _) in &child.props {
-            if !matches!(
-                *name,
-                "compatible" | "phandle" | "linux,phandle" | "id" | "hard-affinity"
-            ) {
-                child.warn(
-                    self.warnings,
-                    name,
-                    "unknown property of a vCPU, ignored".into(),
-                );
-            }
-        }
+        self.known(child, &["id", "hard-affinity"], "a vCPU");
         let Some(list) = child.text("hard-affinity")? else {
             child.warn(
                 self.warnings,

@@ -6,15 +6,22 @@
 
 mod devices;
 mod domains;
+mod doorbells;
+mod grant;
+mod links;
 mod params;
 mod place;
 mod pools;
 mod rom;
 mod section;
+pub(crate) mod shared;
 mod static_mem;
 
 pub use devices::{Devices, MAX_DEVICES, MAX_MAPPINGS, Mapping, devices};
+pub use doorbells::{Doorbell, MAX_DOORBELLS, doorbell_spis};
+pub use grant::{GUEST_SPIS, Grant, Ground, grant, parameters};
 pub use rom::Rom;
+pub use shared::{MAX_SHARED, Shared, SharedMemory};
 pub use static_mem::reserve_static_mem;
 
 pub use params::{apply, no_such_scheduler};
@@ -54,6 +61,8 @@ pub struct Config<'a> {
     pub pools: Vec<PoolConfig<'a>>,
     /// The domains to build, in the order of the tree; dom0 is not among them.
     pub domains: Vec<DomainConfig<'a>>,
+    /// Memory that several domains see; which ones, `DomainConfig::shared` says.
+    pub shared: Vec<SharedMemory>,
     /// What was refused or ignored, in the order found; at most `MAX_DIAGNOSTICS`.
     pub notes: Vec<Diagnostic>,
     /// `tarn,dom0-script`: lines typed at dom0's prompt when it comes up, or "".
@@ -142,10 +151,11 @@ impl<'a> Config<'a> {
             pools.node(child?, &mut config.notes)?;
         }
         let handles = pools.finish(&mut config);
-        let room = place.room_kib(board);
+        let links = links::Links::list(chosen, place.room_kib(board))?;
         for child in chosen.children(cells)? {
-            domains::node(child?, board, (place, room), &handles, &mut config)?;
+            domains::node(child?, board, (place, &links), &handles, &mut config)?;
         }
+        links.finish(&mut config);
         Ok(config)
     }
 
@@ -196,6 +206,8 @@ impl fmt::Display for Diagnostic {
 /// One pool.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PoolConfig<'a> {
+    /// Full path of its node; "" of an implicit pool.
+    pub node: String,
     /// The node's name without unit address, unique; an implicit pool is called "Pool-N" by its position.
     pub name: String,
     /// Its CPUs; not empty.
@@ -294,6 +306,10 @@ pub struct DomainConfig<'a> {
     pub roms: Vec<Rom>,
     /// `xen,static-mem`: its RAM, whole pages, `memory_kib` altogether; empty: anywhere.
     pub static_mem: Vec<Region>,
+    /// Memory that it sees together with others.
+    pub shared: Vec<Shared>,
+    /// Its ends of doorbells.
+    pub doorbells: Vec<Doorbell>,
     /// vCPUs with wishes of their own, ascending by id, each at most once.
     pub vcpus: Vec<VcpuConfig>,
     /// `tarn,weight`.

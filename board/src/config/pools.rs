@@ -10,7 +10,7 @@ use crate::props::{cells, strings};
 use crate::tree::ConfNode;
 use crate::{Board, BoardError};
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet, MAX_POOLS};
 
@@ -116,6 +116,7 @@ impl<'a, 'b> Pools<'a, 'b> {
             }
         }
         Ok(PoolConfig {
+            node: section.path.clone(),
             name: name.to_string(),
             cpus,
             sched,
@@ -205,6 +206,7 @@ impl<'a, 'b> Pools<'a, 'b> {
             .map(|n| format!("Pool-{n}"))
             .find(|name| !names(name));
         let implicit = PoolConfig {
+            node: String::new(),
             name: name.unwrap_or_default(),
             cpus: rest,
             sched: DEFAULT_SCHED,

@@ -6,7 +6,7 @@
 use super::DomainConfig;
 use super::section::{Refusal, Section};
 use crate::bus::reg;
-use crate::chosen::{static_cells, static_memory};
+use crate::chosen::{shared_memory, static_cells, static_memory};
 use crate::error::BoardError;
 use crate::guest;
 use crate::memory::full;
@@ -26,20 +26,29 @@ const PAGE: u64 = 4096;
 /// A description that cannot be read, or more reservations than there is room for.
 pub fn reserve_static_mem(board: &mut Board<'_>, description: &[u8]) -> Result<(), BoardError> {
     Blob::new(description)?.walk(&mut |node| {
-        let domain = node.depth() == 2 && node.levels[1].name == b"chosen";
-        if !domain || node.props.compatible(&[("xen,domain", ())]).is_none() {
-            return Ok(());
-        }
-        static_memory(node, |region| {
+        let chosen = node.levels.get(1).is_some_and(|l| l.name == b"chosen");
+        let what = node.props.compatible(&[
+            ("xen,domain", ReservedBy::Domain),
+            ("xen,domain-shared-memory-v1", ReservedBy::Shared),
+        ]);
+        let mut keep = |region, why| {
+            let new = Reserved { region, why };
+            if why == ReservedBy::Shared && board.reserved.contains(&new) {
+                return Ok(());
+            }
             if board.reserved.len() >= MAX_RESERVED {
                 return Err(node.error(NAME, full()));
             }
-            board.reserved.push(Reserved {
-                region,
-                why: ReservedBy::Domain,
-            });
+            board.reserved.push(new);
             Ok(())
-        })
+        };
+        match (node.depth(), what) {
+            (2, Some(why @ ReservedBy::Domain)) if chosen => static_memory(node, |r| keep(r, why)),
+            (3, Some(why @ ReservedBy::Shared)) if chosen => {
+                shared_memory(node).map_or(Ok(()), |r| keep(r, why))
+            }
+            _ => Ok(()),
+        }
     })
 }
 

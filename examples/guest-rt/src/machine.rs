@@ -1,4 +1,5 @@
-//! What the device tree says about the machine: CPUs, memory, GIC, timer, UART, PSCI, boot arguments.
+//! What the device tree says about the machine: CPUs, memory, GIC, timer, UART, PSCI, boot arguments; what is
+//! shared with other guests.
 //!
 //! Built once by `boot` and read by everybody. It never fails: what the tree does not say is absent or empty, and
 //! the part that needs it complains. Addresses are taken as they are: a guest's tree has no bus translation.
@@ -9,6 +10,9 @@ use crate::dtb::{Dtb, Token, cells, strings};
 const DEPTH: usize = 12;
 /// RAM banks it keeps.
 const BANKS: usize = 8;
+
+/// Pieces of shared memory and doorbells it keeps.
+const LINKS: usize = 16;
 
 /// An address range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -65,6 +69,28 @@ pub struct TimerNode {
     pub virt: u32,
 }
 
+/// Memory that other guests see, too (`/reserved-memory`, "xen,shared-memory-v1").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SharedNode<'a> {
+    /// `xen,id`: by what name the guests know it.
+    pub id: &'a str,
+    /// Where it is.
+    pub range: Range,
+    /// Stores to it fault.
+    pub read_only: bool,
+}
+
+/// One end of a doorbell ("tarn,doorbell-v1").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct DoorbellNode {
+    /// Its number, for the call.
+    pub port: u32,
+    /// Its register.
+    pub base: usize,
+    /// The interrupt by which the other end is heard.
+    pub intid: u32,
+}
+
 /// The machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine<'a> {
@@ -72,6 +98,10 @@ pub struct Machine<'a> {
     cpu_count: usize,
     memory: [Range; BANKS],
     bank_count: usize,
+    shared: [SharedNode<'a>; LINKS],
+    shared_count: usize,
+    doorbells: [DoorbellNode; LINKS],
+    doorbell_count: usize,
     /// The GIC, if there is one this runtime knows.
     pub gic: Option<GicNode>,
     /// The first PL011.
@@ -96,6 +126,9 @@ struct Node<'a> {
     interrupts: &'a [u8],
     method: &'a [u8],
     bootargs: &'a [u8],
+    id: &'a [u8],
+    read_only: bool,
+    port: &'a [u8],
     address_cells: usize,
     size_cells: usize,
 }
@@ -137,6 +170,10 @@ impl<'a> Machine<'a> {
             cpu_count: 0,
             memory: [Range::default(); BANKS],
             bank_count: 0,
+            shared: [SharedNode::default(); LINKS],
+            shared_count: 0,
+            doorbells: [DoorbellNode::default(); LINKS],
+            doorbell_count: 0,
             gic: None,
             uart: None,
             timer: TimerNode { phys: 30, virt: 27 },
@@ -171,6 +208,9 @@ impl<'a> Machine<'a> {
                         "interrupts" => node.interrupts = value,
                         "method" => node.method = value,
                         "bootargs" => node.bootargs = value,
+                        "xen,id" => node.id = value,
+                        "tarn,read-only" => node.read_only = true,
+                        "tarn,port" => node.port = value,
                         "#address-cells" => {
                             node.address_cells = cells(value, 0, 1).unwrap_or(2).min(4) as usize
                         }
@@ -225,6 +265,28 @@ impl<'a> Machine<'a> {
                 self.bank_count += 1;
                 n += 1;
             }
+        } else if node.is("xen,shared-memory-v1") {
+            let slot = self.shared.get_mut(self.shared_count);
+            if let (Some(range), Some(slot)) = (node.range(parent, 0), slot) {
+                let id = strings(node.id).next().unwrap_or("");
+                let read_only = node.read_only;
+                *slot = SharedNode {
+                    id,
+                    range,
+                    read_only,
+                };
+                self.shared_count += 1;
+            }
+        } else if node.is("tarn,doorbell-v1") {
+            let slot = self.doorbells.get_mut(self.doorbell_count);
+            let port = cells(node.port, 0, 1).and_then(|n| u32::try_from(n).ok());
+            if let (Some(range), Some(intid), Some(port), Some(slot)) =
+                (node.range(parent, 0), node.intid(0), port, slot)
+            {
+                let base = range.base as usize;
+                *slot = DoorbellNode { port, base, intid };
+                self.doorbell_count += 1;
+            }
         } else if node.is("arm,gic-v3") {
             if let (Some(dist), Some(redist)) = (node.range(parent, 0), node.range(parent, 1)) {
                 self.gic = Some(GicNode::V3 { dist, redist });
@@ -263,6 +325,22 @@ impl<'a> Machine<'a> {
     /// Memory banks.
     pub fn memory(&self) -> &[Range] {
         &self.memory[..self.bank_count]
+    }
+
+    /// The shared memory called `id`.
+    pub fn shared(&self, id: &str) -> Option<&SharedNode<'a>> {
+        self.all_shared().iter().find(|s| s.id == id)
+    }
+
+    /// All shared memory.
+    pub fn all_shared(&self) -> &[SharedNode<'a>] {
+        &self.shared[..self.shared_count]
+    }
+
+    /// The doorbell at `port`.
+    pub fn doorbell(&self, port: u32) -> Option<&DoorbellNode> {
+        let all = &self.doorbells[..self.doorbell_count];
+        all.iter().find(|d| d.port == port)
     }
 
     /// The value of `key=value` in the boot arguments.

@@ -1,12 +1,12 @@
 //! An identity map and the caches, for guests that want them.
 //!
-//! Memory that the device tree names is normal write-back, inner shareable; everything else is device memory and not
-//! executable. Levels 1 and 2 only: 1 GiB and 2 MiB blocks. The map never changes once it is on, so no TLB
+//! Memory that the device tree names is normal write-back, inner shareable, and so is memory shared with other guests, to
+//! whole 2 MiB (nothing else may be in them); everything else is device memory and not executable. Levels 1 and 2 only: 1 GiB and 2 MiB blocks. The map never changes once it is on, so no TLB
 //! maintenance is needed. Secondary CPUs switch theirs on in `boot`, from the words in [`SECONDARY`].
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Range};
 use crate::{boot, mrs};
 
 const GIB: u64 = 1 << 30;
@@ -61,9 +61,17 @@ fn fill(tables: &mut Tables, machine: &Machine<'_>) {
         *entry = (i as u64 * GIB) | DEVICE;
     }
     let mut used = 0;
-    for bank in machine.memory() {
-        let first = bank.base.next_multiple_of(BLOCK);
-        let end = bank.base.saturating_add(bank.size).min(512 * GIB) / BLOCK * BLOCK;
+    let inner = |r: &Range| {
+        let end = r.base.saturating_add(r.size) / BLOCK * BLOCK;
+        (r.base.next_multiple_of(BLOCK), end)
+    };
+    let outer = |r: &Range| {
+        let end = r.base.saturating_add(r.size);
+        (r.base / BLOCK * BLOCK, end.next_multiple_of(BLOCK))
+    };
+    let shared = machine.all_shared().iter().map(|s| outer(&s.range));
+    for (first, end) in machine.memory().iter().map(inner).chain(shared) {
+        let end = end.min(512 * GIB);
         let mut at = first;
         while at < end {
             let gib = (at / GIB) as usize;

@@ -7,12 +7,13 @@
 
 use super::recipe::{Blob, Recipe};
 use super::{Domain, State};
+use crate::doorbell::Doorbell;
 use crate::mem::guest;
 use crate::mem::stage2::Stage2;
 use crate::vcpu::Context;
 use alloc::vec::Vec;
 use board::Region;
-use board::guest::{GuestGic, GuestSpec, guest_dtb};
+use board::guest::{GuestGic, GuestSpec, SharedView, guest_dtb};
 use vdev::vgic::Version;
 
 /// Bytes touched in one step: about 2,500 instructions.
@@ -127,6 +128,20 @@ impl Builder {
             }
             None => None,
         };
+        let shared: Vec<SharedView> = r
+            .shared
+            .iter()
+            .filter_map(|v| {
+                Some(SharedView {
+                    id: &v.id,
+                    guest: Region::new(v.guest, v.phys.size())?,
+                    offset: v.offset,
+                    writable: v.writable,
+                })
+            })
+            .collect();
+        let spi = |b: &Doorbell| (b.port, u32::from(b.intid) - 32);
+        let doorbells: Vec<(u32, u32)> = r.doorbells.iter().map(spi).collect();
         let tree_bytes = guest_dtb(&GuestSpec {
             vcpus: r.vcpus,
             memory: &merged,
@@ -144,6 +159,8 @@ impl Builder {
                 .and_then(|s| s.try_into().ok())
                 .map(u64::from_le_bytes),
             devices: r.device_tree.as_ref().map(Blob::bytes),
+            shared: &shared,
+            doorbells: &doorbells,
         })
         .map_err(BuildError::Tree)?;
         // The tree must not cross a 2 MiB boundary.

@@ -6,7 +6,7 @@
 
 use super::build::{self, Builder};
 use super::recipe::{self, Recipe};
-use super::{Crash, Domain, Life, State, Told, Uart, ram, table};
+use super::{Crash, Domain, Life, State, Told, Uart, ram, shared, table};
 use crate::arch::Lock;
 use crate::counters::Counters;
 use crate::mem::frames::FrameRange;
@@ -14,7 +14,7 @@ use crate::mem::stage2::Stage2;
 use crate::mem::{heap, nodes};
 use crate::vcpu::page::TimeArea;
 use crate::vcpu::{Context, NOWHERE, Vcpu, given};
-use crate::{arch, console, irq, percpu, run, spi, time};
+use crate::{arch, console, doorbell, irq, percpu, run, spi, time};
 use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS, PoolId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -111,6 +111,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         s2.add_readonly(rom.guest, frames)
             .map_err(|_| Errno::NoMemory)?;
     }
+    shared::give(&mut s2, r)?;
     for m in &r.devices.mappings {
         s2.map_device(m.guest, m.phys.base(), m.phys.size())
             .map_err(|_| Errno::NoMemory)?;
@@ -167,6 +168,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         gicd_typer: gic.constant_dist(4, Size::Word).unwrap_or(0) as u32,
         pl011_at: r.pl011_at,
         irqs: r.devices.irqs.clone(),
+        doorbells: r.doorbells.clone(),
         uart: r.vpl011.then(|| {
             Lock::new(Uart {
                 model: Pl011::new(),
@@ -203,6 +205,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         })?;
     d.life.begins(now);
     ids.install(&d);
+    doorbell::attach(&d);
     if let Err(e) = spi::attach(&d, here) {
         // Nobody has seen it run yet: apart at once.
         forget(d);
@@ -366,6 +369,7 @@ fn forget(d: Arc<Domain>) {
         }
     }
     spi::detach(&d);
+    doorbell::detach(&d);
     // The slot and its VMID may be taken again as soon as the table gives them up.
     console::close(d.id.slot);
     d.s2.lock().forget_translations();

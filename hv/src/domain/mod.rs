@@ -9,9 +9,11 @@ pub mod life;
 pub mod psci;
 pub mod ram;
 pub mod recipe;
+pub mod shared;
 pub mod table;
 
 use crate::arch::Lock;
+use crate::doorbell::Doorbell;
 use crate::mem::stage2::Stage2;
 use crate::vcpu::Vcpu;
 use crate::vcpu::page::TimeArea;
@@ -76,6 +78,8 @@ pub struct Domain {
     pub pl011_at: u64,
     /// Interrupts of the devices it is given.
     pub irqs: Vec<board::Irq>,
+    /// Its ends of doorbells.
+    pub doorbells: Vec<Doorbell>,
     /// Its UART.
     pub uart: Option<Lock<Uart>>,
     /// Its vCPUs.

@@ -2,6 +2,7 @@
 //!
 //! Recipes are made once at boot and live for ever, so a domain can be destroyed and created again from memory.
 
+use crate::doorbell::Doorbell;
 use abi::{CpuSet, PoolId};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -33,6 +34,21 @@ impl Blob {
         // from the allocator and mapped for good; nobody writes either.
         unsafe { core::slice::from_raw_parts(self.at as *const u8, self.len) }
     }
+}
+
+/// Shared memory as one domain sees it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// By what name the guests know it.
+    pub id: String,
+    /// The memory.
+    pub phys: Region,
+    /// Where the guest sees it.
+    pub guest: u64,
+    /// Where in the whole it begins, if it is a part.
+    pub offset: Option<u64>,
+    /// The guest may write.
+    pub writable: bool,
 }
 
 /// All that is needed to make a domain.
@@ -74,6 +90,10 @@ pub struct Recipe {
     pub static_mem: Vec<Region>,
     /// Guest addresses of that RAM are the physical ones.
     pub direct_map: bool,
+    /// What it shares with others.
+    pub shared: Vec<View>,
+    /// Its ends of doorbells.
+    pub doorbells: Vec<Doorbell>,
     /// vCPUs confined to some CPUs.
     pub affinity: Vec<(u32, CpuSet)>,
     /// Scheduling parameters of its vCPUs, affinity apart.

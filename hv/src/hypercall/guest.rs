@@ -7,7 +7,7 @@ use crate::percpu::Cpu;
 use crate::run::{Outcome, POOLS};
 use crate::vcpu::Loaded;
 use crate::vcpu::page::BoostPage;
-use crate::{irq, time, vgic};
+use crate::{doorbell, irq, time, vgic};
 use abi::call::text::Text;
 use abi::call::{Counter, GuestCall, Request};
 use abi::{Errno, Regs};
@@ -30,6 +30,7 @@ pub fn handle(call: GuestCall, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Reg
             (c.answer(Ok(())), Outcome::Reschedule)
         }
         GuestCall::SetPage(c) => (c.answer(set_page(c.address, l)), Outcome::Resume),
+        GuestCall::Ring(c) => (c.answer(doorbell::ring(c.port, l, cpu)), Outcome::Resume),
         GuestCall::Counters(c) => (c.answer(counter(&l.domain, c.index)), Outcome::Resume),
         GuestCall::Runstate(c) => (c.answer(run_times(&l.domain, c.index)), Outcome::Resume),
     };

@@ -39,7 +39,7 @@ pub struct Bank {
 pub struct Stage2 {
     table: Table,
     banks: Vec<Bank>,
-    /// What the guest may read but does not own.
+    /// What the guest sees but does not own.
     shown: Vec<FrameRange>,
     vmid: u16,
 }
@@ -75,12 +75,27 @@ impl Stage2 {
 
     /// Lets the guest read `frames` at `ipa`; not RAM of its own.
     pub fn add_readonly(&mut self, ipa: u64, frames: FrameRange) -> Result<(), MapError> {
+        self.show(ipa, frames, RO)
+    }
+
+    /// Lets the guest read, and if it may write, `frames` at `ipa`: data that others see as well, never code.
+    pub fn add_shared(
+        &mut self,
+        ipa: u64,
+        frames: FrameRange,
+        writable: bool,
+    ) -> Result<(), MapError> {
+        let access = if writable { RW } else { RO };
+        self.show(ipa, frames, access)
+    }
+
+    fn show(&mut self, ipa: u64, frames: FrameRange, access: u64) -> Result<(), MapError> {
         self.shown.try_reserve(1).map_err(|_| MapError::NoMemory)?;
         self.table.map(
             ipa as usize,
             frames.start(),
             frames.len(),
-            NORMAL_WB | RO | INNER | XN | AF,
+            NORMAL_WB | access | INNER | XN | AF,
         )?;
         self.shown.push(frames);
         Ok(())

@@ -6,6 +6,7 @@ mod boot;
 mod control;
 mod guests;
 mod isolation;
+mod links;
 mod linux;
 mod operator;
 mod passthrough;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Test> {
         linux::native_tests(),
         guests::tests(),
         isolation::tests(),
+        links::tests(),
         control::tests(),
         sched::tests(),
         trees::tests(),

@@ -123,6 +123,31 @@ pub fn tests() -> Vec<Test> {
             },
         ),
         Test::new(
+            "system/samples",
+            "a control loop in a null pool hands samples to a guest that may only read them, and that may come and go",
+            |bench| {
+                let machine = with_system(Machine::tarn(3, 4), "examples/systems/samples.toml")?;
+                let mut console = bench.start("Tarn", &machine, 120)?;
+                console.expect("(control) control: a sample each millisecond, from 0 on")?;
+                for _ in 0..5 {
+                    console.expect("(logger) samples ")?;
+                }
+                console.send("\r")?;
+                prompt(&mut console)?;
+                exec::must(&mut console, "destroy logger")?;
+                exec::must(&mut console, "create logger")?;
+                for _ in 0..3 {
+                    console.expect("(logger) samples ")?;
+                }
+                let line = console.rest_of_line()?;
+                let first = line.split('-').next().and_then(|n| n.parse::<u32>().ok());
+                if first.is_none_or(|n| n < 500) {
+                    return Err(format!("the control loop began anew: samples {line}"));
+                }
+                answers_and_powers_off(&mut console)
+            },
+        ),
+        Test::new(
             "system/supplier",
             "three domains in one pool, two of them a supplier's in a group that the boot script makes",
             |bench| {
@@ -215,9 +240,17 @@ pub fn tests() -> Vec<Test> {
                 }
                 let mut machine = Machine::tarn(3, 4);
                 machine.image = system::image_for(&path);
+                // The least that counts as a kernel stands beside it: a header with its magic.
+                let scratch = bench.scratch();
+                paths::make_dir(&scratch)?;
+                let mut kernel = [0; 64];
+                kernel[56..60].copy_from_slice(b"ARM\x64");
+                paths::write(&scratch.join("kernel.bin"), &kernel)?;
+                let copy = scratch.join("all-at-once.toml");
+                paths::write(&copy, &paths::read(&path)?)?;
                 let made = Command::new(system::tool())
                     .args(["build", "--force", "-o"])
-                    .args([&machine.image, &path])
+                    .args([&machine.image, &copy])
                     .output()
                     .map_err(|error| format!("tarn-image: {error}: run `cargo xtask build`"))?;
                 if !made.status.success() {

@@ -14,7 +14,7 @@ use xtask::{images, paths, toolchain};
 use super::{Outcome, with_options};
 
 /// Who may depend on whom (own crates only). tarn-hv and tarn-sim are the two places where everything meets.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("abi", &[]),
     ("sched", &["tarn-abi"]),
     ("pools", &["tarn-abi", "tarn-sched"]),
@@ -39,6 +39,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("image", &["tarn-abi", "tarn-board", "tarn-pools"]),
     ("examples/guest-rt", &[]),
     ("examples/guest-hello", &["guest-rt"]),
+    ("examples/guest-samples", &["guest-rt"]),
     ("qemu-tests/guests", &["guest-rt", "tarn-abi"]),
     ("board/fuzz", &["tarn-abi", "tarn-board"]),
 ];
