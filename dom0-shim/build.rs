@@ -12,6 +12,7 @@ fn main() {
         "--no-dynamic-linker",
         "-ztext",
         "-znorelro",
+        "--pack-dyn-relocs=relr",
         "-zmax-page-size=4096",
     ] {
         println!("cargo::rustc-link-arg-bins={arg}");

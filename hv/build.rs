@@ -13,6 +13,7 @@ fn main() {
         "--no-dynamic-linker".into(),
         "-znotext".into(),
         "-znorelro".into(),
+        "--pack-dyn-relocs=relr".into(),
         "--gc-sections".into(),
         "--build-id=none".into(),
     ] {

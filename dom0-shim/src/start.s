@@ -2,9 +2,9 @@
 //
 // Entered as the arm64 Linux boot protocol says (Documentation/arch/arm64/booting.rst): EL1, MMU off, wherever the
 // image was put (2 MiB aligned), x0 = device tree (not used). The image is linked at 0; the relocations in
-// __rela_start..__rela_end are applied here. Exceptions stay masked for ever: input is waited for inside a call.
+// __relr_start..__relr_end (RELR, generic ELF ABI) are applied here. Exceptions stay masked for ever: input is waited for inside a call.
 //
-//   x19  where the image is          x0-x5  scratch
+//   x19  where the image is          x0-x6  scratch
 
     .section .head.text, "ax"
     .global _start
@@ -26,19 +26,29 @@ _start:
     msr     tpidr_el1, xzr          // not in the middle of a report
     isb
 
-    adrp    x1, __rela_start
-    add     x1, x1, :lo12:__rela_start
-    adrp    x2, __rela_end
-    add     x2, x2, :lo12:__rela_end
+    adrp    x1, __relr_start
+    add     x1, x1, :lo12:__relr_start
+    adrp    x2, __relr_end
+    add     x2, x2, :lo12:__relr_end
 2:  cmp     x1, x2
     b.hs    3f
-    ldp     x3, x4, [x1], #16       // r_offset, r_info
-    ldr     x5, [x1], #8            // r_addend
-    cmp     x4, #1027               // R_AARCH64_RELATIVE: the linker makes no other in an image without symbols
-    b.ne    shim_off
+    ldr     x3, [x1], #8
+    tbnz    x3, #0, 21f
+    add     x4, x3, x19             // a place that holds an address of the image
+    ldr     x5, [x4]
     add     x5, x5, x19
-    str     x5, [x19, x3]
+    str     x5, [x4], #8
     b       2b
+21: mov     x6, x4                  // which of the 63 words after it do, too
+    add     x4, x4, #63 * 8
+22: lsr     x3, x3, #1
+    cbz     x3, 2b
+    tbz     x3, #0, 23f
+    ldr     x5, [x6]
+    add     x5, x5, x19
+    str     x5, [x6]
+23: add     x6, x6, #8
+    b       22b
 
 3:  adrp    x1, __bss_start
     add     x1, x1, :lo12:__bss_start

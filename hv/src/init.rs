@@ -35,8 +35,12 @@ pub const EMERGENCY_PAGES: usize = 2;
 /// How long the other CPUs may take to come up.
 const CPU_PATIENCE: Span = Span::ms(500);
 
-static DOM0_SHIM: &[u8] = include_bytes!(env!("TARN_DOM0_SHIM"));
-static DEMO_GUEST: &[u8] = include_bytes!(env!("TARN_DEMO_GUEST"));
+/// Bytes at the start of a cache line: they are copied by lines then.
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+static DOM0_SHIM: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("TARN_DOM0_SHIM")));
+static DEMO_GUEST: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("TARN_DEMO_GUEST")));
 
 /// Ends a boot that cannot go on.
 fn fatal(dtb: Option<&[u8]>, why: core::fmt::Arguments) -> ! {
@@ -521,7 +525,7 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool, tree: &'static [u
         pl011_at: board::guest::layout::PL011,
         console: true,
         spis: 32,
-        kernel: Blob::of(DOM0_SHIM),
+        kernel: Blob::of(&DOM0_SHIM.0),
         ramdisk: None,
         device_tree: None,
         devices: Devices::default(),
@@ -568,7 +572,7 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool, tree: &'static [u
             memory_kib: 8192,
             vcpus: 2,
             vpl011: true,
-            kernel: Blob::of(DEMO_GUEST),
+            kernel: Blob::of(&DEMO_GUEST.0),
             restart: Restart::OnReset,
             ..list[0].clone()
         });

@@ -131,21 +131,32 @@ boot_entry:
     msr     sctlr_el1, x9
     isb
 6:
-    // Relocate: the image was linked at 0. Only R_AARCH64_RELATIVE entries exist in a static PIE.
+    // Relocate: the image was linked at 0. The linker packs the places that hold an address of the image (RELR, generic
+    // ELF ABI): an even word is a place; an odd word says which of the 63 words after the last place are others.
     adr     x13, _start
-    adrp    x9, __rela_start
-    add     x9, x9, :lo12:__rela_start
-    adrp    x10, __rela_end
-    add     x10, x10, :lo12:__rela_end
+    adrp    x9, __relr_start
+    add     x9, x9, :lo12:__relr_start
+    adrp    x10, __relr_end
+    add     x10, x10, :lo12:__relr_end
 7:  cmp     x9, x10
     b.hs    8f
-    ldp     x11, x14, [x9], #16
-    ldr     x12, [x9], #8
-    cmp     w14, #1027
-    b.ne    7b
+    ldr     x11, [x9], #8
+    tbnz    x11, #0, 71f
+    add     x14, x11, x13
+    ldr     x12, [x14]
     add     x12, x12, x13
-    str     x12, [x11, x13]
+    str     x12, [x14], #8
     b       7b
+71: mov     x15, x14
+    add     x14, x14, #63 * 8
+72: lsr     x11, x11, #1
+    cbz     x11, 7b
+    tbz     x11, #0, 73f
+    ldr     x12, [x15]
+    add     x12, x12, x13
+    str     x12, [x15]
+73: add     x15, x15, #8
+    b       72b
 8:
     adrp    x9, __bss_start
     adrp    x10, __bss_end

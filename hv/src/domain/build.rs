@@ -238,8 +238,9 @@ impl Builder {
             d.transit(&[State::Building], State::Alive);
             return true;
         };
-        let n = STEP.min(p.len - self.done);
         let ipa = p.ipa + self.done as u64;
+        // Up to a boundary, so that all steps but the first begin with a whole cache line.
+        let n = (STEP - ipa as usize % STEP).min(p.len - self.done);
         let s2 = d.s2.lock();
         let put = match &p.data {
             Data::Zero => guest::zero(&s2, ipa, n),
