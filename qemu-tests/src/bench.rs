@@ -83,6 +83,17 @@ fn measure(gic: u8, with_linux: bool, rows: &mut Vec<Row>) -> Result<(), String>
         });
     }
     rows.extend(boot(gic, &console));
+    for (label, config) in one_cpu() {
+        let tarn =
+            shared(&mut bench, gic, &label, config).map_err(|error| failed(&bench, error))?;
+        rows.extend(tarn.iter().map(|(name, figure)| Row {
+            name: format!("gic{gic}.{name}"),
+            bare: None,
+            tarn: Some(figure.median),
+            max: Some(figure.max),
+            budget: None,
+        }));
+    }
     if with_linux {
         let bare = linux_native(&mut bench, gic).map_err(|error| failed(&bench, error))?;
         let tarn = linux_domain(&mut bench, gic).map_err(|error| failed(&bench, error))?;
@@ -140,6 +151,36 @@ fn as_domain(bench: &mut Bench, gic: u8) -> Result<(Figures, String), String> {
     } else {
         Ok((figures, text))
     }
+}
+
+/// What is measured on one CPU: a switch, and how late a guest is that wakes each millisecond alone and beside guests
+/// that compute all the time.
+fn one_cpu() -> Vec<(String, String)> {
+    let mut all = vec![(
+        "two vCPUs that yield to each other".to_owned(),
+        domain("bench", "guest-bench", 2, 16, "mode=switch", ""),
+    )];
+    for hogs in [0, 1, 4] {
+        let args = format!("mode=wake period=1000 count=2000 name=wake-late-beside-{hogs}-hogs");
+        let mut config = domain("bench", "guest-bench", 1, 16, &args, "");
+        for hog in 0..hogs {
+            config += &domain(&format!("hog{hog}"), "guest-hog", 1, 16, "every=100000", "");
+        }
+        all.push((format!("a waker beside {hogs} hogs"), config));
+    }
+    all
+}
+
+/// The bench guest's figures on a machine with one CPU.
+fn shared(bench: &mut Bench, gic: u8, label: &str, config: String) -> Result<Figures, String> {
+    let machine = counted(Machine::tarn(gic, 1)).with_config(config);
+    let mut console = bench.start(label, &machine, 600)?;
+    let (which, _) = console.expect_any(&["BENCH-END", DEATHS[0], DEATHS[1]])?;
+    if which > 0 {
+        return Err(format!("{label}: a guest died"));
+    }
+    answers_and_powers_off(&mut console)?;
+    Ok(figures::read(&console.text(), Some("bench")))
 }
 
 /// Tarn's own lines say when things happened: `[    0.000483] ...`, virtual seconds since its entry and so instructions.

@@ -4,7 +4,8 @@
 //! exactly. Each line is `BENCH name iterations min median max`; a time begins with the counter read right before the
 //! event and ends with the one right after it, or with the first instruction of the handler. Run without a hypervisor
 //! it gives the floor; what only a hypervisor answers is left out there. Two CPUs are needed for the second half.
-//! `mode=wake` measures instead how late a guest is that wakes every `period=`US microseconds, `count=` times.
+//! `mode=wake` measures instead how late a guest is that wakes every `period=`US microseconds, `count=` times, and
+//! `mode=switch` what it costs two of its CPUs, which share one of the machine's, to hand it to each other.
 use guest_rt::gic::{self, Gic, reg};
 use guest_rt::timer::{Timer, frequency};
 use guest_rt::{console, entry_ticks, machine, mmu, println, trap};
@@ -34,12 +35,14 @@ fn main() {
     gic.init_cpu();
     gic.enable(Timer::Virtual.intid());
     asm::use_vectors();
-    if machine().argument("mode") == Some("wake") {
-        wake(&gic);
-    } else {
-        println!("BENCH guest-entry 1 {0} {0} {0}", entry_ticks());
-        alone(&gic);
-        pair::all(&gic);
+    match machine().argument("mode") {
+        Some("wake") => wake(&gic),
+        Some("switch") => pair::switch(),
+        _ => {
+            println!("BENCH guest-entry 1 {0} {0} {0}", entry_ticks());
+            alone(&gic);
+            pair::all(&gic);
+        }
     }
     println!("BENCH-END");
 }
@@ -121,6 +124,6 @@ fn wake(gic: &Gic) {
             next += step;
         }
     }
-    series.report("wake-late");
+    series.report(machine().argument("name").unwrap_or("wake-late"));
     series.percentiles("wake-late");
 }

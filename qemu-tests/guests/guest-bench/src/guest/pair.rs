@@ -109,3 +109,23 @@ fn start_up() {
         println!("NOTE cpu-on failed {failed} times");
     }
 }
+
+/// Yields until told to stop.
+fn yielder(_: usize) {
+    READY.store(true, Ordering::SeqCst);
+    while STOP.load(Ordering::SeqCst) == 0 {
+        asm::yield_call();
+    }
+}
+
+/// A yield until it returns, while the other CPU yields all the time: two switches.
+pub fn switch() {
+    if let Err(error) = smp::start(1, yielder) {
+        return println!("NOTE CPU 1 did not start: {error}");
+    }
+    while !READY.load(Ordering::SeqCst) {
+        asm::yield_call();
+    }
+    Series::run("yield-there-and-back", 1000, asm::yield_call);
+    STOP.store(1, Ordering::SeqCst);
+}
