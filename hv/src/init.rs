@@ -373,7 +373,7 @@ fn gic(board: &Board) -> Result<(), alloc::string::String> {
     let text = |e: drivers::GicError| e.to_string();
     let boot = percpu::this().ok_or("no CPU block")?;
     // SAFETY: no guest is loaded: physical interrupts come to EL2 from here on.
-    unsafe { regs::set_hcr_el2(run::hcr(pools::Wfi::Trapped) & !1) };
+    unsafe { regs::set_hcr_el2(run::hcr() & !1) };
     let (gic, viface) = match &board.gic {
         GicDesc::V2 {
             gicd,

@@ -7,13 +7,14 @@
 
 use crate::arch::{self, GuestFrame, Relax, sysreg};
 use crate::counters::Kind;
-use crate::domain::{life, table};
+use crate::domain::{Domain, life, table};
 use crate::percpu::{Cpu, CpuLocal};
 use crate::vcpu::page::BoostPage;
 use crate::vcpu::{Loaded, NOWHERE};
 use crate::{irq, time, trap, vgic};
 use aarch64_cpu::registers::HCR_EL2;
 use abi::{Instant, Span, VcpuId};
+use alloc::sync::Arc;
 use board::guest::layout;
 use core::sync::atomic::Ordering;
 use drivers::HypTimer;
@@ -47,11 +48,11 @@ pub enum Outcome {
     Reschedule,
 }
 
-/// HCR_EL2 for guests whose WFI and WFE trap. Cache maintenance by set and way does not trap: on the CPU it runs on it
+/// HCR_EL2 for guests, but for `waits`. Cache maintenance by set and way does not trap: on the CPU it runs on it
 /// does what a guest that turns its caches off needs; across a move to another CPU no hypervisor can make it right
 /// without cleaning all of the guest's memory. It cannot discard anybody's data (SWIO makes it clean, too).
-pub fn hcr(wfi: Wfi) -> u64 {
-    let always = (HCR_EL2::VM::Enable
+pub fn hcr() -> u64 {
+    (HCR_EL2::VM::Enable
         + HCR_EL2::SWIO::SET
         + HCR_EL2::FMO::EnableVirtualFIQ
         + HCR_EL2::IMO::EnableVirtualIRQ
@@ -65,10 +66,14 @@ pub fn hcr(wfi: Wfi) -> u64 {
         | 1 << 19 // TSC: SMC
         | 1 << 20 // TIDCP: implementation-defined registers
         | 1 << 21 // TACR: auxiliary control
-        | newer_traps();
+        | newer_traps()
+}
+
+/// The traps of WFI (TWI) and WFE (TWE).
+const fn waits(wfi: Wfi) -> u64 {
     match wfi {
-        Wfi::Trapped => always | 1 << 13 | 1 << 14,
-        Wfi::Native => always,
+        Wfi::Trapped => 1 << 13 | 1 << 14,
+        Wfi::Native => 0,
     }
 }
 
@@ -81,7 +86,7 @@ fn newer_traps() -> u64 {
 
 /// Sets this CPU's traps for the first time.
 pub fn init_cpu(local: &mut CpuLocal) {
-    local.hcr = hcr(Wfi::Trapped);
+    local.hcr = hcr() | waits(Wfi::Trapped);
     local.ras = (sysreg::id_aa64pfr0_el1() >> 28) & 0xf != 0;
     // UNKNOWN after reset; a guest's own writes trap.
     sysreg::set_mdscr_el1(0);
@@ -117,6 +122,8 @@ struct CpuMachine<'a> {
     cpu: &'static Cpu,
     local: &'a mut CpuLocal,
     frame: &'a mut GuestFrame,
+    /// Whom `arrives` looked up, for `load`.
+    found: Option<(VcpuId, Arc<Domain>, usize)>,
 }
 
 impl Clock for CpuMachine<'_> {
@@ -200,7 +207,11 @@ impl Machine for CpuMachine<'_> {
     }
 
     fn load(&mut self, v: VcpuId) {
-        let (domain, index) = table::vcpu(v).expect("a scheduled vCPU has a domain");
+        let found = self.found.take().filter(|f| f.0 == v);
+        let (domain, index) = found
+            .map(|(_, domain, index)| (domain, index))
+            .or_else(|| table::vcpu(v))
+            .expect("a scheduled vCPU has a domain");
         let ctx = domain.vcpus[index]
             .rest
             .lock()
@@ -218,10 +229,10 @@ impl Machine for CpuMachine<'_> {
         // SAFETY: the domain's own tables, alive as long as `loaded` holds the domain. After that the register may still name
         // them, but EL2 walks no guest's tables, and a guest runs only after another `load`.
         unsafe { sysreg::set_vttbr_el2(d.vttbr) };
-        let want = hcr(POOLS.wfi_mode(self.cpu.id));
+        let want = self.local.hcr & !waits(Wfi::Trapped) | waits(POOLS.wfi_mode(self.cpu.id));
         if want != self.local.hcr {
             self.local.hcr = want;
-            // SAFETY: a value made by `hcr`.
+            // SAFETY: made by `hcr` for this CPU, but for how WFI and WFE trap.
             unsafe { sysreg::set_hcr_el2(want) };
         }
         if d.runs_here(self.cpu.id, index) {
@@ -290,6 +301,7 @@ impl Machine for CpuMachine<'_> {
     fn arrives(&mut self, v: VcpuId, times: &VcpuTimes) {
         if let Some((d, index)) = table::vcpu(v) {
             d.times.publish(index, times);
+            self.found = Some((v, d, index));
         }
     }
 
@@ -369,7 +381,12 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
         vgic::tell(cpu, v);
     }
     let hint = hint(local, frame);
-    let mut m = CpuMachine { cpu, local, frame };
+    let mut m = CpuMachine {
+        cpu,
+        local,
+        frame,
+        found: None,
+    };
     let running = POOLS.reschedule(cpu.id, loaded, hint, &mut m);
     match running {
         Running::Vcpu(v) => {

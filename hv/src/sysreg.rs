@@ -178,19 +178,19 @@ fn other(
     let now = time::ticks();
     match what {
         Trapped::PtimerCtl | Trapped::PtimerCval | Trapped::PtimerTval => {
-            let mut t = l.vcpu().ptimer.lock();
+            let timer = &l.vcpu().ptimer;
             if a.read {
-                return Answer::Value(match what {
+                return Answer::Value(timer.read(|t| match what {
                     Trapped::PtimerCtl => t.ctl(now),
                     Trapped::PtimerCval => t.cval(),
                     _ => t.tval(now),
-                });
+                }));
             }
-            match what {
+            timer.change(|t| match what {
                 Trapped::PtimerCtl => t.set_ctl(value),
                 Trapped::PtimerCval => t.set_cval(value),
                 _ => t.set_tval(value, now),
-            }
+            });
             Answer::Timer(0)
         }
         Trapped::PhysicalCount => Answer::Value(now),

@@ -239,17 +239,19 @@ pub fn pending(l: &Loaded) -> bool {
 }
 
 /// When the emulated physical timer of a vCPU needs attention next, and its line set to what it is now.
+#[inline]
 pub fn ptimer_update(d: &Domain, index: usize, here: &Cpu) -> Instant {
-    let now = time::ticks();
-    let mut timer = d.vcpus[index].ptimer.lock();
-    let (edge, level, deadline) = (timer.edge(now), timer.level(now), timer.deadline());
-    // Under the timer's lock, so that the line ends as the timer last said.
-    let kick = edge.map_or(Kick::NONE, |level| {
-        d.vgic
-            .lock()
-            .set_level(Irq::ppi(index, layout::PTIMER_INTID as u16), level)
+    let line = Irq::ppi(index, layout::PTIMER_INTID as u16);
+    let news = d.vcpus[index].ptimer.update(|timer| {
+        let now = time::ticks();
+        let edge = timer.edge(now);
+        // Under the timer's lock, so that the line ends as the timer last said.
+        let kick = edge.map_or(Kick::NONE, |level| d.vgic.lock().set_level(line, level));
+        (kick, timer.level(now), timer.deadline())
     });
-    drop(timer);
+    let Some((kick, level, deadline)) = news else {
+        return Instant::NEVER;
+    };
     deliver(d, kick, WakeReason::Timer, here);
     match deadline {
         Some(at) if !level => time::at(at),

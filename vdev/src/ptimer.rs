@@ -76,6 +76,11 @@ impl Ptimer {
         (self.told.replace(level) != Some(level)).then_some(level)
     }
 
+    /// Off, and its line known to be low: nothing will come of it before a register is written.
+    pub const fn is_quiet(&self) -> bool {
+        self.ctl & ENABLE == 0 && matches!(self.told, Some(false))
+    }
+
     /// Enabled, and its condition met.
     const fn met(&self, now: u64) -> bool {
         self.ctl & ENABLE != 0 && now >= self.cval
@@ -99,6 +104,21 @@ mod tests {
         assert_eq!((t.ctl(150), t.level(150), t.deadline()), (7, false, None));
         t.set_ctl(0);
         assert_eq!(t.ctl(u64::MAX), 0);
+    }
+
+    #[test]
+    fn quiet_is_off_and_told() {
+        let mut t = Ptimer::new();
+        assert!(!t.is_quiet(), "its line has to be set once");
+        assert_eq!(t.edge(0), Some(false));
+        assert!(t.is_quiet());
+        t.set_cval(10);
+        t.set_ctl(ENABLE);
+        assert!(!t.is_quiet());
+        assert_eq!(t.edge(10), Some(true));
+        t.set_ctl(0);
+        assert!(!t.is_quiet(), "its line has to fall");
+        assert_eq!((t.edge(10), t.is_quiet()), (Some(false), true));
     }
 
     #[test]

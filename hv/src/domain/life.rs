@@ -13,7 +13,7 @@ use crate::mem::frames::FrameRange;
 use crate::mem::stage2::Stage2;
 use crate::mem::{heap, nodes};
 use crate::vcpu::page::TimeArea;
-use crate::vcpu::{Context, NOWHERE, Vcpu, given};
+use crate::vcpu::{Context, GuestTimer, NOWHERE, Vcpu, given};
 use crate::{arch, console, doorbell, irq, percpu, run, spi, time};
 use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS, PoolId};
 use alloc::sync::Arc;
@@ -137,7 +137,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
             last_line: AtomicU16::new(given::NONE),
             vtimer_at: AtomicU64::new(u64::MAX),
             owed: AtomicU64::new(0),
-            ptimer: Lock::new(Ptimer::new()),
+            ptimer: GuestTimer::new(),
             counters: Counters::new(),
         });
         let affinity = r
@@ -402,7 +402,7 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
     }
     for v in &d.vcpus {
         v.vtimer_at.store(u64::MAX, Ordering::Relaxed);
-        *v.ptimer.lock() = Ptimer::new();
+        v.ptimer.change(|t| *t = Ptimer::new());
         v.pending_on.store(false, Ordering::Relaxed);
         if let Some(ctx) = v.rest.lock().as_mut() {
             ctx.start(0, 0, cpuif);

@@ -132,7 +132,7 @@ fn start(d: &Domain, index: usize, entry: u64, context: u64) -> Result<(), PsciE
             return Err(PsciError::AlreadyOn);
         };
         ctx.start(entry, context, irq::reset_cpuif());
-        *v.ptimer.lock() = Ptimer::new();
+        v.ptimer.change(|t| *t = Ptimer::new());
         v.vtimer_at.store(u64::MAX, Ordering::Release);
     }
     v.pending_on.store(true, Ordering::Release);

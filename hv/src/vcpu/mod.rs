@@ -16,7 +16,7 @@ use crate::domain::Domain;
 use abi::VcpuId;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use vdev::ptimer::Ptimer;
 
 /// `Vcpu::loaded_on` of a vCPU at rest.
@@ -44,9 +44,52 @@ pub struct Vcpu {
     /// EL2's work for it in other vCPUs' time, ns, not charged yet.
     pub owed: AtomicU64,
     /// Its emulated physical timer.
-    pub ptimer: Lock<Ptimer>,
+    pub ptimer: GuestTimer,
     /// Its exits by reason.
     pub counters: Counters,
+}
+
+/// The emulated physical timer. Few guests use it, and a switch asks for it twice: while it is quiet the answer needs
+/// no lock.
+pub struct GuestTimer {
+    timer: Lock<Ptimer>,
+    /// Written under the lock: nothing is to be done about it before somebody changes it.
+    quiet: AtomicBool,
+}
+
+impl GuestTimer {
+    /// As after reset.
+    pub const fn new() -> GuestTimer {
+        GuestTimer {
+            timer: Lock::new(Ptimer::new()),
+            quiet: AtomicBool::new(false),
+        }
+    }
+
+    /// To read it.
+    pub fn read<T>(&self, what: impl FnOnce(&Ptimer) -> T) -> T {
+        what(&self.timer.lock())
+    }
+
+    /// To change it; `update` has to follow, since its line may be another now.
+    pub fn change(&self, how: impl FnOnce(&mut Ptimer)) {
+        let mut timer = self.timer.lock();
+        how(&mut timer);
+        self.quiet.store(false, Ordering::Relaxed);
+    }
+
+    /// Unless it is quiet, what is to be done about it, decided under its lock.
+    #[inline]
+    pub fn update<T>(&self, what: impl FnOnce(&mut Ptimer) -> T) -> Option<T> {
+        // Changed by its own vCPU or while that is stopped: whoever comes after it sees this.
+        if self.quiet.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut timer = self.timer.lock();
+        let result = what(&mut timer);
+        self.quiet.store(timer.is_quiet(), Ordering::Relaxed);
+        Some(result)
+    }
 }
 
 /// A vCPU whose registers are in this CPU.
