@@ -182,19 +182,18 @@ impl Files {
     ) -> Option<usize> {
         if let (Some(tree), Some(first)) = (&domain.device_tree, domain.devices.first()) {
             let message = "devices and device-tree exclude each other: the tree can name them all";
-            found.push(Finding::error(&first.span, message));
+            found.push(Finding::error(&first.path.span, message));
             return self.add(Some(tree), false, found);
         }
         if domain.devices.is_empty() {
             return self.add(domain.device_tree.as_ref(), false, found);
         }
-        let paths: Vec<&str> = domain.devices.iter().map(|d| d.value.as_str()).collect();
         let dma = domain.dma.as_ref().is_some_and(|d| d.value);
-        match devices::partial(board?, &paths, dma) {
-            Ok(tree) => Some(self.keep(format!("devices of {}", domain.name.value).into(), tree)),
+        match devices::partial(board?, &domain.devices, dma) {
+            Ok(tree) => Some(self.keep("made here".into(), tree)),
             Err((n, why)) => {
                 found.push(Finding::error(
-                    &domain.devices[n].span,
+                    &domain.devices[n].path.span,
                     format!("devices: {why}"),
                 ));
                 None
@@ -373,8 +372,8 @@ impl<'s> Writer<'s> {
             self.note(&path, "xen,static-mem", label, &banks.span);
         }
         let place = |at: &Option<At<PathBuf>>| at.as_ref().map(|a| a.span.clone());
-        let given =
-            place(&domain.device_tree).or_else(|| domain.devices.first().map(|d| d.span.clone()));
+        let given = place(&domain.device_tree)
+            .or_else(|| domain.devices.first().map(|d| d.path.span.clone()));
         let modules = [
             ("multiboot,kernel", "kernel", place(&domain.kernel)),
             ("multiboot,ramdisk", "initrd", place(&domain.initrd)),

@@ -5,7 +5,8 @@
 
 use crate::source::{Finding, Severity, Source, Span, did_you_mean};
 use crate::system::{
-    At, BoardKind, BoardSpec, Domain, Doorbell, Parameter, ParameterValue, Pool, Shared, System,
+    At, BoardKind, BoardSpec, Device, Domain, Doorbell, Parameter, ParameterValue, Pool, Shared,
+    System,
 };
 use std::path::PathBuf;
 use toml::Spanned;
@@ -171,7 +172,7 @@ fn domain(
         affinity: t.affinity("affinity", count),
         restart: t.text("restart"),
         paused: t.flag("paused"),
-        devices: t.texts("devices"),
+        devices: t.devices("devices"),
         device_tree: t.path("device-tree", source),
         dma: t.flag("dma-without-iommu"),
         direct_map: t.flag("direct-map"),
@@ -402,11 +403,12 @@ impl<'a, 'f> Table<'a, 'f> {
         }
     }
 
-    fn texts(&mut self, key: &'static str) -> Vec<At<String>> {
+    /// Paths, or tables with more to say about them.
+    fn devices(&mut self, key: &'static str) -> Vec<Device> {
         let Some(value) = self.get(key) else {
             return Vec::new();
         };
-        let want = "a list of texts in quotes";
+        let want = "a list of paths in quotes; also [{ path = \"/...\", clock = 48_000_000 }]";
         let DeValue::Array(list) = value.get_ref() else {
             self.wrong(value, key, want);
             return Vec::new();
@@ -414,10 +416,19 @@ impl<'a, 'f> Table<'a, 'f> {
         let mut all = Vec::new();
         for one in list.iter() {
             match one.get_ref() {
-                DeValue::String(text) if !text.contains('\0') => all.push(At {
-                    value: text.to_string(),
-                    span: one.span(),
+                DeValue::String(text) if !text.contains('\0') => all.push(Device {
+                    path: At {
+                        value: text.to_string(),
+                        span: one.span(),
+                    },
+                    clock: None,
                 }),
+                DeValue::Table(table) => {
+                    let mut t = Table::new(table, one.span(), "a device", self.found);
+                    let (path, clock) = (t.needed("path"), t.number("clock"));
+                    t.finish();
+                    all.extend(path.map(|path| Device { path, clock }));
+                }
                 _ => self.wrong(one, key, want),
             }
         }

@@ -7,7 +7,7 @@ mod svg;
 mod text;
 
 use crate::check::Checked;
-use tarn_board::{Board, Config, Region};
+use tarn_board::{Board, Config, DomainConfig, Region, config};
 
 pub use svg::svg;
 pub use text::text;
@@ -24,6 +24,8 @@ pub struct View<'a> {
     pub memory: Vec<Piece>,
     /// Domain and what it is given: devices, in words.
     pub given: Vec<(String, String)>,
+    /// Shared memory and doorbells, and their sides, in words.
+    pub links: Vec<(String, Vec<String>)>,
 }
 
 /// A piece of RAM.
@@ -71,26 +73,28 @@ pub fn view(checked: &Checked, tarn: u64) -> Result<View<'_>, String> {
     for module in &checked.compiled.modules {
         let base = payload.base() + module.offset;
         let region = Region::new(base, module.bytes.len() as u64);
-        let users: Vec<String> = config
-            .domains
-            .iter()
-            .flat_map(|d| {
-                let kernel = (Some(d.kernel.region), "kernel");
-                let ramdisk = (d.ramdisk.map(|r| r.region), "initrd");
-                let given = (d.device_tree.map(|r| r.region), "devices");
-                [kernel, ramdisk, given].map(|(at, what)| (at, format!("{what} of {}", d.name)))
-            })
-            .filter(|(at, _)| *at == region)
-            .map(|(_, what)| what)
-            .collect();
+        let users = |what: &str, at: fn(&DomainConfig<'_>) -> Option<Region>| {
+            let of = config.domains.iter().filter(|d| at(d) == region);
+            let names: Vec<&str> = of.map(|d| d.name.as_str()).collect();
+            (!names.is_empty()).then(|| format!("{what} of {}", names.join(", ")))
+        };
+        let users = [
+            users("kernel", |d| Some(d.kernel.region)),
+            users("initrd", |d| d.ramdisk.map(|r| r.region)),
+            users("devices", |d| d.device_tree.map(|r| r.region)),
+        ];
+        let users: Vec<String> = users.into_iter().flatten().collect();
         let file = module.path.file_name().unwrap_or_default();
-        let what = format!("{}: {}", file.to_string_lossy(), users.join(", "));
+        let what = format!("{}: {}", file.to_string_lossy(), users.join("; "));
         add(base, module.bytes.len() as u64, Kind::Payload, what);
     }
     for reserved in &board.reserved {
         let r = reserved.region;
         let owner = config.domains.iter().find(|d| d.static_mem.contains(&r));
-        let what = owner.map_or("kept by the board".into(), |d| format!("RAM of {}", d.name));
+        let owner = owner.map(|d| format!("RAM of {}", d.name));
+        let shared = config.shared.iter().find(|m| m.at == Some(r));
+        let shared = shared.map(|m| format!("shared: {}", m.id));
+        let what = owner.or(shared).unwrap_or("kept by the board".into());
         add(r.base(), r.size(), Kind::Reserved, what);
     }
     let taken: Vec<Region> = memory.iter().map(|p| p.region).collect();
@@ -109,7 +113,7 @@ pub fn view(checked: &Checked, tarn: u64) -> Result<View<'_>, String> {
     let mut given = Vec::new();
     for domain in &system.domains {
         let name = &domain.name.value;
-        let devices = domain.devices.iter().map(|d| d.value.clone());
+        let devices = domain.devices.iter().map(|d| d.path.value.clone());
         let tree = domain.device_tree.iter().map(|t| {
             let file = t.value.file_name().unwrap_or_default();
             format!("what {} names", file.to_string_lossy())
@@ -118,11 +122,57 @@ pub fn view(checked: &Checked, tarn: u64) -> Result<View<'_>, String> {
     }
     Ok(View {
         given,
+        links: links(&config),
         name: machine.name,
         board,
         config,
         memory,
     })
+}
+
+/// Shared memory with those who see it, and doorbells, each once.
+fn links(config: &Config<'_>) -> Vec<(String, Vec<String>)> {
+    let mut lines = Vec::new();
+    for (n, memory) in config.shared.iter().enumerate() {
+        let mut who = Vec::new();
+        for d in &config.domains {
+            for view in d.shared.iter().filter(|s| s.memory == n) {
+                let part = match view.guest.size() {
+                    all if all == memory.size => String::new(),
+                    part => format!(", {} from {:#x}", size(part), view.offset),
+                };
+                let owner = if view.owner { ", owner" } else { "" };
+                let access = if view.writable { "" } else { ", read-only" };
+                let at = view.guest.base();
+                who.push(format!("{} at {at:#x}{part}{owner}{access}", d.name));
+            }
+        }
+        let (id, bytes) = (&memory.id, size(memory.size));
+        lines.push((format!("shared memory {id}, {bytes}"), who));
+    }
+    for (n, d) in config.domains.iter().enumerate() {
+        for bell in &d.doorbells {
+            let peer = config.domains.iter().position(|p| p.node == bell.peer);
+            if let Some(peer) = peer.filter(|p| n < *p) {
+                let (port, there) = (bell.port, bell.peer_port);
+                let other = &config.domains[peer].name;
+                let sides = [
+                    format!("{} port {port}", d.name),
+                    format!("{other} port {there}"),
+                ];
+                lines.push(("doorbell".into(), sides.to_vec()));
+            }
+        }
+    }
+    lines
+}
+
+/// MiB that domains and what they share take of the free memory, rounded up.
+fn wanted(config: &Config<'_>) -> u64 {
+    let anywhere = config.domains.iter().filter(|d| d.static_mem.is_empty());
+    let shared = config.shared.iter().filter(|m| m.at.is_none());
+    let domains = anywhere.map(|d| d.memory_kib).sum::<u64>() + config::DOM0_KIB;
+    (domains + shared.map(|m| m.size >> 10).sum::<u64>()).div_ceil(1024)
 }
 
 /// Bytes with the unit that suits; rounded up, the less the more they are.

@@ -122,7 +122,7 @@ impl fmt::Display for Report<'_> {
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance * 2 <= candidate.chars().count().max(2))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -142,22 +142,6 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + C
             }
         }
     }
-}
-
-/// Levenshtein distance, letters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -182,6 +166,8 @@ mod tests {
     #[test]
     fn the_nearest_name_is_found_and_far_ones_are_not() {
         assert_eq!(nearest("vcpu", ["vcpus", "pool"]), Some("vcpus"));
+        // Letters exchanged are one slip.
+        assert_eq!(nearest("/sco", ["/psci", "/soc"]), Some("/soc"));
         assert_eq!(nearest("frobnicate", ["vcpus", "pool"]), None);
         assert_eq!(did_you_mean("x", ["b1", "a1"]), "there are: a1, b1");
     }

@@ -74,6 +74,15 @@ pub struct Pool {
     pub parameters: Vec<Parameter>,
 }
 
+/// A device of the board that a domain is given.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Full path of its node.
+    pub path: At<String>,
+    /// `clock`: the rate in Hz of all its clocks, which stay as firmware left them.
+    pub clock: Option<At<u64>>,
+}
+
 /// Memory that a domain shares with others, as it sees it.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -163,8 +172,8 @@ pub struct Domain {
     pub restart: Option<At<String>>,
     /// `paused`.
     pub paused: Option<At<bool>>,
-    /// `devices`: full paths of the board's nodes that it is given.
-    pub devices: Vec<At<String>>,
+    /// `devices`: the board's nodes that it is given.
+    pub devices: Vec<Device>,
     /// `device-tree`: a partial device tree of what it is given, for what `devices` cannot say.
     pub device_tree: Option<At<PathBuf>>,
     /// `dma-without-iommu`: its devices may reach all memory.

@@ -24,7 +24,10 @@ fn golden(name: &str, said: &str) {
 
 #[test]
 fn pools_domains_and_memory() {
-    for (board, at) in [("virt", "0x6000_0000"), ("rpi4", "0x2000_0000")] {
+    for (board, at, shared, device) in [
+        ("virt", "0x6000_0000", "0x5000_0000", "/virtio_mmio@a000000"),
+        ("rpi4", "0x2000_0000", "0x1000_0000", "/soc/serial@7e215040"),
+    ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let mut source = Source::load(&folder.join("system.toml")).unwrap();
         let files = common::folder();
@@ -33,7 +36,9 @@ fn pools_domains_and_memory() {
             .text
             .replace("FILES", files)
             .replace("BOARD", board)
-            .replace("STATIC", at);
+            .replace("STATIC", at)
+            .replace("SHARED", shared)
+            .replace("DEVICE", device);
         let checked = check(&source, Some(TARN));
         let said = Report(&source, &checked.findings).to_string();
         assert!(checked.findings.is_empty(), "{said}");

@@ -395,8 +395,8 @@ impl Reader<'_> {
     }
 }
 
-/// The node at `path`, looked for in the whole tree.
-fn find(dtb: &[u8], path: &str, gic: Lines) -> Option<HostNode> {
+/// What `read` makes of the node at `path`, looked for in the whole tree.
+fn at_path<T>(dtb: &[u8], path: &str, mut read: impl FnMut(&Node<'_, '_>) -> T) -> Option<T> {
     let mut found = None;
     let is = |levels: &[Level<'_>]| {
         let mut parts = path.split('/').skip(1);
@@ -408,35 +408,50 @@ fn find(dtb: &[u8], path: &str, gic: Lines) -> Option<HostNode> {
     Blob::new(dtb)
         .ok()?
         .walk(&mut |node| {
-            if found.is_some() || node.depth() == 0 || !is(node.levels) {
-                return Ok(());
+            if found.is_none() && node.depth() > 0 && is(node.levels) {
+                found = Some(read(node));
             }
-            let mut host = HostNode {
-                marked: node.raw().iter().any(|(name, _)| name == "xen,passthrough"),
-                regs: Vec::new(),
-                irqs: Vec::new(),
-                odd: None,
-            };
-            let value = node.props.get(crate::props::Key::Reg).unwrap_or(&[]);
-            let regs = reg(value, node.parent().cells)
-                .filter_map(|entry| translate(node.levels, entry).ok());
-            host.regs.extend(regs.take(MAX_MAPPINGS));
-            let irqs = RawIrqs::of(node);
-            for n in 0..MAX_IRQS {
-                match irqs.nth(n, gic) {
-                    Ok(Some(irq)) => host.irqs.push(irq),
-                    Ok(None) => break,
-                    Err(problem) => {
-                        host.odd = Some(format!("{}: {problem}", irqs.property()));
-                        break;
-                    }
-                }
-            }
-            found = Some(host);
             Ok(())
         })
         .ok()?;
     found
+}
+
+/// The registers of a node where the CPUs see them, at most [`MAX_MAPPINGS`]; `None` for one to which no bus leads.
+fn registers_of<'n>(node: &'n Node<'_, '_>) -> impl Iterator<Item = Option<Region>> + use<'n> {
+    let value = node.props.get(crate::props::Key::Reg).unwrap_or(&[]);
+    let entries = reg(value, node.parent().cells).take(MAX_MAPPINGS);
+    entries.map(|entry| translate(node.levels, entry).ok())
+}
+
+/// The registers of the machine's node at `path`, translated through its buses; `None` for one to which no bus leads.
+/// The whole is `None` if there is no such node.
+pub fn registers(dtb: &[u8], path: &str) -> Option<Vec<Option<Region>>> {
+    at_path(dtb, path, |node| registers_of(node).collect())
+}
+
+/// What the machine's tree says about the node at `path`.
+fn find(dtb: &[u8], path: &str, gic: Lines) -> Option<HostNode> {
+    at_path(dtb, path, |node| {
+        let mut host = HostNode {
+            marked: node.raw().iter().any(|(name, _)| name == "xen,passthrough"),
+            regs: registers_of(node).flatten().collect(),
+            irqs: Vec::new(),
+            odd: None,
+        };
+        let irqs = RawIrqs::of(node);
+        for n in 0..MAX_IRQS {
+            match irqs.nth(n, gic) {
+                Ok(Some(irq)) => host.irqs.push(irq),
+                Ok(None) => break,
+                Err(problem) => {
+                    host.odd = Some(format!("{}: {problem}", irqs.property()));
+                    break;
+                }
+            }
+        }
+        host
+    })
 }
 
 /// What Tarn drives itself, in whole pages, and its name.

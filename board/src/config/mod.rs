@@ -17,7 +17,7 @@ mod section;
 pub(crate) mod shared;
 mod static_mem;
 
-pub use devices::{Devices, MAX_DEVICES, MAX_MAPPINGS, Mapping, devices};
+pub use devices::{Devices, MAX_DEVICES, MAX_MAPPINGS, Mapping, devices, registers};
 pub use doorbells::{Doorbell, MAX_DOORBELLS, doorbell_spis};
 pub use grant::{GUEST_SPIS, Grant, Ground, grant, parameters};
 pub use rom::Rom;

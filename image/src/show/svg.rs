@@ -18,6 +18,11 @@ fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
+/// About how wide a text is: 13 px, no font in particular.
+fn width(text: &str) -> u32 {
+    text.chars().count() as u32 * 8
+}
+
 struct Canvas(String);
 
 impl Canvas {
@@ -26,6 +31,17 @@ impl Canvas {
             self.0,
             "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" rx=\"4\" fill=\"{fill}\" stroke=\"#444\"/>"
         );
+    }
+
+    fn cpu(&mut self, (x, y): (u32, u32), number: &str) {
+        self.rect((x, y), (CPU, CPU), "#c9dcf2");
+        for (dy, size, text) in [(16, 10, "CPU"), (34, 15, number)] {
+            let (x, y) = (x + CPU / 2, y + dy);
+            let _ = writeln!(
+                self.0,
+                "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" text-anchor=\"middle\">{text}</text>"
+            );
+        }
     }
 
     fn text(&mut self, (x, y): (u32, u32), text: &str, weight: &str) {
@@ -46,7 +62,9 @@ pub fn svg(view: &View<'_>) -> String {
         let cpus: Vec<String> = pool.cpus.iter().map(|cpu| cpu.to_string()).collect();
         let rows = (cpus.len() as u32).div_ceil(across).max(1);
         let names = members(view, n);
-        let height = 34 + rows * (CPU + GAP) + names.len() as u32 * LINE + 10;
+        let of_pool = |(domain, _): &&(String, String)| names.contains(&domain.as_str());
+        let lines = names.len() + view.given.iter().filter(of_pool).count();
+        let height = 34 + rows * (CPU + GAP) + lines as u32 * LINE + 10;
         canvas.rect((20, y), (LEFT - 20, height), "#eef2f7");
         canvas.text(
             (32, y + 22),
@@ -58,8 +76,7 @@ pub fn svg(view: &View<'_>) -> String {
                 32 + i % across * (CPU + GAP),
                 y + 34 + i / across * (CPU + GAP),
             );
-            canvas.rect(at, (CPU, CPU), "#c9dcf2");
-            canvas.text((at.0 + 14, at.1 + 27), cpu, "normal");
+            canvas.cpu(at, cpu);
         }
         let mut line = y + 34 + rows * (CPU + GAP) + 14;
         for name in names {
@@ -69,8 +86,9 @@ pub fn svg(view: &View<'_>) -> String {
                     let cap = d.cap.filter(|c| *c > 0);
                     let cap = cap.map_or(String::new(), |c| format!(", cap {c} %"));
                     format!(
-                        "{name}: {} vCPUs, {}{weight}{cap}",
+                        "{name}: {} {}, {}{weight}{cap}",
                         d.cpus,
+                        if d.cpus == 1 { "vCPU" } else { "vCPUs" },
                         size(d.memory_kib << 10)
                     )
                 }
@@ -78,6 +96,25 @@ pub fn svg(view: &View<'_>) -> String {
             };
             canvas.text((32, line), &about, "normal");
             line += LINE;
+            for (_, what) in view.given.iter().filter(|(domain, _)| domain == name) {
+                canvas.text((48, line), &format!("is given {what}"), "normal");
+                line += LINE;
+            }
+        }
+        y += height + 12;
+    }
+    if !view.links.is_empty() {
+        let lines: usize = view.links.iter().map(|(_, sides)| 1 + sides.len()).sum();
+        let height = 12 + lines as u32 * LINE;
+        canvas.rect((20, y), (LEFT - 20, height), "#f3eef7");
+        let mut line = y + 22;
+        for (what, sides) in &view.links {
+            canvas.text((32, line), what, "bold");
+            line += LINE;
+            for side in sides {
+                canvas.text((48, line), side, "normal");
+                line += LINE;
+            }
         }
         y += height + 12;
     }
@@ -85,7 +122,7 @@ pub fn svg(view: &View<'_>) -> String {
 
     // Pieces get a height of their own; in proportion, everything but free memory would vanish.
     let x = LEFT + 40;
-    let mut y = 56;
+    let (mut y, mut widest) = (56, 0);
     for piece in &view.memory {
         let fill = match piece.kind {
             Kind::Tarn => "#f2b8a0",
@@ -103,9 +140,10 @@ pub fn svg(view: &View<'_>) -> String {
         );
         let what = format!("{}, {}", piece.what, size(piece.region.size()));
         canvas.text((x + MAP + 10, y + 18), &what, "normal");
+        widest = widest.max(width(&what));
         y += height;
     }
-    let (width, height) = (x + MAP + 380, left.max(y) + 20);
+    let (width, height) = (x + MAP + 10 + widest + 20, left.max(y) + 20);
     let title = escape(&format!(
         "{}: {} CPUs, {} of RAM",
         view.name,

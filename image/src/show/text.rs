@@ -1,6 +1,6 @@
 //! The system as text, columns in line.
 
-use super::{View, members, size};
+use super::{View, members, size, wanted};
 use std::fmt::Write;
 use tarn_board::{GicDesc, Restart};
 
@@ -83,13 +83,19 @@ pub fn text(view: &View<'_>) -> String {
         for v in &d.vcpus {
             let _ = writeln!(
                 out,
-                "  {}: vCPU {} only on CPUs {}",
-                d.name, v.id, v.affinity
+                "  {}: vCPU {} only on {} {}",
+                d.name,
+                v.id,
+                if v.affinity.len() == 1 { "CPU" } else { "CPUs" },
+                v.affinity
             );
         }
     }
     for (domain, what) in &view.given {
         let _ = writeln!(out, "  {domain}: is given {what}");
+    }
+    for (what, sides) in &view.links {
+        let _ = writeln!(out, "  {what}: {}", sides.join("; "));
     }
     out.push('\n');
 
@@ -103,13 +109,6 @@ pub fn text(view: &View<'_>) -> String {
         ]);
     }
     table(&mut out, &rows);
-    let wanted: u64 = view
-        .config
-        .domains
-        .iter()
-        .map(|d| d.memory_kib)
-        .sum::<u64>()
-        + 4096;
     let free: u64 = view
         .memory
         .iter()
@@ -119,7 +118,7 @@ pub fn text(view: &View<'_>) -> String {
     let _ = writeln!(
         out,
         "\n  {} of {} free MiB go to domains",
-        wanted.div_ceil(1024),
+        wanted(&view.config),
         free >> 20
     );
     out
