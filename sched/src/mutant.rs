@@ -32,6 +32,8 @@ pub enum Mutant {
     DebtForgiven,
     /// Interrupt storms are boosted.
     StormBoosted,
+    /// Nobody is exempt from a crowd's loss of boosts.
+    CrowdForAll,
     /// A boost has no end but its credit.
     IntervalEndless,
     /// The CPU that still holds a sleeper is not called when it wakes.
@@ -46,7 +48,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 16] = [
+    pub const ALL: [Mutant; 17] = [
         Mutant::BoostFree,
         Mutant::CarryUnlimited,
         Mutant::ResetSkipped,
@@ -58,6 +60,7 @@ impl Mutant {
         Mutant::LimitSwallows,
         Mutant::DebtForgiven,
         Mutant::StormBoosted,
+        Mutant::CrowdForAll,
         Mutant::IntervalEndless,
         Mutant::WakeLost,
         Mutant::WeightIgnored,

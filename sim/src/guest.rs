@@ -4,6 +4,7 @@
 //! List 2: the rest, then the program. The engine tells it how long it has run and asks what comes next. Must never see
 //! the scheduler.
 
+use crate::figures::Figures;
 use crate::rng::Rng;
 use std::collections::VecDeque;
 
@@ -29,6 +30,8 @@ impl Amount {
 /// An interrupt source.
 #[derive(Clone, Debug)]
 pub struct Source {
+    /// What the report calls it: its number if it has no name of its own.
+    pub name: String,
     /// Time between firings: fixed, or the mean of an exponential.
     pub period: u64,
     /// Exponential gaps.
@@ -146,25 +149,6 @@ struct Line {
     piled: u64,
 }
 
-/// Figures of a vCPU.
-#[derive(Clone, Debug, Default)]
-pub struct Figures {
-    /// Firing to start of the handler, ns.
-    pub wakes: Vec<u64>,
-    /// Firing to the end of the work, ns.
-    pub responses: Vec<u64>,
-    /// Responses after their deadline.
-    pub misses: u64,
-    /// Firings.
-    pub fired: u64,
-    /// Firings that met a handler that had not started.
-    pub coalesced: u64,
-    /// Work asked for by interrupts, ns on the fastest CPU.
-    pub offered: u64,
-    /// Critical sections done.
-    pub sections: u64,
-}
-
 /// A vCPU in motion.
 pub struct Guest {
     model: Model,
@@ -200,7 +184,7 @@ impl Guest {
             step: Step::Idle,
             step_left: 0,
             until_yield: None,
-            figures: Figures::default(),
+            figures: Figures::new(model.sources.len()),
         };
         match g.model.program {
             Program::None => {}
@@ -241,14 +225,15 @@ impl Guest {
             src.period
         };
         let next = Some(now.saturating_add(gap)).filter(|n| *n < src.end);
-        self.figures.fired += 1;
+        let served = &mut self.figures.sources[s];
+        served.fired += 1;
         if src.acc {
             let w = src.work.draw(&mut line.works);
             line.piled += w;
             self.figures.offered += w;
         }
         if line.waiting {
-            self.figures.coalesced += 1;
+            served.coalesced += 1;
             return (next, false);
         }
         line.waiting = true;
@@ -343,7 +328,7 @@ impl Guest {
             if !j.started {
                 j.started = true;
                 if j.handler {
-                    self.figures.wakes.push(now - j.fired);
+                    self.figures.of(j.source).wakes.push(now - j.fired);
                     if let Some(s) = j.source {
                         self.lines[s].waiting = false;
                     }
@@ -468,10 +453,10 @@ impl Guest {
     }
 
     fn respond(&mut self, s: usize, time: u64) {
-        self.figures.responses.push(time);
-        if self.model.sources[s].deadline.is_some_and(|d| time > d) {
-            self.figures.misses += 1;
-        }
+        let late = self.model.sources[s].deadline.is_some_and(|d| time > d);
+        let served = &mut self.figures.sources[s];
+        served.responses.push(time);
+        served.misses += u64::from(late);
     }
 
     fn step_done(&mut self, me: usize, locks: &mut Locks, out: &mut Vec<Effect>) {

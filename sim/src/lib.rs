@@ -9,8 +9,10 @@
 
 pub mod costs;
 pub mod engine;
+pub mod figures;
 pub mod fluid;
 pub mod guest;
+pub mod json;
 pub mod picture;
 pub mod plain;
 pub mod replay;

@@ -98,7 +98,7 @@ fn judge(s: &Scenario, o: &Outcome, seed: Option<u64>) -> Result<Vec<Verdict>, S
         let base = others
             .iter()
             .find(|(n, _)| n == name)
-            .map(|(_, o)| Report::new(s, o).metric(&bar.of, &bar.who));
+            .map(|(_, o)| Report::new(s, o).metric(bar));
         base.flatten()
             .ok_or_else(|| "the baseline has no such figure".to_string())
     })

@@ -2,7 +2,8 @@
 //!
 //! Plain text out, no dependencies. Must never need more than the report.
 
-use crate::report::{Report, quote};
+use crate::json::quote;
+use crate::report::Report;
 use std::fmt::Write;
 
 fn colour(v: usize) -> String {
@@ -126,7 +127,11 @@ pub fn latency(r: &Report<'_>) -> String {
     }
     let mut legend = 0;
     for (i, l) in r.vcpus.iter().enumerate().filter(|(_, l)| l.wake.n > 0) {
-        let mut v = r.outcome.vcpus[i].figures.wakes.clone();
+        let figures = &r.outcome.vcpus[i].figures;
+        let mut v: Vec<u64> = figures
+            .all()
+            .flat_map(|s| s.wakes.iter().copied())
+            .collect();
         v.sort_unstable();
         let n = v.len();
         let mut points = String::new();

@@ -4,6 +4,7 @@
 //! what each vCPU asked for. Must never influence a run.
 
 use crate::engine::{Outcome, VcpuOutcome};
+use crate::figures::Served;
 use crate::fluid;
 use crate::scenario::{Bar, Scenario, matches};
 use std::fmt::Write;
@@ -27,6 +28,7 @@ pub const METRICS: &[&str] = &[
     "longest_wait",
     "mean_ratio",
     "switches",
+    "resets",
     "touched_per_reset",
     "holder_preemptions",
     "sections",
@@ -67,6 +69,17 @@ impl Latency {
     }
 }
 
+/// The percentile of that name.
+fn part_of(name: &str) -> Option<fn(&Latency) -> u64> {
+    Some(match name {
+        "p50" => |l| l.p50,
+        "p99" => |l| l.p99,
+        "p999" => |l| l.p999,
+        "max" => |l| l.max,
+        _ => return None,
+    })
+}
+
 /// One vCPU, or several together.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -86,8 +99,54 @@ pub struct Line {
     pub wake: Latency,
     /// Firing to end of work.
     pub response: Latency,
+    /// The same by interrupt source, of vCPUs and domains.
+    pub sources: Vec<SourceLine>,
     /// The outcomes behind it.
     pub of: Vec<usize>,
+}
+
+/// One interrupt source of a vCPU, or the sources with its number of a domain's vCPUs.
+#[derive(Clone, Debug)]
+pub struct SourceLine {
+    /// Name, or number.
+    pub name: String,
+    /// Firing to handler.
+    pub wake: Latency,
+    /// Firing to end of work.
+    pub response: Latency,
+    /// Responses after their deadline.
+    pub misses: u64,
+    /// Firings.
+    pub fired: u64,
+    /// Firings that met a handler that had not started.
+    pub coalesced: u64,
+}
+
+/// The samples of several, sorted out by `f`.
+fn pooled<'s>(all: impl Iterator<Item = &'s Served>, f: fn(&Served) -> &Vec<u64>) -> Latency {
+    Latency::of(&all.flat_map(|s| f(s).iter().copied()).collect::<Vec<_>>())
+}
+
+/// The sources of the vCPUs `of`, by number.
+fn sources(s: &Scenario, o: &Outcome, of: &[usize]) -> Vec<SourceLine> {
+    let mut lines = Vec::new();
+    loop {
+        let k = lines.len();
+        let same = || of.iter().filter_map(|&i| o.vcpus[i].figures.sources.get(k));
+        let Some(&first) = of.iter().find(|&&i| o.vcpus[i].figures.sources.len() > k) else {
+            return lines;
+        };
+        let sum = |f: fn(&Served) -> u64| same().map(f).sum();
+        let v = &o.vcpus[first];
+        lines.push(SourceLine {
+            name: s.domains[v.domain].vcpus[v.number].sources[k].name.clone(),
+            wake: pooled(same(), |s| &s.wakes),
+            response: pooled(same(), |s| &s.responses),
+            misses: sum(|s| s.misses),
+            fired: sum(|s| s.fired),
+            coalesced: sum(|s| s.coalesced),
+        });
+    }
 }
 
 /// A run with its derived figures.
@@ -109,11 +168,7 @@ impl<'a> Report<'a> {
     pub fn new(scenario: &'a Scenario, outcome: &'a Outcome) -> Report<'a> {
         let fluid = fluid_shares(scenario, outcome);
         let line = |name: &str, weight: u32, of: Vec<usize>| {
-            let pick = |f: fn(&VcpuOutcome) -> &Vec<u64>| -> Vec<u64> {
-                of.iter()
-                    .flat_map(|&i| f(&outcome.vcpus[i]).iter().copied())
-                    .collect()
-            };
+            let served = || of.iter().flat_map(|&i| outcome.vcpus[i].figures.all());
             let runtime = of.iter().map(|&i| outcome.vcpus[i].runtime).sum::<u64>();
             let work = of.iter().map(|&i| outcome.vcpus[i].work).sum::<u64>();
             Line {
@@ -123,8 +178,9 @@ impl<'a> Report<'a> {
                 work,
                 share: work as f64 / outcome.duration as f64,
                 fluid: of.iter().map(|&i| fluid[i]).sum(),
-                wake: Latency::of(&pick(|v| &v.figures.wakes)),
-                response: Latency::of(&pick(|v| &v.figures.responses)),
+                wake: pooled(served(), |s| &s.wakes),
+                response: pooled(served(), |s| &s.responses),
+                sources: sources(scenario, outcome, &of),
                 of,
             }
         };
@@ -163,7 +219,9 @@ impl<'a> Report<'a> {
                     .filter(|&d| inside(scenario.domains[d].group, g))
                     .flat_map(of_domain)
                     .collect();
-                line(&group.name, group.weight, of)
+                let mut line = line(&group.name, group.weight, of);
+                line.sources.clear();
+                line
             })
             .collect();
         Report {
@@ -202,18 +260,39 @@ impl<'a> Report<'a> {
     }
 
     /// The worst value of a metric among the vCPUs `who` names. `None`: nobody is named so.
-    pub fn metric(&self, of: &str, who: &str) -> Option<f64> {
+    pub fn metric(&self, bar: &Bar) -> Option<f64> {
+        let (of, who) = (bar.of.as_str(), bar.who.as_str());
         match of {
             "switches" => return Some(self.outcome.switches as f64),
             "touched_per_reset" => return Some(self.touched_per_reset()),
+            "resets" => return Some(self.outcome.totals.resets as f64),
             "holder_preemptions" => return Some(self.outcome.holder_preemptions as f64),
             _ => {}
         }
         let chosen: Vec<usize> = (0..self.vcpus.len())
             .filter(|&i| matches(who, &self.vcpus[i].name))
+            .filter(|&i| bar.irq.is_none() || self.source(i, bar).is_some())
             .collect();
         if chosen.is_empty() {
             return None;
+        }
+        if bar.pooled
+            && let Some((kind, part)) = of.split_once('_')
+            && let Some(f) = part_of(part)
+        {
+            let served = chosen.iter().flat_map(|&i| {
+                let irq = bar.irq.as_ref();
+                let names = self.vcpus[i].sources.iter().map(|s| Some(&s.name));
+                let all = self.outcome.vcpus[i].figures.all();
+                all.zip(names.chain([None]))
+                    .filter(move |(_, name)| irq.is_none() || irq == *name)
+                    .map(|(s, _)| s)
+            });
+            let l = match kind {
+                "wake" => pooled(served, |s| &s.wakes),
+                _ => pooled(served, |s| &s.responses),
+            };
+            return Some(f(&l) as f64);
         }
         let o = |i: usize| &self.outcome.vcpus[i];
         let all = |f: &dyn Fn(usize) -> f64| chosen.iter().map(|&i| f(i)).collect::<Vec<f64>>();
@@ -223,15 +302,18 @@ impl<'a> Report<'a> {
             "share" => sum(&|i| self.vcpus[i].share),
             "share_error" => max(&|i| (self.vcpus[i].share - self.vcpus[i].fluid).abs()),
             "spread" => self.spread(chosen.iter().copied()),
-            "wake_p50" => max(&|i| self.vcpus[i].wake.p50 as f64),
-            "wake_p99" => max(&|i| self.vcpus[i].wake.p99 as f64),
-            "wake_p999" => max(&|i| self.vcpus[i].wake.p999 as f64),
-            "wake_max" => max(&|i| self.vcpus[i].wake.max as f64),
-            "response_p50" => max(&|i| self.vcpus[i].response.p50 as f64),
-            "response_p99" => max(&|i| self.vcpus[i].response.p99 as f64),
-            "response_p999" => max(&|i| self.vcpus[i].response.p999 as f64),
-            "response_max" => max(&|i| self.vcpus[i].response.max as f64),
-            "misses" => sum(&|i| o(i).figures.misses as f64),
+            "wake_p50" => max(&|i| self.wake(i, bar).p50 as f64),
+            "wake_p99" => max(&|i| self.wake(i, bar).p99 as f64),
+            "wake_p999" => max(&|i| self.wake(i, bar).p999 as f64),
+            "wake_max" => max(&|i| self.wake(i, bar).max as f64),
+            "response_p50" => max(&|i| self.response(i, bar).p50 as f64),
+            "response_p99" => max(&|i| self.response(i, bar).p99 as f64),
+            "response_p999" => max(&|i| self.response(i, bar).p999 as f64),
+            "response_max" => max(&|i| self.response(i, bar).max as f64),
+            "misses" => sum(&|i| match self.source(i, bar) {
+                Some(s) => s.misses as f64,
+                None => o(i).figures.all().map(|s| s.misses).sum::<u64>() as f64,
+            }),
             "exhausted" => sum(&|i| o(i).stats.exhausted as f64),
             "storm_held" => sum(&|i| o(i).stats.storm_held as f64),
             "sections" => sum(&|i| o(i).figures.sections as f64),
@@ -254,6 +336,21 @@ impl<'a> Report<'a> {
         })
     }
 
+    /// The source that a bar is about.
+    fn source(&self, i: usize, bar: &Bar) -> Option<&SourceLine> {
+        let irq = bar.irq.as_ref()?;
+        self.vcpus[i].sources.iter().find(|s| s.name == *irq)
+    }
+
+    fn wake(&self, i: usize, bar: &Bar) -> Latency {
+        self.source(i, bar).map_or(self.vcpus[i].wake, |s| s.wake)
+    }
+
+    fn response(&self, i: usize, bar: &Bar) -> Latency {
+        self.source(i, bar)
+            .map_or(self.vcpus[i].response, |s| s.response)
+    }
+
     /// Judges the bars; `other` gives the report of the same scenario under another scheduler.
     pub fn judge(
         &self,
@@ -261,9 +358,10 @@ impl<'a> Report<'a> {
     ) -> Result<Vec<Verdict>, String> {
         let mut out = Vec::new();
         for b in &self.scenario.bars {
-            let value = self
-                .metric(&b.of, &b.who)
-                .ok_or_else(|| format!("bar: `{}` names no vCPU", b.who))?;
+            let value = self.metric(b).ok_or_else(|| match &b.irq {
+                None => format!("bar: `{}` names no vCPU", b.who),
+                Some(irq) => format!("bar: no vCPU of `{}` has an irq `{irq}`", b.who),
+            })?;
             let unit = match &b.versus {
                 Some(s) => other(s, b)?,
                 None => 1.0,
@@ -331,7 +429,7 @@ impl<'a> Report<'a> {
                     us(l.wake.max),
                     us(l.response.p50),
                     us(l.response.p99),
-                    sum(&|v| v.figures.misses),
+                    sum(&|v| v.figures.all().map(|s| s.misses).sum()),
                     sum(&|v| v.stats.boosts.iter().sum::<u64>() - v.stats.boosts[1]),
                     sum(&|v| v.stats.exhausted),
                 );
@@ -344,143 +442,12 @@ impl<'a> Report<'a> {
             o.switches,
             o.totals.resets,
             self.touched_per_reset(),
-            o.lock_ops,
+            o.pool_locks,
             o.holder_preemptions,
             idle as f64 * 100.0 / (o.duration as f64 * o.idle.len() as f64),
             self.spread(0..self.vcpus.len()) * 100.0,
         );
         t
-    }
-
-    /// For programs.
-    pub fn json(&self, bars: &[Verdict]) -> String {
-        let o = self.outcome;
-        let mut j = String::new();
-        let _ = write!(
-            j,
-            "{{\"scenario\":{},\"sched\":{},\"seed\":{},\"duration_ns\":{},",
-            quote(&self.scenario.name),
-            quote(&o.sched),
-            o.seed,
-            o.duration
-        );
-        for (key, lines) in [
-            ("vcpus", &self.vcpus),
-            ("domains", &self.domains),
-            ("groups", &self.groups),
-        ] {
-            let list: Vec<String> = lines.iter().map(|l| self.json_line(l)).collect();
-            let _ = write!(j, "\"{key}\":[{}],", list.join(","));
-        }
-        let states: Vec<String> = self
-            .domains
-            .iter()
-            .zip(&o.domains)
-            .map(|(d, s)| {
-                format!(
-                    "{{\"name\":{},\"full_run\":{},\"full_contention\":{},\"concurrency_hazard\":{},\"blocked\":{},\"partial_run\":{},\"partial_contention\":{}}}",
-                    quote(&d.name),
-                    s[0],
-                    s[1],
-                    s[2],
-                    s[3],
-                    s[4],
-                    s[5]
-                )
-            })
-            .collect();
-        let _ = write!(j, "\"runstates_ns\":[{}],", states.join(","));
-        let verdicts: Vec<String> = bars
-            .iter()
-            .map(|b| {
-                format!(
-                    "{{\"of\":{},\"who\":{},\"value\":{},\"max\":{},\"min\":{},\"ok\":{}}}",
-                    quote(&b.bar.of),
-                    quote(&b.bar.who),
-                    num(b.value),
-                    b.max.map_or("null".into(), num),
-                    b.min.map_or("null".into(), num),
-                    b.ok
-                )
-            })
-            .collect();
-        let _ = write!(j, "\"bars\":[{}],", verdicts.join(","));
-        let idle: Vec<String> = o.idle.iter().map(u64::to_string).collect();
-        let _ = write!(
-            j,
-            "\"run\":{{\"switches\":{},\"resets\":{},\"touched\":{},\"touched_per_reset\":{},\"lock_ops\":{},\"holder_preemptions\":{},\"spread\":{},\"idle_ns\":[{}],\"moments\":{},\"trace_hash\":\"{:016x}\"}}}}",
-            o.switches,
-            o.totals.resets,
-            o.totals.touched,
-            num(self.touched_per_reset()),
-            o.lock_ops,
-            o.holder_preemptions,
-            num(self.spread(0..self.vcpus.len())),
-            idle.join(","),
-            o.moments,
-            o.hash
-        );
-        j
-    }
-
-    fn json_line(&self, l: &Line) -> String {
-        let o = self.outcome;
-        let mut stats = tarn_pools::Stats::default();
-        let (mut misses, mut fired, mut coalesced, mut sections, mut waited, mut longest) =
-            (0, 0, 0, 0, 0, 0);
-        for &i in &l.of {
-            let v = &o.vcpus[i];
-            stats.add(&v.stats);
-            misses += v.figures.misses;
-            fired += v.figures.fired;
-            coalesced += v.figures.coalesced;
-            sections += v.figures.sections;
-            waited += v.waited;
-            longest = longest.max(v.longest_wait);
-        }
-        let lat = |l: &Latency| {
-            format!(
-                "{{\"n\":{},\"p50_ns\":{},\"p99_ns\":{},\"p999_ns\":{},\"max_ns\":{}}}",
-                l.n, l.p50, l.p99, l.p999, l.max
-            )
-        };
-        let g = stats.boosts;
-        let d = stats.deboosts;
-        format!(
-            "{{\"name\":{},\"weight\":{},\"vcpus\":{},\"runtime_ns\":{},\"work_ns\":{},\"waited_ns\":{},\"longest_wait_ns\":{},\"share\":{},\"fluid_share\":{},\"share_error\":{},\"spread\":{},\"wake\":{},\"response\":{},\"misses\":{},\"fired\":{},\"coalesced\":{},\"sections\":{},\"boosts\":{{\"g1_interrupt\":{},\"g2_armed\":{},\"g3_dont_desched\":{},\"g4_rescued\":{},\"g5_masked\":{},\"g6_refilled\":{}}},\"deboosts\":{{\"d1_spent\":{},\"d2_interval\":{},\"d3_returned\":{},\"d4_unmasked\":{},\"d5_asked\":{},\"d6_blocked\":{}}},\"exhausted\":{},\"storm_held\":{},\"storm_lines\":{}}}",
-            quote(&l.name),
-            l.weight,
-            l.of.len(),
-            l.runtime,
-            l.work,
-            waited,
-            longest,
-            num(l.share),
-            num(l.fluid),
-            num(l.share - l.fluid),
-            num(self.spread(l.of.iter().copied())),
-            lat(&l.wake),
-            lat(&l.response),
-            misses,
-            fired,
-            coalesced,
-            sections,
-            g[0],
-            g[1],
-            g[2],
-            g[3],
-            g[4],
-            g[5],
-            d[0],
-            d[1],
-            d[2],
-            d[3],
-            d[4],
-            d[5],
-            stats.exhausted,
-            stats.storm_held,
-            stats.storm_lines
-        )
     }
 }
 
@@ -596,31 +563,4 @@ fn wants(s: &Scenario, o: &Outcome, demand: &dyn Fn(usize) -> f64, group: usize)
         .map(|g| wants(s, o, demand, g).min(f64::from(s.groups[g].vps)))
         .sum();
     own + nested
-}
-
-/// A JSON string.
-pub fn quote(s: &str) -> String {
-    let mut q = String::from("\"");
-    for c in s.chars() {
-        match c {
-            '"' | '\\' => {
-                q.push('\\');
-                q.push(c);
-            }
-            c if (c as u32) < 0x20 => {
-                let _ = write!(q, "\\u{:04x}", c as u32);
-            }
-            c => q.push(c),
-        }
-    }
-    q.push('"');
-    q
-}
-
-fn num(x: f64) -> String {
-    if x.is_finite() {
-        format!("{x:.9}")
-    } else {
-        "null".into()
-    }
 }

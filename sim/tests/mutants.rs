@@ -30,6 +30,7 @@ fn place(m: Mutant) -> &'static [&'static str] {
         Mutant::LimitSwallows => &["unboosted"],
         Mutant::DebtForgiven => &["hogs"],
         Mutant::StormBoosted => &["storm"],
+        Mutant::CrowdForAll => &["crowded"],
         Mutant::IntervalEndless => &["servers", "many"],
         Mutant::WakeLost => &["affinity", "servers"],
         Mutant::WeightIgnored => &["hogs"],

@@ -45,7 +45,7 @@ fn the_bars_are_cleared() {
         let verdicts = r
             .judge(|sched, bar| {
                 let base = with(&s, sched);
-                Ok(Report::new(&s, &base).metric(&bar.of, &bar.who).unwrap())
+                Ok(Report::new(&s, &base).metric(bar).unwrap())
             })
             .unwrap();
         failed.extend(

@@ -4,6 +4,7 @@
 //! nobody gains CPU time by it. G1-G6 and D1-D6 are the conditions of the specification, in the order of the counters.
 
 use super::Credit2;
+use super::crowd::LIGHT;
 use super::entity::Boost;
 use crate::mutant::{Mutant, broken};
 use crate::scheduler::{DeboostCause, Ent, GuestHint, News, WakeReason};
@@ -13,31 +14,39 @@ use tarn_abi::{CpuId, Instant};
 const TIMER_LINE: u16 = u16::MAX;
 
 impl Credit2 {
-    /// How long an interrupt may be boosted; 0 = not at all.
-    pub(super) fn worth(&mut self, e: Ent, why: WakeReason, now: Instant) -> i64 {
+    /// How long an interrupt may be boosted; 0 = not at all, `None` = its line storms.
+    pub(super) fn worth(&mut self, e: Ent, why: WakeReason, now: Instant) -> Option<i64> {
         if !self.params.boost {
-            return 0;
+            return Some(0);
         }
         let line = match why {
             WakeReason::Interrupt { line } => line,
             WakeReason::Timer => TIMER_LINE,
-            WakeReason::Kick | WakeReason::Unpause => return 0,
+            WakeReason::Kick | WakeReason::Unpause => return Some(0),
         };
         let r = &mut self.rows[e];
         if r.cap == 0 {
-            return 0;
+            return Some(0);
         }
         let storms = r.stats.storm_lines;
-        let worth = r.interrupt(line, now).unwrap_or(0);
+        let (worth, regular) = r.interrupt(line, now);
         if r.stats.storm_lines != storms {
             self.news = Some((r.tag, News::Storm));
         }
-        let cpus = self.cpus.members().len() as u64;
-        if self.crowd.is_one(cpus, now) {
-            0
-        } else {
-            worth
+        let exempt = (regular || r.level <= LIGHT) && !broken(Mutant::CrowdForAll);
+        if self.crowd.is_one(now) && !exempt {
+            return worth.and(Some(0));
         }
+        worth
+    }
+
+    /// `e`, asleep so far, has been woken: how long it may be boosted for that.
+    pub(super) fn woken(&mut self, e: Ent, why: WakeReason, now: Instant) -> i64 {
+        let worth = self.worth(e, why, now);
+        let r = &mut self.rows[e];
+        r.patient = worth.is_none();
+        r.stormy = worth.is_none().then_some(now);
+        worth.unwrap_or(0)
     }
 
     /// G1: an interrupt for a vCPU that does not run. Not while it is queued.

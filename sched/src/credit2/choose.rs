@@ -2,7 +2,7 @@
 //!
 //! Must never change a credit. Neighbours: `mod.rs` asks at every decision, `boost.rs` may let one stay that would go.
 
-use super::{Credit2, SHORTEST};
+use super::{Credit2, PATIENCE, SHORTEST};
 use crate::mutant::{Mutant, broken};
 use crate::queue::Head;
 use crate::scheduler::{Ent, GuestHint};
@@ -124,5 +124,32 @@ impl Credit2 {
             limit
         };
         Some(now + Span(t + 1).max(least).min(self.params.max_slice.max(least)))
+    }
+
+    /// When `cpu` must come by if `e`, inside its rate limit there, goes on and nobody waits who could cut it short at the
+    /// end of that limit: `e` answers an interrupt, and is let finish as long as its credit lasts, or who waits first has
+    /// patience. `None` = the usual slice applies.
+    pub(super) fn unhurried(&self, e: Ent, cpu: CpuId, now: Instant) -> Option<Instant> {
+        let (r, p) = (&self.rows[e], &self.cpus[cpu]);
+        if r.is_boosted() || !p.limited(self.params.ratelimit, now) {
+            return None;
+        }
+        let first = self.queue.best(cpu).filter(|w| !w.boosted)?;
+        let patient = self.rows[first.ent].patient;
+        if !patient && r.claim == 0 {
+            return None;
+        }
+        let credit = Span(p.takes(r.lasts(self.credit(r))).saturating_add(1));
+        let own = now + credit.max(self.params.min_slice).min(self.params.max_slice);
+        Some(if patient {
+            own.min(self.patience(cpu))
+        } else {
+            own
+        })
+    }
+
+    /// Up to when who waits with patience lets whoever runs on `cpu` run.
+    pub(super) fn patience(&self, cpu: CpuId) -> Instant {
+        self.cpus[cpu].began + Span(self.params.ratelimit.0.saturating_mul(PATIENCE))
     }
 }

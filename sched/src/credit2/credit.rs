@@ -93,6 +93,9 @@ impl Credit2 {
         let missed = epoch - r.seen;
         if missed != 0 {
             r.seen = epoch;
+            let used = core::mem::take(&mut r.used) / missed.max(1);
+            let part = used.saturating_mul(1000) / grant.max(1) as u64;
+            r.level = r.level - r.level / 8 + part.min(4000) / 8;
             let price = if broken(Mutant::RefillUnpaid) {
                 0
             } else {
@@ -127,7 +130,7 @@ impl Credit2 {
         let work = p.done(dt);
         let r = &mut self.rows[e];
         r.stats.runtime += dt;
-        self.crowd.add(core::cmp::min(r.claim, dt.0));
+        self.crowd.add(dt.0, core::cmp::min(r.claim, dt.0));
         r.claim = r.claim.saturating_sub(dt.0);
         r.burn(dt.0, work);
         // Where nobody waits for this CPU its time is taken from nobody: no debt is made, though others, who may not come

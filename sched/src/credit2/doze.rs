@@ -47,9 +47,10 @@ impl Credit2 {
         }
         self.rows[e].runnable = true;
         self.touch(e, now);
-        let worth = self.worth(e, why, now);
+        let worth = self.woken(e, why, now);
         self.interrupted(e, worth, true);
         let r = &mut self.rows[e];
+        r.stormy = None;
         r.deferred = false;
         r.refused = 0;
         r.last = Some(cpu);

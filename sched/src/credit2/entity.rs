@@ -2,6 +2,7 @@
 //!
 //! Data and the arithmetic of one entity only; who runs is decided in `mod.rs`.
 
+use super::crowd::ANSWER;
 use crate::mutant::{Mutant, broken};
 use crate::params::{BoostParams, VcpuParams};
 use crate::scheduler::{Ent, Stats, Tag};
@@ -56,6 +57,13 @@ pub(super) struct Row {
     pub(super) boost: Boost,
     /// ns of running to come that count as answering an interrupt (see `crowd.rs`).
     pub(super) claim: u64,
+    /// Credit used since it has been touched after a reset, and the smoothed part of a grant that is, 1/1000.
+    pub(super) used: u64,
+    pub(super) level: u64,
+    /// Woken by a line that storms, and not run since: when.
+    pub(super) stormy: Option<Instant>,
+    /// Waits for somebody's CPU without hurry: it has just had one, or only a storm has woken it.
+    pub(super) patient: bool,
     /// ns of boosted running left.
     pub(super) left: i64,
     /// ns of running during which an interrupt taken while running still counts.
@@ -77,8 +85,11 @@ struct Line {
     line: u16,
     used: bool,
     previous: u64,
-    /// Smoothed time between interrupts.
+    /// Smoothed time between interrupts, what is longer than matters counting as just that.
     gap: u64,
+    /// The last one, and how often of late it was about the one before: 256 = always.
+    last: u64,
+    steady: u16,
     tat: u64,
     hold: u64,
 }
@@ -91,6 +102,8 @@ const STORM_BURST: u64 = 7_000_000;
 const STORM_HOLD: u64 = 100_000_000;
 /// The shortest boost.
 const SHORTEST: u64 = 50_000;
+/// From then on a line is regular. Of random gaps one in fifteen is within an eighth of the one before: 17 of 256.
+const STEADY: u16 = 160;
 
 /// A vCPU that is about to lose its CPU with interrupts masked is let finish (G5): at first for this part of its interval,
 /// for twice as long after each time it did unmask, for half as long after each time it did not. Below the smallest part
@@ -141,6 +154,10 @@ impl Row {
             burned: false,
             boost: Boost::No,
             claim: 0,
+            used: 0,
+            level: 1000,
+            stormy: None,
+            patient: false,
             left: 0,
             armed: 0,
             refused: 0,
@@ -182,6 +199,7 @@ impl Row {
     #[inline]
     pub(super) fn burn(&mut self, dt: u64, work: u64) {
         let (a, frac) = self.price(work);
+        self.used = self.used.saturating_add_signed(a);
         self.frac = frac;
         if self.is_boosted() {
             if !broken(Mutant::BoostFree) {
@@ -200,8 +218,8 @@ impl Row {
         (credit.max(0) as u64).saturating_mul(u64::from(self.weight)) / W0
     }
 
-    /// Notes an interrupt. Answers how long it may be boosted (ns) unless its line storms.
-    pub(super) fn interrupt(&mut self, line: u16, now: Instant) -> Option<i64> {
+    /// Notes an interrupt. Answers how long it may be boosted (ns) unless its line storms, and whether the line is regular.
+    pub(super) fn interrupt(&mut self, line: u16, now: Instant) -> (Option<i64>, bool) {
         let now = now.0;
         let longest = self.params.interval.0;
         let i = match self.lines.iter().position(|l| l.used && l.line == line) {
@@ -215,7 +233,12 @@ impl Row {
         // The average of some gaps rather than the last one: a random line is as regular as it is on average. What is
         // much longer than matters counts as just that, so a line that gets faster is found out soon.
         let enough = longest.saturating_mul(8);
-        let gap = now.saturating_sub(l.previous).min(enough.saturating_mul(4));
+        let full = now.saturating_sub(l.previous);
+        let gap = full.min(enough.saturating_mul(4));
+        let last = core::mem::replace(&mut l.last, full);
+        let alike = l.used && full.abs_diff(last) < full.max(last) / 8;
+        l.steady = l.steady - l.steady / 8 + if alike { 32 } else { 0 };
+        let regular = l.steady >= STEADY;
         l.gap = if l.used {
             l.gap - l.gap / 8 + gap / 8
         } else {
@@ -233,12 +256,26 @@ impl Row {
             l.tat = l.tat.max(now).saturating_add(STORM_PERIOD);
         }
         let worth = (l.gap / 8).max(SHORTEST).min(longest);
-        self.claim = self.claim.max(2 * worth);
+        self.claim = self.claim.max(ANSWER.saturating_mul(worth));
         if now < l.hold && !broken(Mutant::StormBoosted) {
             self.stats.storm_held += 1;
-            return None;
+            return (None, regular);
         }
-        Some(worth as i64)
+        (Some(worth as i64), regular)
+    }
+
+    /// It runs again after a storm has woken it. While it waited, its line's interrupts became one: the storm has not
+    /// calmed down by that.
+    #[inline]
+    pub(super) fn storm_goes_on(&mut self, now: Instant) {
+        let Some(woken) = self.stormy.take() else {
+            return;
+        };
+        let waited = now.since(woken).0;
+        for l in self.lines.iter_mut().filter(|l| l.hold > woken.0) {
+            l.hold = l.hold.saturating_add(waited);
+            l.tat = l.tat.saturating_add(waited);
+        }
     }
 
     /// Forgets what a boost was about (block, yield, pause, move).

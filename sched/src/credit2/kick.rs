@@ -100,7 +100,7 @@ impl Credit2 {
     }
 
     /// Makes `c` come when the waiter `e`, `lead` ahead of its vCPU, is due there: now, when the rate limit is over, or
-    /// when the credits meet.
+    /// when the credits meet. Who answers an interrupt inside its rate limit is let finish.
     fn nudge(&mut self, e: Ent, c: CpuId, lead: i64, now: Instant) -> Kick {
         let p = &self.cpus[c];
         let limited = p.limited(self.params.ratelimit, now);
@@ -111,10 +111,12 @@ impl Credit2 {
             self.cpus[c].promised = Some(e);
             return Kick::one(c);
         }
-        let mut due = if limited {
-            p.began + self.params.ratelimit
-        } else {
-            now
+        let answers = p.curr.is_some_and(|c| self.rows[c].claim > 0);
+        let mut due = match (limited, self.rows[e].patient) {
+            (false, _) => now,
+            (true, _) if answers => return Kick::NONE,
+            (true, true) => self.patience(c),
+            (true, false) => p.began + self.params.ratelimit,
         };
         if let (true, Some(cur)) = (lead <= 0, p.curr) {
             due = due

@@ -31,6 +31,9 @@ use crate::slab::Slab;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet, Instant, Span};
 
+/// Who waits without hurry lets another run for so many rate limits.
+const PATIENCE: u64 = 6;
+
 /// No timer is set for less: the last of a boost may be overrun by so much.
 const SHORTEST: Span = Span::us(1);
 
@@ -55,7 +58,7 @@ pub(crate) struct Credit2 {
     /// Who has been queued with a boost bucket not full since the last reset.
     burned: Vec<Ent>,
     totals: Totals,
-    /// How much of the time goes to those who are boosted, or would be.
+    /// How much of what is run goes to those who are boosted, or would be.
     crowd: Crowd,
     /// Not told yet.
     news: Option<(Tag, News)>,
@@ -268,7 +271,7 @@ impl Scheduler for Credit2 {
         }
         r.runnable = true;
         self.touch(e, now);
-        let worth = self.worth(e, why, now);
+        let worth = self.woken(e, why, now);
         let on = self.rows[e].on;
         if let Some(c) = on.filter(|c| self.cpus[*c].curr.is_none()) {
             // Its CPU has tried a group that had nothing to run, and holds it still.
@@ -301,7 +304,7 @@ impl Scheduler for Credit2 {
     }
 
     fn notify(&mut self, e: Ent, why: WakeReason, now: Instant) -> Kick {
-        let worth = self.worth(e, why, now);
+        let worth = self.worth(e, why, now).unwrap_or(0);
         if worth == 0 {
             return Kick::NONE;
         }
@@ -401,6 +404,7 @@ impl Scheduler for Credit2 {
             && self.rows[c].runnable
         {
             self.rows[c].put_back = true;
+            self.rows[c].patient = true;
             self.put_back += 1;
         }
         let news = self.news.take();
@@ -434,6 +438,7 @@ impl Scheduler for Credit2 {
             self.totals.switches += 1;
         }
         let r = &mut self.rows[n];
+        r.storm_goes_on(now);
         r.refused = 0;
         r.on = Some(cpu);
         r.last = Some(cpu);
@@ -441,7 +446,15 @@ impl Scheduler for Credit2 {
         let p = &mut self.cpus[cpu];
         p.curr = next;
         p.running = true;
-        let until = self.slice(n, stay.filter(|c| *c != n), cpu, now);
+        let before = p.until;
+        let mut until = self.slice(n, stay.filter(|c| *c != n), cpu, now);
+        if ran
+            && curr == next
+            && let Some(t) = self.unhurried(n, cpu, now)
+        {
+            // What was due before those came who can wait is still due.
+            until = Some(before.filter(|b| *b > now).map_or(t, |b| b.min(t)));
+        }
         self.cpus[cpu].until = until;
         if until.is_none() {
             self.cpus.tickless.insert(cpu);

@@ -121,7 +121,7 @@ impl<'a> Engine<'a> {
                 .collect(),
             holder: vec![None; vcpus.len()],
             loads: 0,
-            lock_ops: 0,
+            pool_locks: 0,
             fault: None,
         };
         let n = s.domains.len();

@@ -109,6 +109,7 @@ impl Engine<'_> {
             vcpus.push(VcpuOutcome {
                 name,
                 domain: x.dom,
+                number: self.local(v),
                 weight: dom.params.weight,
                 hog: x.guest.is_hog(),
                 closed_loop: x.guest.is_closed_loop(),
@@ -180,7 +181,7 @@ impl Engine<'_> {
             idle,
             switches: self.w.loads,
             totals,
-            lock_ops: self.w.lock_ops,
+            pool_locks: self.w.pool_locks,
             holder_preemptions: self.holder_preemptions,
             hash: self.hash,
             moments,

@@ -12,7 +12,8 @@ mod world;
 
 pub use self::outcome::{Mark, Options, Outcome, VcpuOutcome};
 use self::world::{Cpu, Event, SimCpu, World};
-use crate::guest::{Effect, Figures, Guest, Locks};
+use crate::figures::Figures;
+use crate::guest::{Effect, Guest, Locks};
 use crate::plain::Plain;
 use crate::scenario::{Scenario, What};
 use std::cmp::Reverse;
@@ -219,7 +220,7 @@ impl<'a> Engine<'a> {
     }
 
     fn wake(&mut self, v: usize, why: WakeReason) {
-        self.w.lock_ops += 1;
+        self.w.pool_locks += 1;
         if self.vcpus[v].cpu.is_none() && self.vcpus[v].waiting.is_none() {
             self.vcpus[v].waiting = Some(self.w.now);
         }
@@ -235,7 +236,7 @@ impl<'a> Engine<'a> {
     }
 
     fn deboost(&mut self, v: usize, why: DeboostCause) {
-        self.w.lock_ops += 1;
+        self.w.pool_locks += 1;
         let k = self.set.deboost(self.vcpus[v].id, why, self.now());
         self.w.send(k);
     }
@@ -266,7 +267,7 @@ impl<'a> Engine<'a> {
     fn effect(&mut self, v: usize, c: usize, e: Effect) {
         match e {
             Effect::Yield => {
-                self.w.lock_ops += 1;
+                self.w.pool_locks += 1;
                 self.set.yield_now(self.vcpus[v].id, self.now());
                 self.w.visit_now(c);
             }
@@ -317,7 +318,7 @@ impl<'a> Engine<'a> {
                 self.w.push(at.max(now), Event::Done(v, generation));
             }
             None => {
-                self.w.lock_ops += 1;
+                self.w.pool_locks += 1;
                 let guest = &self.vcpus[v].guest;
                 if self
                     .set
@@ -355,7 +356,7 @@ impl<'a> Engine<'a> {
         }
         let loaded = self.w.cpus[c].loaded;
         let loads = self.w.loads;
-        self.w.lock_ops += 1;
+        self.w.pool_locks += 1;
         let r = self.set.reschedule(
             CpuId(c as u16),
             loaded,

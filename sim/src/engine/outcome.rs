@@ -37,6 +37,8 @@ pub struct VcpuOutcome {
     pub name: String,
     /// Its domain.
     pub domain: usize,
+    /// Which of its domain's vCPUs it is.
+    pub number: usize,
     /// Its weight at the start.
     pub weight: u32,
     /// Whether it wants all it can get.
@@ -77,7 +79,7 @@ pub struct Outcome {
     /// Counters of all schedulers together.
     pub totals: Totals,
     /// Pool locks taken.
-    pub lock_ops: u64,
+    pub pool_locks: u64,
     /// Lock holders that lost the CPU.
     pub holder_preemptions: u64,
     /// FNV-1a over the schedule.

@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) cpus: Vec<Cpu>,
     pub(super) holder: Vec<Option<usize>>,
     pub(super) loads: u64,
-    pub(super) lock_ops: u64,
+    pub(super) pool_locks: u64,
     pub(super) fault: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl Clock for SimCpu<'_> {
 
 impl Machine for SimCpu<'_> {
     fn save(&mut self, v: VcpuId) {
-        self.w.lock_ops += 1;
+        self.w.pool_locks += 1;
         if self.w.holder[v.index()].take() != Some(self.cpu) {
             self.w.fail(format!(
                 "cpu{} saved vCPU {} which it does not hold",

@@ -129,6 +129,10 @@ pub struct Bar {
     pub of: String,
     /// Of which vCPUs: a name, or a beginning and `*`.
     pub who: String,
+    /// Of which interrupt source of theirs; none = of all together.
+    pub irq: Option<String>,
+    /// Percentiles over the samples of all of them together, not the worst of one each.
+    pub pooled: bool,
     /// At most this.
     pub max: Option<f64>,
     /// At least this.

@@ -20,7 +20,7 @@ pub(super) fn params(r: &mut Reader<'_>) -> Res<SchedParams> {
     Ok(p)
 }
 
-pub(super) fn source(at: String, v: &Value) -> Res<Source> {
+pub(super) fn source(at: String, number: usize, v: &Value) -> Res<Source> {
     let mut r = Reader::new(at, v)?;
     let (period, poisson) = match (r.time("period")?, r.time("poisson")?) {
         (Some(p), None) => (p, false),
@@ -30,7 +30,11 @@ pub(super) fn source(at: String, v: &Value) -> Res<Source> {
     if period < 1_000 {
         return r.bad("period", "must be at least 1us");
     }
+    let name = r
+        .text("name")?
+        .map_or_else(|| number.to_string(), str::to_string);
     let s = Source {
+        name,
         period,
         poisson,
         phase: r.time("phase")?.unwrap_or(0),
@@ -93,7 +97,7 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
     };
     let mut sources = Vec::new();
     for (i, s) in r.list("irq")?.iter().enumerate() {
-        sources.push(source(format!("{at}.irq[{i}]"), s)?);
+        sources.push(source(format!("{at}.irq[{i}]"), i, s)?);
     }
     let count = r.int("count", 1, 1, 1024)?;
     r.done()?;
@@ -276,6 +280,8 @@ pub(super) fn bar(i: usize, v: &Value) -> Res<Bar> {
         who: r.text("who")?.unwrap_or("*").to_string(),
         max,
         min,
+        pooled: r.bool("pooled", false)?,
+        irq: r.text("irq")?.map(str::to_string),
         versus: r.text("versus")?.map(str::to_string),
     };
     if b.max.is_none() && b.min.is_none() {
