@@ -405,16 +405,10 @@ impl<'a, 'f> Table<'a, 'f> {
 
     /// Paths, or tables with more to say about them.
     fn devices(&mut self, key: &'static str) -> Vec<Device> {
-        let Some(value) = self.get(key) else {
-            return Vec::new();
-        };
-        let want = "a list of paths in quotes; also [{ path = \"/...\", clock = 48_000_000 }]";
-        let DeValue::Array(list) = value.get_ref() else {
-            self.wrong(value, key, want);
-            return Vec::new();
-        };
+        const WANT: &str =
+            "a list of paths in quotes; also [{ path = \"/...\", clock = 48_000_000 }]";
         let mut all = Vec::new();
-        for one in list.iter() {
+        for one in self.array(key, WANT) {
             match one.get_ref() {
                 DeValue::String(text) if !text.contains('\0') => all.push(Device {
                     path: At {
@@ -429,28 +423,35 @@ impl<'a, 'f> Table<'a, 'f> {
                     t.finish();
                     all.extend(path.map(|path| Device { path, clock }));
                 }
-                _ => self.wrong(one, key, want),
+                _ => self.wrong(one, key, WANT),
             }
         }
         all
     }
 
-    /// Tables in a list; `want` says what it looks like.
+    /// The values of a list; `want` says what it looks like.
+    fn array(&mut self, key: &'static str, want: &str) -> &'a [Spanned<DeValue<'a>>] {
+        let Some(value) = self.get(key) else {
+            return &[];
+        };
+        match value.get_ref() {
+            DeValue::Array(list) => list,
+            _ => {
+                self.wrong(value, key, want);
+                &[]
+            }
+        }
+    }
+
+    /// Tables in a list.
     fn list<T>(
         &mut self,
         key: &'static str,
         want: &str,
         read: impl Fn(&DeTable<'_>, Span, &mut Vec<Finding>) -> Option<T>,
     ) -> Vec<T> {
-        let Some(value) = self.get(key) else {
-            return Vec::new();
-        };
-        let DeValue::Array(list) = value.get_ref() else {
-            self.wrong(value, key, want);
-            return Vec::new();
-        };
         let mut all = Vec::new();
-        for one in list.iter() {
+        for one in self.array(key, want) {
             match one.get_ref() {
                 DeValue::Table(table) => all.extend(read(table, one.span(), self.found)),
                 _ => self.wrong(one, key, want),

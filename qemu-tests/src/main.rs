@@ -8,6 +8,7 @@
 
 mod bench;
 mod cases;
+mod disk;
 mod figures;
 mod runner;
 mod trampoline;

@@ -7,10 +7,11 @@
 //! the domain is refused: what Tarn itself uses, RAM, and what another domain has, nobody gets.
 
 use super::grant::GUEST_SPIS;
+use super::seen::clash;
 use super::{Diagnostic, DomainConfig, Severity};
 use crate::board::{Board, GicDesc, Irq};
 use crate::bus::{Level, reg, take, translate};
-use crate::guest::{self, layout};
+use crate::guest::layout;
 use crate::irq::{Lines, RawIrqs, decode};
 use crate::props::{cells, text};
 use crate::region::Region;
@@ -280,10 +281,8 @@ impl Reader<'_> {
                 ));
             }
         }
-        for (window, what) in guest_windows(self.board, self.domain) {
-            if window.overlaps(&seen) {
-                return refuse(format!("guest's {seen} overlaps its {what} at {window}"));
-            }
+        if let Some((window, what)) = clash(seen, self.board, self.domain, false) {
+            return refuse(format!("guest's {seen} overlaps its {what} at {window}"));
         }
         if self.got.mappings.contains(&new) {
             // Two small devices in one page.
@@ -479,31 +478,6 @@ fn own_devices<'b>(board: &'b Board<'_>) -> impl Iterator<Item = (Region, &'stat
     }
     list.into_iter()
         .filter_map(|(r, what)| Some((pages(r)?, what)))
-}
-
-/// What a guest has at fixed addresses, and its name.
-fn guest_windows(
-    board: &Board<'_>,
-    domain: &DomainConfig<'_>,
-) -> impl Iterator<Item = (Region, &'static str)> {
-    let mut list: Vec<(Region, &'static str)> = Vec::new();
-    list.extend(guest::windows(
-        matches!(board.gic, GicDesc::V3 { .. }),
-        domain.cpus,
-        domain.vpl011.then_some(domain.pl011_at),
-    ));
-    list.extend(domain.shared.iter().map(|s| (s.guest, "shared memory")));
-    if domain.direct_map {
-        list.extend(board.ram.iter().map(|r| (*r, "RAM")));
-    } else {
-        let banks = guest::bank_plan(domain.memory_kib);
-        list.extend(
-            banks
-                .iter()
-                .filter_map(|(at, bytes)| Some((Region::new(*at, *bytes)?, "RAM"))),
-        );
-    }
-    list.into_iter()
 }
 
 /// `region` made to whole pages; `None` if that leaves 64 bits.

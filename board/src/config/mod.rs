@@ -14,6 +14,7 @@ mod place;
 mod pools;
 mod rom;
 mod section;
+mod seen;
 pub(crate) mod shared;
 mod static_mem;
 

@@ -5,6 +5,7 @@
 
 use super::DomainConfig;
 use super::section::{Refusal, Section};
+use super::seen::clash;
 use crate::guest::{self, layout};
 use crate::region::Region;
 use crate::{Board, GicDesc};
@@ -44,22 +45,7 @@ pub(super) fn read(
     let Some(seen) = seen else {
         return Err(child.refuse(AT, format!("is {guest:#x}; guests have 39 bits of address")));
     };
-    let v3 = matches!(board.gic, GicDesc::V3 { .. });
-    let windows = guest::windows(v3, domain.cpus, domain.vpl011.then_some(domain.pl011_at));
-    let ram = guest::bank_plan(domain.memory_kib);
-    let ram = ram
-        .iter()
-        .filter_map(|(at, bytes)| Some((Region::new(*at, *bytes)?, "RAM")));
-    let roms = domain.roms.iter();
-    let roms = roms.filter_map(|r| Some((Region::new(r.guest, r.phys.size())?, "other ROM")));
-    let own = board.ram.iter().filter(|_| domain.direct_map);
-    let own = own.map(|r| (*r, "RAM"));
-    if let Some((other, what)) = windows
-        .chain(ram.filter(|_| !domain.direct_map))
-        .chain(roms)
-        .chain(own)
-        .find(|(r, _)| r.overlaps(&seen))
-    {
+    if let Some((other, what)) = clash(seen, board, domain, false) {
         let message = format!("guest's {seen} overlaps its {what} at {other}");
         return Err(child.refuse(AT, message));
     }

@@ -8,12 +8,12 @@
 
 use super::DomainConfig;
 use super::section::{Refusal, Section};
+use super::seen::clash;
 use crate::bus::{Cells, take};
 use crate::error::BoardError;
-use crate::guest;
 use crate::region::Region;
 use crate::tree::ConfNode;
-use crate::{Board, GicDesc, Reserved, ReservedBy};
+use crate::{Board, Reserved, ReservedBy};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -297,8 +297,13 @@ impl<'a> Sides<'a> {
                 return refuse(PLACE, message);
             }
         }
+        // With direct-map RAM is somewhere in the machine's: memory at its own address cannot be there.
         let host = whole.at.and_then(|at| at.base().checked_add(offset));
-        seen(side.guest, host, domain, board).map_err(|why| node.refuse(PLACE, why))?;
+        let own = host == Some(side.guest.base());
+        if let Some((r, what)) = clash(side.guest, board, domain, own) {
+            let message = format!("guest's {} overlaps its {what} at {r}", side.guest);
+            return refuse(PLACE, message);
+        }
         Ok(Shared {
             memory,
             guest: side.guest,
@@ -340,40 +345,6 @@ fn reserved(at: Region, board: &Board<'_>) -> Result<(), String> {
             other.region
         )),
         None if holders.next().is_none() => Err(format!("{at} was not kept free")),
-        None => Ok(()),
-    }
-}
-
-/// Where the guest sees it, nothing else may be; `host` is where it lies, if that is known.
-fn seen(
-    guest: Region,
-    host: Option<u64>,
-    domain: &DomainConfig<'_>,
-    board: &Board<'_>,
-) -> Result<(), String> {
-    let v3 = matches!(board.gic, GicDesc::V3 { .. });
-    let windows = guest::windows(v3, domain.cpus, domain.vpl011.then_some(domain.pl011_at));
-    let ram = guest::bank_plan(domain.memory_kib);
-    let ram = ram
-        .iter()
-        .filter_map(|(at, bytes)| Some((Region::new(*at, *bytes)?, "RAM")));
-    // With direct-map its RAM is somewhere in the machine's; memory at its own address cannot be there.
-    let own = board.ram.iter();
-    let own = own.filter(|_| domain.direct_map && host != Some(guest.base()));
-    let roms = domain.roms.iter();
-    let roms = roms.filter_map(|r| Some((Region::new(r.guest, r.phys.size())?, "ROM")));
-    let shared = domain
-        .shared
-        .iter()
-        .map(|s| (s.guest, "other shared memory"));
-    let clash = windows
-        .chain(ram.filter(|_| !domain.direct_map))
-        .chain(own.map(|r| (*r, "RAM (direct-map)")))
-        .chain(roms)
-        .chain(shared)
-        .find(|(r, _)| r.overlaps(&guest));
-    match clash {
-        Some((r, what)) => Err(format!("guest's {guest} overlaps its {what} at {r}")),
         None => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 use xtask::console::Console;
 use xtask::exec;
+use xtask::linux;
 use xtask::machine::{Clock, Machine};
 
 use super::{answers_and_powers_off, domain, prompt};
@@ -23,7 +24,53 @@ pub fn tests() -> Vec<Test> {
             move |bench| flood(bench, gic),
         ));
     }
+    tests.push(Test::new(
+        "links/linux",
+        "an unmodified Linux finds memory and doorbell in its tree, passes a message, rings, and sees the other end go",
+        linux_rings,
+    ));
     tests
+}
+
+/// Linux in ping's place. It maps the memory uncached, which on a machine with caches would have to be so on both sides.
+fn linux_rings(bench: &mut Bench) -> Result<(), String> {
+    let send = |n: u32, want: u32| {
+        format!(
+            "devmem 0x7000000c 32 {want}; devmem 0x70000000 32 {n}; devmem 0x22020004 32 1; sleep 1;"
+        )
+    };
+    let command = [
+        "cd /proc/device-tree; cat reserved-memory/*70000000/compatible reserved-memory/*70000000/xen,id; echo;",
+        "cat doorbell@22020004/compatible; echo; devmem 0x70000040 32 0x12345678;",
+        &send(1, 1),
+        "echo ANSWER $(devmem 0x70000004 32) $(devmem 0x70000040 32) ALIVE $(devmem 0x22020004 32);",
+        &send(2, 2),
+        "echo LAST $(devmem 0x70000004 32) $(devmem 0x70000040 32) ALIVE $(devmem 0x22020004 32)",
+    ]
+    .concat();
+    let bootargs = format!("console=ttyAMA0 quiet tarn.cmd=\\\"{command}\\\"");
+    let ping = shared("a", "link", "owner", "0 0x70000000 0 0x10000", "")
+        + &shared("b", "log", "borrower", "0 0x70400000 0 0x1000", "")
+        + &doorbell("ping_bell", "pong_bell");
+    let pong = shared("a", "link", "borrower", "0 0x60000000 0 0x10000", "")
+        + &shared("b", "log", "owner", "0 0x60400000 0 0x1000", "")
+        + &doorbell("pong_bell", "ping_bell");
+    let config = linux::domain("linux", 1, 192, &bootargs, &ping)
+        + &domain("pong", "guest-link", 1, 8, "mode=pong", &pong);
+    let mut console = bench.start("Tarn", &Machine::tarn(3, 2).with_config(config), 240)?;
+    for want in [
+        "xen,shared-memory-v1\0link\0\n",
+        "tarn,doorbell-v1\0generic-uio\0\n",
+        "ANSWER 0x00000001 0xEDCBA987 ALIVE 0x00000001",
+        "domain pong: powered off",
+        // The second message is the first one's answer: it comes back as it was.
+        "LAST 0x00000002 0x12345678 ALIVE 0x00000000",
+        "TARN-LINUX-DONE rc=0",
+    ] {
+        console.expect(want)?;
+    }
+    console.expect("domain linux: powered off")?;
+    answers_and_powers_off(&mut console)
 }
 
 /// Shared memory as a node of a domain.

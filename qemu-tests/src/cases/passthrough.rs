@@ -7,13 +7,13 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use xtask::machine::Machine;
-use xtask::{exec, linux, paths, tree};
+use xtask::{exec, fdt, firmware, linux, paths, tree};
 
 use super::{answers_and_powers_off, prompt};
+use crate::disk;
 use crate::runner::{Bench, Test};
 
 /// A partial tree around nodes below /passthrough.
@@ -77,33 +77,29 @@ fn provided() -> Result<(), String> {
 }
 
 /// An ext4 disk with a file `greeting`.
-fn disk(scratch: &Path) -> Result<PathBuf, String> {
+fn greeting(scratch: &Path) -> Result<PathBuf, String> {
     let root = scratch.join("root");
     paths::make_dir(&root)?;
     paths::write(&root.join("greeting"), b"read from the disk\n")?;
-    let image = scratch.join("disk.img");
-    std::fs::write(&image, vec![0; 8 << 20]).map_err(|error| format!("disk.img: {error}"))?;
-    let made = ["mke2fs", "/sbin/mke2fs"].iter().find_map(|program| {
-        Command::new(program)
-            .args(["-q", "-F", "-t", "ext4", "-d"])
-            .arg(&root)
-            .arg(&image)
-            .stdin(Stdio::null())
-            .status()
-            .ok()
-    });
-    match made {
-        Some(status) if status.success() => Ok(image),
-        Some(status) => Err(format!("mke2fs ended with {status}")),
-        None => Err("mke2fs is missing: run scripts/setup.sh".into()),
-    }
+    disk::ext4(scratch, 8, &[])
+}
+
+/// QEMU's options for a network card behind transport `at`, on a network of this kind.
+fn card(network: &str, id: char, at: u32, more: &str) -> Vec<String> {
+    [
+        "-netdev".into(),
+        format!("{network},id={id}"),
+        "-device".into(),
+        format!("virtio-net-device,netdev={id},bus=virtio-mmio-bus.{at}{more}"),
+    ]
+    .to_vec()
 }
 
 fn disk_and_network(bench: &mut Bench, gic: u8) -> Result<(), String> {
     provided()?;
     let scratch = bench.scratch();
     let devices = module(&scratch, "devices", &(virtio(31) + &virtio(30) + RTC))?;
-    let disk = disk(&scratch)?;
+    let disk = greeting(&scratch)?;
     // First time: leaves a mark on the disk and resets itself, devices and all. Second time: finds it.
     let command = "mount -t ext4 /dev/vda /mnt && cat /mnt/greeting && ifconfig eth0 10.0.2.15 && ping -c 2 -W 20 10.0.2.2 \
         && echo +1 > /sys/class/rtc/rtc0/wakealarm && sleep 3 && grep -E '(rtc|virtio)' /proc/interrupts \
@@ -115,18 +111,8 @@ fn disk_and_network(bench: &mut Bench, gic: u8) -> Result<(), String> {
         "pl031@9010000",
     ]) + &domain("linux", 2, command, &format!("direct-map; {devices}"));
     let mut machine = Machine::tarn(gic, 2).with_config(config);
-    machine.extra = [
-        "-drive",
-        &format!("if=none,id=d,format=raw,file={}", disk.display()),
-        "-device",
-        "virtio-blk-device,drive=d,bus=virtio-mmio-bus.31",
-        "-netdev",
-        "user,id=n",
-        "-device",
-        "virtio-net-device,netdev=n,bus=virtio-mmio-bus.30",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    machine.extra = disk::virtio(&disk, Some(31));
+    machine.extra.extend(card("user", 'n', 30, ""));
     let mut console = bench.start("Tarn", &machine, 300)?;
     console.expect("no IOMMU confines it")?;
     console.expect("read from the disk")?;
@@ -163,18 +149,9 @@ fn two_guests(bench: &mut Bench, gic: u8) -> Result<(), String> {
         + &domain("listener", 1, listen, &format!("direct-map; {first}"))
         + &domain("sender", 1, send, &format!("direct-map; {second}"));
     let mut machine = Machine::tarn(gic, 2).with_config(config);
-    machine.extra = [
-        "-netdev",
-        "hubport,id=a,hubid=0",
-        "-netdev",
-        "hubport,id=b,hubid=0",
-        "-device",
-        "virtio-net-device,netdev=a,bus=virtio-mmio-bus.31,mac=52:54:00:00:00:01",
-        "-device",
-        "virtio-net-device,netdev=b,bus=virtio-mmio-bus.0,mac=52:54:00:00:00:02",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    machine.extra = card("hubport,hubid=0", 'a', 31, ",mac=52:54:00:00:00:01");
+    let other = card("hubport,hubid=0", 'b', 0, ",mac=52:54:00:00:00:02");
+    machine.extra.extend(other);
     let mut console = bench.start("Tarn", &machine, 300)?;
     console.expect("(listener) FROM-GUEST-TO-GUEST")?;
     console.expect("LISTENER-GOT-IT")?;
@@ -188,20 +165,13 @@ fn destroyed_under_load(bench: &mut Bench, gic: u8) -> Result<(), String> {
     provided()?;
     let scratch = bench.scratch();
     let devices = module(&scratch, "devices", &(virtio(31) + RTC))?;
-    let disk = disk(&scratch)?;
+    let disk = greeting(&scratch)?;
     // an alarm is set and the disk read without end when the domain is destroyed: its lines stay up with nobody there
     let command = "echo +1 > /sys/class/rtc/rtc0/wakealarm; echo LOADED; while true; do cat /dev/vda > /dev/null; echo 3 > /proc/sys/vm/drop_caches; done";
     let config = marks(&["virtio_mmio@a003e00", "pl031@9010000"])
         + &domain("linux", 2, command, &format!("direct-map; {devices}"));
     let mut machine = Machine::tarn(gic, 2).with_config(config);
-    machine.extra = [
-        "-drive",
-        &format!("if=none,id=d,format=raw,file={}", disk.display()),
-        "-device",
-        "virtio-blk-device,drive=d,bus=virtio-mmio-bus.31",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    machine.extra = disk::virtio(&disk, Some(31));
     let mut console = bench.start("Tarn", &machine, 300)?;
     console.expect("LOADED")?;
     for _ in 0..2 {
@@ -291,6 +261,9 @@ fn refusals(bench: &mut Bench) -> Result<(), String> {
     Ok(())
 }
 
+/// What the guest does with it: its own console is the emulated one, the second UART the real one.
+const UART_COMMAND: &str = "tty=/dev/ttyAMA1; stty -F $tty 115200 raw -echo; read line < $tty; echo GOT-$line; echo answer-$line > $tty; sleep 1";
+
 /// The PL011 of a Raspberry Pi, whose console is the mini UART.
 fn second_uart(bench: &mut Bench) -> Result<(), String> {
     let scratch = bench.scratch();
@@ -299,10 +272,38 @@ fn second_uart(bench: &mut Bench) -> Result<(), String> {
           interrupt-parent = <&gic>; clocks = <&clk>, <&clk>; clock-names = \"uartclk\", \"apb_pclk\"; arm,primecell-periphid = <0x00241011>;
           xen,reg = <0 0xfe201000 0 0x1000 0 0xfe201000>; xen,path = \"/soc/serial@7e201000\"; xen,force-assign-without-iommu; };";
     let devices = module(&scratch, "devices", nodes)?;
-    // The guest's own console is the emulated one, the second UART the real one.
-    let command = "tty=/dev/ttyAMA1; stty -F $tty 115200 raw -echo; read line < $tty; echo GOT-$line; echo answer-$line > $tty; sleep 1";
-    let config = domain("linux", 1, command, &devices);
-    let mut machine = Machine::raspi4b().with_config(config);
+    let config = domain("linux", 1, UART_COMMAND, &devices);
+    both_ways(bench, Machine::raspi4b().with_config(config))
+}
+
+/// The same out of a description that only names the device: its bus is translated, its clock said.
+fn second_uart_by_path(bench: &mut Bench) -> Result<(), String> {
+    let scratch = bench.scratch();
+    paths::make_dir(&scratch)?;
+    let linux = linux::place();
+    // The board's own tree, with the memory that its firmware fills in.
+    let mut tree = fdt::Tree::parse(&paths::read(&firmware::raspi4b_tree())?)?;
+    let memory = tree.root.at("/memory@0").ok_or("no memory node")?;
+    memory.set("reg", [0u32, 0, 0x3b40_0000].map(u32::to_be_bytes).concat());
+    let dtb = scratch.join("board.dtb");
+    paths::write(&dtb, &tree.write())?;
+    let text = format!(
+        "[board]\ntype = \"rpi4\"\ndtb = \"{}\"\n[[domain]]\nname = \"linux\"\nkernel = \"{}\"\ninitrd = \"{}\"\n\
+         memory = \"192MiB\"\nbootargs = 'console=ttyAMA0 quiet tarn.cmd=\"{UART_COMMAND}\"'\n\
+         devices = [{{ path = \"/soc/serial@7e201000\", clock = 48_000_000 }}]\ndma-without-iommu = true\n",
+        dtb.display(),
+        linux.kernel.display(),
+        linux.initrd.display(),
+    );
+    let description = scratch.join("second-uart.toml");
+    paths::write(&description, text.as_bytes())?;
+    let machine = super::system::with_system(Machine::raspi4b(), &description)?;
+    both_ways(bench, machine)
+}
+
+/// Writes to the PL011's line until the guest answers on it.
+fn both_ways(bench: &mut Bench, mut machine: Machine) -> Result<(), String> {
+    let scratch = bench.scratch();
     let socket = scratch.join("pl011");
     let _ = std::fs::remove_file(&socket);
     machine.pl011 = Some(format!("unix:{},server=on,wait=off", socket.display()));
@@ -360,6 +361,11 @@ pub fn tests() -> Vec<Test> {
         "passthrough/second-uart-raspi4b",
         "the PL011 of a Raspberry Pi in a guest's hands, both ways",
         second_uart,
+    ));
+    tests.push(Test::new(
+        "passthrough/second-uart-by-path-raspi4b",
+        "the same, given by nothing but its path in a description",
+        second_uart_by_path,
     ));
     tests
 }

@@ -10,8 +10,8 @@ use xtask::{exec, paths, system};
 use super::{answers_and_powers_off, prompt};
 use crate::runner::Test;
 
-/// Makes the image of a description (a path from the project's root) and puts it into `machine`.
-pub fn with_system(mut machine: Machine, description: &str) -> Result<Machine, String> {
+/// Makes the image of a description (a path, if not a full one from the project's root) and puts it into `machine`.
+pub fn with_system(mut machine: Machine, description: impl AsRef<Path>) -> Result<Machine, String> {
     let tool = system::tool();
     if !tool.is_file() {
         return Err(format!(
@@ -186,13 +186,7 @@ pub fn tests() -> Vec<Test> {
                 let disk = scratch.join("disk.img");
                 paths::write(&disk, &[0x55; 1 << 20])?;
                 let mut machine = with_system(Machine::tarn(3, 2), "examples/systems/disk.toml")?;
-                machine.extra = [
-                    "-drive".to_owned(),
-                    format!("if=none,id=d,format=raw,file={}", disk.display()),
-                    "-device".into(),
-                    "virtio-blk-device,drive=d".into(),
-                ]
-                .to_vec();
+                machine.extra = crate::disk::virtio(&disk, None);
                 let mut console = bench.start("Tarn", &machine, 240)?;
                 console.expect("domain linux: is given /virtio_mmio@a003e00")?;
                 // 1 MiB in sectors

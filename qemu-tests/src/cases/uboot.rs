@@ -4,13 +4,13 @@
 //! Debian's U-Boot for QEMU's virt machine is the board's firmware here; what it loads lies on a disk.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use xtask::console::Console;
 use xtask::machine::Machine;
 use xtask::{exec, firmware, linux, paths};
 
 use super::{answers_and_powers_off, prompt};
+use crate::disk;
 use crate::runner::{Bench, Test};
 
 /// As ImageBuilder writes it for Xen: nothing in it knows of Tarn. `\\#` since `env import` takes one backslash.
@@ -25,32 +25,14 @@ plain=load virtio 0 ${xen_addr} xen; booti ${xen_addr} - ${fdtcontroladdr}
 ";
 
 /// A disk with the files and `boot.txt`, in the oldest form of ext4 features that U-Boot reads.
-fn disk(scratch: &Path, files: &[(&str, &Path)]) -> Result<PathBuf, String> {
+fn boot_disk(scratch: &Path, files: &[(&str, &Path)]) -> Result<PathBuf, String> {
     let root = scratch.join("root");
     paths::make_dir(&root)?;
     paths::write(&root.join("boot.txt"), DOM0LESS.as_bytes())?;
     for (name, from) in files {
         paths::write(&root.join(name), &paths::read(from)?)?;
     }
-    let image = scratch.join("disk.img");
-    let file = std::fs::File::create(&image).map_err(|error| format!("disk.img: {error}"))?;
-    file.set_len(64 << 20)
-        .map_err(|error| format!("disk.img: {error}"))?;
-    let made = ["mke2fs", "/sbin/mke2fs"].iter().find_map(|program| {
-        Command::new(program)
-            .args(["-q", "-F", "-t", "ext4"])
-            .args(["-O", "^metadata_csum,^64bit,^has_journal", "-d"])
-            .arg(&root)
-            .arg(&image)
-            .stdin(Stdio::null())
-            .status()
-            .ok()
-    });
-    match made {
-        Some(status) if status.success() => Ok(image),
-        Some(status) => Err(format!("mke2fs ended with {status}")),
-        None => Err("mke2fs is missing: run scripts/setup.sh".into()),
-    }
+    disk::ext4(scratch, 64, &["-O", "^metadata_csum,^64bit,^has_journal"])
 }
 
 /// U-Boot's prompt, with the script's variables read.
@@ -73,14 +55,9 @@ fn with_disk(bench: &mut Bench, mut machine: Machine, with_linux: bool) -> Resul
             ("initrd", place.initrd.as_path()),
         ]);
     }
-    let disk = disk(&scratch, &files)?;
+    let disk = boot_disk(&scratch, &files)?;
     machine.firmware = Some(firmware::u_boot());
-    machine.extra = vec![
-        "-drive".into(),
-        format!("if=none,id=d,format=raw,file={}", disk.display()),
-        "-device".into(),
-        "virtio-blk-device,drive=d".into(),
-    ];
+    machine.extra = disk::virtio(&disk, None);
     let mut console = bench.start("U-Boot and Tarn", &machine, 240)?;
     console.expect("Hit any key")?;
     console.send(" ")?;
