@@ -15,6 +15,7 @@ mod params;
 mod parse;
 mod plan;
 mod pool;
+mod raw;
 mod runstate;
 mod system;
 mod vcpu;

@@ -79,6 +79,11 @@ impl<'h> Session<'h> {
         R::Reply::from_regs(&self.repeat(request.encode()))
     }
 
+    /// Makes a call once, by its registers.
+    pub fn call(&mut self, regs: Regs) -> Regs {
+        self.hyp.call(regs)
+    }
+
     fn repeat(&mut self, regs: Regs) -> Regs {
         let mut left = REPEATS;
         let mut begun = None;

@@ -459,3 +459,18 @@ fn tab_knows_options_and_values() {
         "tarn> pool-apply pool-destroy "
     );
 }
+
+#[test]
+fn a_call_by_its_registers() {
+    let mut f = fresh();
+    assert!(f.line("call 0xc6000000").starts_with("x0=0x0 x1=0x1"));
+    assert!(
+        f.line("call 0x84000008")
+            .starts_with("error: 0x84000008 is a standard service")
+    );
+    assert!(f.line("call 1 two").starts_with("error: x1 is a number"));
+    assert!(
+        f.line("call 1 2 3 4 5 6 7 8 9")
+            .starts_with("error: a call has x0 to x7")
+    );
+}

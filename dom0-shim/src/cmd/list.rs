@@ -4,7 +4,7 @@
 
 use super::{
     Arg, Command, Kind, Opt, boost, counters, cpu, domain, group, help, measure, params, plan,
-    pool, runstate, system, vcpu,
+    pool, raw, runstate, system, vcpu,
 };
 
 const fn need(kind: Kind) -> Arg {
@@ -410,6 +410,16 @@ pub const COMMANDS: &[Command] = &[
             "cpu-run",
             "reads identification registers of a CPU, or of all",
             cpu::run,
+        )
+    },
+    Command {
+        args: &[need(Kind::Number), many(Kind::Number, true)],
+        more: "Registers x0 to x7, decimal or 0x...; what is left out is 0. docs/abi.md has all calls. Nothing is checked\n\
+               before Tarn does, so a call may do what a command would have asked about first.",
+        ..row(
+            "call",
+            "makes a hypervisor call by its registers",
+            raw::call,
         )
     },
     Command {

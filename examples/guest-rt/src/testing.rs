@@ -43,6 +43,11 @@ pub fn expect_tarn<T: Display + PartialEq>(name: &str, got: T, want: T) {
     judge("TARN", name, got, want);
 }
 
+/// Whether a figure is at most `by` away from what it should be.
+pub fn spread(got: u64, want: u64, by: u64) -> bool {
+    got.abs_diff(want) <= by
+}
+
 /// Ends the transcript. The caller returns from main, which powers off.
 pub fn end() {
     println!(

@@ -3,10 +3,10 @@
 
 use xtask::console::Console;
 use xtask::exec;
-use xtask::machine::Machine;
+use xtask::machine::{Clock, Machine};
 
 use super::{answers_and_powers_off, domain, prompt};
-use crate::runner::Test;
+use crate::runner::{Bench, Test};
 use crate::transcript::{END, Transcript};
 
 /// The tests.
@@ -36,6 +36,18 @@ pub fn tests() -> Vec<Test> {
                 }
                 Ok(())
             },
+        ));
+    }
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("control/delegated-group-gic{gic}"),
+            "a domain makes and fills groups inside the one that is delegated to it, and cannot exceed or see beyond it",
+            move |bench| delegated(bench, gic),
+        ));
+        tests.push(Test::new(
+            format!("control/calls-from-dom0-gic{gic}"),
+            "dom0 makes calls of every area with random registers; it still rules, and the guests go on",
+            move |bench| super::calls::from_dom0(bench, gic),
         ));
     }
     tests.push(Test::new(
@@ -121,6 +133,39 @@ pub fn tests() -> Vec<Test> {
         },
     ));
     tests
+}
+
+fn delegated(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    let config = domain("owner", "guest-own", 3, 16, "mode=group", "")
+        + &domain("rival", "guest-hog", 1, 16, "quiet=1", "");
+    let mut machine = Machine::tarn(gic, 2).with_config(config);
+    machine.clock = Clock::Instructions;
+    let mut console = bench.start("Tarn", &machine, 180)?;
+    console.expect("(owner) GROUP-READY")?;
+    console.send("\r")?;
+    prompt(&mut console)?;
+    for command in [
+        "pool-create work cpu=1",
+        "cpupool-migrate owner rival work",
+        "group-create foreign pool=work",
+        "group-create given pool=work",
+        "group-move owner given",
+        "group-delegate given owner",
+    ] {
+        exec::must(&mut console, command)?;
+    }
+    console.expect("(owner) GROUP-TAKE-BACK")?;
+    console.send("\r")?;
+    prompt(&mut console)?;
+    let list = exec::must(&mut console, "group-list work")?;
+    let row = |name: &str| list.lines().find(|l| l.trim_start().starts_with(name));
+    if !row("given").is_some_and(|l| l.ends_with("owner")) || row("three").is_some() {
+        return Err(format!("'group-list' shows\n{list}"));
+    }
+    exec::must(&mut console, "group-delegate given")?;
+    console.expect(END)?;
+    answers_and_powers_off(&mut console)?;
+    Transcript::read(&console.text(), Some("owner")).verify()
 }
 
 /// The value of a counter in a listing.

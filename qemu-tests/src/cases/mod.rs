@@ -3,6 +3,7 @@
 //! A test here never looks at an address, a time or a count that may differ between two good builds.
 
 mod boot;
+mod calls;
 mod control;
 mod guests;
 mod isolation;

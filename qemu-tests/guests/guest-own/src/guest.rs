@@ -1,5 +1,7 @@
 //! What a domain may ask for itself: its counters and times, stolen time, and not to be descheduled just now.
 //!
+//! `mode=group` in the boot arguments: what is in group.rs instead.
+//!
 //! Two vCPUs share one CPU. vCPU 1 wakes each millisecond by its timer and computes for a while each time; vCPU 0 asks
 //! by its boost page not to be interrupted by that, in stretches that its share can pay.
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -11,6 +13,8 @@ use guest_rt::{cpu, machine, mmu, on_tarn, psci, smp, trap};
 use tarn_abi::Errno;
 use tarn_abi::call::guest::{page, times};
 use tarn_abi::call::{Reply, Request, guest, system};
+
+mod group;
 
 guest_rt::entry!(main);
 
@@ -32,7 +36,7 @@ fn field(offset: u64) -> &'static AtomicU32 {
 }
 
 /// One of Tarn's calls.
-fn call<C: Request>(c: &C) -> Result<C::Reply, Errno> {
+pub fn call<C: Request>(c: &C) -> Result<C::Reply, Errno> {
     let regs = c.encode();
     let mut x = [0; 18];
     x[..8].copy_from_slice(&regs.0);
@@ -43,7 +47,7 @@ fn call<C: Request>(c: &C) -> Result<C::Reply, Errno> {
 }
 
 /// 0, or the number of the refusal.
-fn verdict<T>(r: Result<T, Errno>) -> i64 {
+pub fn verdict<T>(r: Result<T, Errno>) -> i64 {
     r.map_or_else(|e| e.to_wire() as i64, |_| 0)
 }
 
@@ -67,6 +71,11 @@ fn main() {
     gic.init_cpu();
     trap::set_irq_handler(handler);
     testing::case("vcpus", machine().cpus().len());
+    if machine().argument("mode") == Some("group") {
+        group::all();
+        testing::end();
+        return;
+    }
     if on_tarn() {
         own_calls();
         stolen_time();
