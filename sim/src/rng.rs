@@ -67,4 +67,39 @@ mod tests {
         assert!((985_000..1_015_000).contains(&mean), "{mean}");
         assert!((680_000..706_000).contains(&v[50_000]), "{}", v[50_000]);
     }
+
+    /// The published first outputs of splitmix64 from 0, and what a stream is seeded with.
+    #[test]
+    fn streams_are_splitmix64() {
+        let mut r = Rng::stream(0, 0, 0);
+        assert_eq!(r.bits(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(r.bits(), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(r.draw(), 0x06c4_5d18);
+        let mut named = Rng::stream(5, 3, 200);
+        assert_eq!(named.bits(), Rng((5 << 32) | (3 << 8) | 200).bits());
+    }
+
+    /// The method as the specification tells it, written down another way.
+    #[test]
+    fn exponential_is_von_neumanns() {
+        let (mut a, mut b) = (Rng::stream(7, 1, 2), Rng::stream(7, 1, 2));
+        for _ in 0..10_000 {
+            let mut rejected = 0u128;
+            let x = loop {
+                let mut run = vec![b.draw()];
+                loop {
+                    let u = b.draw();
+                    if u >= run[run.len() - 1] {
+                        break;
+                    }
+                    run.push(u);
+                }
+                if run.len() % 2 == 1 {
+                    break (((rejected << 32) | u128::from(run[0])) * 3_000_000) >> 32;
+                }
+                rejected += 1;
+            };
+            assert_eq!(u128::from(a.exp(3_000_000)), x);
+        }
+    }
 }

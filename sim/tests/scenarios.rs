@@ -119,3 +119,20 @@ fn pictures_show_every_vcpu() {
     assert_eq!(trace.matches('{').count(), trace.matches('}').count());
     assert!(trace.contains("\"name\":\"hog0\""));
 }
+
+#[test]
+fn every_documented_field_is_in_the_report() {
+    let (_, mut s) = all().into_iter().find(|(n, _)| n == "groupaudio").unwrap();
+    s.duration = 200_000_000;
+    let o = run(&s, &Options::default()).unwrap();
+    let r = Report::new(&s, &o);
+    let json = r.json(&r.judge(|_, _| Ok(1.0)).unwrap());
+    let docs = include_str!("../../docs/scenarios.md");
+    let (_, section) = docs.split_once("## The report (`--json`)").unwrap();
+    // Every other piece between backquotes is a field.
+    let fields: Vec<&str> = section.split('`').skip(1).step_by(2).collect();
+    assert!(fields.len() > 60, "{}", fields.len());
+    for f in fields {
+        assert!(json.contains(&format!("\"{f}\":")), "{f} is not in\n{json}");
+    }
+}

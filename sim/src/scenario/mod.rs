@@ -1,6 +1,6 @@
 //! Scenarios as files: what machine, which guests, what happens when, and which bars the result must clear.
 //!
-//! The format is described in `sim/scenarios/README.md`. Whatever is unknown, missing or out of range is refused with the
+//! The format is described in `docs/scenarios.md`. Whatever is unknown, missing or out of range is refused with the
 //! place and the reason; nothing has a silent default that changes the meaning.
 
 mod parts;
@@ -300,6 +300,11 @@ mod tests {
             ("[[pool]]\ncpus = 999\n", "cpus"),
             ("[[domain]]\nname = \"a\"\n", "pool"),
             (&ok.replace("hog", "hogg"), "unknown key `hogg`"),
+            (&ok.replace("hog", "hgo"), "`hog` may be meant"),
+            (
+                &ok.replace("cpus = 1", "cpus = 1\nspeed = [512]\nspeeds = [512]"),
+                "say the same",
+            ),
             (
                 &ok.replace("name = \"a\"", "name = \"a\"\nweight = 0"),
                 "weight",
@@ -319,6 +324,46 @@ mod tests {
         for (text, part) in cases {
             let e = Scenario::parse(text).expect_err(text);
             assert!(e.contains(part), "{e}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_specification_mean_the_same() {
+        let of = |vcpu: &str| {
+            let t =
+                format!("[[pool]]\ncpus = 1\n[[domain]]\nname = \"a\"\n[[domain.vcpu]]\n{vcpu}");
+            let s = Scenario::parse(&t).unwrap_or_else(|e| panic!("{vcpu}: {e}"));
+            format!("{:?}", s.domains[0].vcpus[0])
+        };
+        let pairs = [
+            (
+                "irq = [{ P = \"2ms\", h = \"5us\", p = 2, w = \"exp(90us)\" }]",
+                "irq = [{ period = \"2ms\", handler = \"5us\", priority = 2, work = \"exp(90us)\" }]",
+            ),
+            (
+                "irqs = [{ period = \"2ms\", poisson = true }]",
+                "irq = [{ poisson = \"2ms\" }]",
+            ),
+            (
+                "hog = { yield_every = \"1ms\" }",
+                "hog = true\nyield_every = \"1ms\"",
+            ),
+            (
+                "runsleep = { r = \"1ms\", s = \"2ms\" }",
+                "runsleep = { run = \"1ms\", sleep = \"2ms\" }",
+            ),
+            (
+                "lock = true",
+                "lock = { compute = \"exp(300us)\", hold = \"40us\", spin = \"10us\" }",
+            ),
+            ("hog = true\nenl = true", "hog = true\npage = \"rt\""),
+            (
+                "hog = true\nabuse = true",
+                "hog = true\ndont_desched = \"always\"",
+            ),
+        ];
+        for (a, b) in pairs {
+            assert_eq!(of(a), of(b));
         }
     }
 }

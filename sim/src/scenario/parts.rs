@@ -22,10 +22,22 @@ pub(super) fn params(r: &mut Reader<'_>) -> Res<SchedParams> {
 
 pub(super) fn source(at: String, number: usize, v: &Value) -> Res<Source> {
     let mut r = Reader::new(at, v)?;
-    let (period, poisson) = match (r.time("period")?, r.time("poisson")?) {
+    // `poisson` is the mean itself, or says of what kind the period is.
+    let period = r.time("period")?;
+    let (period, poisson) = match (period, r.get("poisson")) {
         (Some(p), None) => (p, false),
-        (None, Some(p)) => (p, true),
-        _ => return r.bad("period", "or `poisson` is needed, one of them"),
+        (Some(p), Some(Value::Boolean(b))) => (p, *b),
+        (None, Some(Value::String(_))) => {
+            let mean = r.time("poisson")?;
+            (r.need("poisson", mean)?, true)
+        }
+        (None, None) => return r.bad("period", "or `poisson` is needed"),
+        _ => {
+            return r.bad(
+                "poisson",
+                "must be a mean time in place of `period`, or true or false beside it",
+            );
+        }
     };
     if period < 1_000 {
         return r.bad("period", "must be at least 1us");
@@ -53,8 +65,20 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
     let mut r = Reader::new(at.clone(), v)?;
     let mut program = Program::None;
     let mut programs = 0;
-    let yield_every = r.time("yield_every")?;
-    if r.bool("hog", false)? {
+    let mut yield_every = r.time("yield_every")?;
+    let hog = match r.get("hog") {
+        Some(v @ Value::Table(_)) => {
+            let mut p = Reader::new(format!("{at}.hog"), v)?;
+            yield_every = p.time("yield_every")?.or(yield_every);
+            p.done()?;
+            true
+        }
+        _ => r.bool("hog", false)?,
+    };
+    if yield_every.is_some_and(|y| y < 1_000) {
+        return r.bad("yield_every", "must be at least 1us");
+    }
+    if hog {
         programs += 1;
         program = Program::Hog { yield_every };
     } else if yield_every.is_some() {
@@ -70,7 +94,13 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
         };
         p.done()?;
     }
-    if let Some(v) = r.get("lock") {
+    let usual = Value::Table(Table::new());
+    let lock = match r.get("lock") {
+        Some(Value::Boolean(true)) => Some(&usual),
+        Some(Value::Boolean(false)) => None,
+        other => other,
+    };
+    if let Some(v) = lock {
         programs += 1;
         let mut p = Reader::new(format!("{at}.lock"), v)?;
         let name = p.text("name")?.unwrap_or("lock");
@@ -89,11 +119,15 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
     if programs > 1 {
         return Err(format!("{at}: only one of hog, runsleep and lock"));
     }
-    let dont_desched = match r.text("page")? {
-        None | Some("absent") => DontDesched::Absent,
-        Some("rt") => DontDesched::WhileRt,
-        Some("always") => DontDesched::Always,
-        Some(_) => return r.bad("page", "must be absent, rt or always"),
+    let page = r.text("page")?;
+    let dont_desched = match (page, r.bool("enl", false)?, r.bool("abuse", false)?) {
+        (None | Some("absent"), false, false) => DontDesched::Absent,
+        (None, true, false) | (Some("rt" | "enl"), _, false) => DontDesched::WhileRt,
+        (None, _, true) | (Some("always" | "abuse"), _, _) => DontDesched::Always,
+        (Some("rt" | "enl" | "absent"), _, _) => {
+            return r.bad("page", "contradicts `enl` or `abuse`");
+        }
+        (Some(_), _, _) => return r.bad("page", "must be absent, rt (= enl) or always (= abuse)"),
     };
     let mut sources = Vec::new();
     for (i, s) in r.list("irq")?.iter().enumerate() {

@@ -7,6 +7,48 @@ pub(super) struct Reader<'a> {
     pub(super) at: String,
     pub(super) table: &'a Table,
     pub(super) known: Vec<&'static str>,
+    /// What is said under two names.
+    twice: Option<String>,
+}
+
+/// Other names of keys: those of the scheduler's specification, and plurals.
+const ALIASES: &[(&str, &str)] = &[
+    ("P", "period"),
+    ("h", "handler"),
+    ("p", "priority"),
+    ("w", "work"),
+    ("exponential", "poisson"),
+    ("r", "run"),
+    ("s", "sleep"),
+    ("critical", "hold"),
+    ("irqs", "irq"),
+    ("source", "irq"),
+    ("vcpus", "vcpu"),
+    ("pools", "pool"),
+    ("domains", "domain"),
+    ("groups", "group"),
+    ("workload", "seed"),
+    ("speed", "speeds"),
+    ("capacity", "speeds"),
+    ("scheduler", "sched"),
+    ("dont_desched", "page"),
+    ("interval", "boost_interval"),
+    ("ratio", "boost_ratio"),
+];
+
+/// How many letters must be changed, added or left out to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let change = corner + usize::from(!x.eq_ignore_ascii_case(&y));
+            corner = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
 }
 
 impl<'a> Reader<'a> {
@@ -19,11 +61,19 @@ impl<'a> Reader<'a> {
             at,
             table,
             known: Vec::new(),
+            twice: None,
         })
     }
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'a Value> {
         self.known.push(key);
-        self.table.get(key)
+        let other = ALIASES.iter().filter(|(_, of)| *of == key);
+        let other = other.filter_map(|(alias, _)| self.table.get_key_value(*alias));
+        let mut found = self.table.get_key_value(key).into_iter().chain(other);
+        let (name, value) = found.next()?;
+        if let Some((again, _)) = found.next() {
+            self.twice = Some(format!("{}: `{name}` and `{again}` say the same", self.at));
+        }
+        Some(value)
     }
     pub(super) fn bad<T>(&self, key: &str, why: &str) -> Res<T> {
         Err(format!("{}: `{key}` {why}", self.at))
@@ -98,18 +148,25 @@ impl<'a> Reader<'a> {
         v.ok_or_else(|| format!("{}: `{key}` is missing", self.at))
     }
     pub(super) fn done(self) -> Res<()> {
-        match self
-            .table
-            .keys()
-            .find(|k| !self.known.contains(&k.as_str()))
-        {
-            Some(k) => Err(format!(
-                "{}: unknown key `{k}`; known are {}",
-                self.at,
-                self.known.join(", ")
-            )),
-            None => Ok(()),
+        if let Some(twice) = self.twice {
+            return Err(twice);
         }
+        let known = |k: &str| {
+            let mut others = ALIASES.iter().filter(|(alias, _)| *alias == k);
+            self.known.contains(&k) || others.any(|(_, of)| self.known.contains(of))
+        };
+        let Some(k) = self.table.keys().find(|k| !known(k)) else {
+            return Ok(());
+        };
+        let nearest = self.known.iter().min_by_key(|n| distance(k, n));
+        let meant = nearest
+            .filter(|n| distance(k, n) <= 1 + k.len() / 3)
+            .map_or(String::new(), |n| format!(", `{n}` may be meant"));
+        Err(format!(
+            "{}: unknown key `{k}`{meant}; known are {}",
+            self.at,
+            self.known.join(", ")
+        ))
     }
 }
 
