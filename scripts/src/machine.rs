@@ -83,6 +83,8 @@ pub struct Machine {
     pub gdb: bool,
     /// A reset ends QEMU.
     pub no_reboot: bool,
+    /// Memory nodes (NUMA), which share memory and CPUs evenly; 1 = none are told.
+    pub nodes: u32,
     /// Further QEMU arguments.
     pub extra: Vec<String>,
 }
@@ -108,6 +110,7 @@ impl Machine {
             pl011: None,
             gdb: false,
             no_reboot: true,
+            nodes: 1,
             extra: Vec::new(),
         }
     }
@@ -304,6 +307,22 @@ impl Machine {
             self.memory.to_string(),
         ];
         args.extend(["-nodefaults", "-display", "none"].map(str::to_owned));
+        for node in (0..self.nodes).filter(|_| self.nodes > 1) {
+            let (count, share) = (self.nodes, self.memory / u64::from(self.nodes));
+            let cpus = (
+                node * self.smp / count,
+                ((node + 1) * self.smp / count).max(1) - 1,
+            );
+            args.extend([
+                "-object".into(),
+                format!("memory-backend-ram,id=m{node},size={share}M"),
+                "-numa".into(),
+                format!(
+                    "node,nodeid={node},memdev=m{node},cpus={}-{}",
+                    cpus.0, cpus.1
+                ),
+            ]);
+        }
         match self.clock {
             Clock::Host => args.extend(["-cpu", "cortex-a72"].map(str::to_owned)),
             Clock::Instructions => args.extend(

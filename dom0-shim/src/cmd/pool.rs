@@ -520,7 +520,15 @@ pub fn memory(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
                 "{text} is no place for memory: say any, node:1 or 0x80000000+0x10000000"
             )));
         };
-        return Ok(s.ask(&pool::SetMemory { id, from })?);
+        return match (s.ask(&pool::SetMemory { id, from }), from) {
+            (Err(Errno::NoSuch), MemoryFrom::Node(n)) => Err(s.fail(format_args!(
+                "there is no memory node {n}; 'memory-list' shows them"
+            ))),
+            (Err(Errno::Invalid), MemoryFrom::Range { .. }) => Err(s.fail(format_args!(
+                "{text} is not inside one range of the machine's memory in steps of 2 MiB; 'memory-list' shows them"
+            ))),
+            (result, _) => Ok(result?),
+        };
     }
     let columns = [
         Column::text("pool", "pool"),

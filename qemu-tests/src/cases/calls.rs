@@ -9,14 +9,12 @@ use tarn_abi::call::{self, Row};
 use xtask::exec;
 use xtask::machine::{Clock, Machine};
 
-use super::storm::{Dice, check, number};
+use super::storm::{Dice, LINE, check, number};
 use super::{answers_and_powers_off, domain, prompt};
 use crate::runner::Bench;
 
 /// Calls of an ordinary run.
 const CALLS: u64 = 4_000;
-/// Calls on a line.
-const ON_A_LINE: usize = 3;
 /// What would end the test, by area and name.
 const LEFT_OUT: [(&str, &str); 8] = [
     ("SystemCall", "Reboot"),
@@ -89,17 +87,20 @@ pub fn from_dom0(bench: &mut Bench, gic: u8) -> Result<(), String> {
     let calls = number("TARN_CALLS").unwrap_or(CALLS);
     let (mut made, mut worked) = (0, 0);
     while made < calls {
-        let mut line: Vec<String> = Vec::new();
-        while line.len() < ON_A_LINE {
+        let mut line = String::new();
+        loop {
             let next = command(&mut dice, &rows);
-            if !harmful(&next, &out) && line.iter().map(String::len).sum::<usize>() < 150 {
-                line.push(next);
-            } else if line.iter().map(String::len).sum::<usize>() >= 150 {
+            if harmful(&next, &out) {
+                continue;
+            }
+            made += 1;
+            line.push_str(&next);
+            // A call is up to 167 letters long.
+            if line.len() > LINE - 168 {
                 break;
             }
+            line.push(';');
         }
-        made += line.len() as u64;
-        let line = line.join(";");
         console.send(&format!("@{line}\r"))?;
         let mut verdicts = 0;
         while verdicts < line.split(';').count() {
@@ -114,7 +115,7 @@ pub fn from_dom0(bench: &mut Bench, gic: u8) -> Result<(), String> {
             verdicts += 1;
         }
         prompt(&mut console)?;
-        if made % 500 < ON_A_LINE as u64 {
+        if made % 500 < 3 {
             check(&mut console)?;
         }
     }

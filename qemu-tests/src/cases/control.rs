@@ -96,6 +96,11 @@ pub fn tests() -> Vec<Test> {
         },
     ));
     tests.push(Test::new(
+        "control/memory-nodes",
+        "a pool's domains have their memory from its node, or are refused, on a machine with two",
+        memory_nodes,
+    ));
+    tests.push(Test::new(
         "control/pools-apart",
         "two busy pools: nothing crosses from one to the other, and a CPU held at EL2 does not hold the other pool's",
         |bench| {
@@ -133,6 +138,71 @@ pub fn tests() -> Vec<Test> {
         },
     ));
     tests
+}
+
+/// Free memory of both nodes in MiB.
+fn free(console: &mut Console) -> Result<[u64; 2], String> {
+    let text = exec::must(console, "memory-list")?;
+    let mut free = [0; 2];
+    for line in text.lines().skip(1) {
+        // Base, size and its unit, node, free and its unit.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, _, node, amount, unit] = words[..] else {
+            return Err(format!("'memory-list' shows\n{text}"));
+        };
+        let amount: u64 = amount
+            .parse()
+            .map_err(|_| format!("not a number: {amount}"))?;
+        let place = node.parse().ok().and_then(|n: usize| free.get_mut(n));
+        *place.ok_or(format!("no third node is there: {line}"))? += match unit {
+            "MiB" => amount,
+            "KiB" => amount / 1024,
+            _ => return Err(format!("what unit is {unit}?")),
+        };
+    }
+    Ok(free)
+}
+
+fn memory_nodes(bench: &mut Bench) -> Result<(), String> {
+    let config =
+        domain("vm", "guest-hello", 1, 64, "", "") + &domain("big", "guest-hello", 1, 472, "", "");
+    let mut machine = Machine::tarn(3, 4).with_config(config);
+    machine.nodes = 2;
+    let mut console = bench.start("Tarn", &machine, 120)?;
+    prompt(&mut console)?;
+    for command in ["destroy vm", "destroy big", "pool-create far cpu=3"] {
+        exec::must(&mut console, command)?;
+    }
+    exec::must(&mut console, "pool-memory far node:1")?;
+    let before = free(&mut console)?;
+    exec::must(&mut console, "create vm pool=far")?;
+    let after = free(&mut console)?;
+    let took = [
+        before[0] - after[0].min(before[0]),
+        before[1] - after[1].min(before[1]),
+    ];
+    if took[0] > 2 || !(64..=66).contains(&took[1]) {
+        return Err(format!("the domain took {took:?} MiB from the nodes"));
+    }
+    let refused = |console: &mut Console, command: &str, word: &str| {
+        let answer = exec::command(console, command)?;
+        if answer.ok || !answer.text.contains(word) {
+            return Err(format!("'{command}' says\n{}", answer.text));
+        }
+        Ok(())
+    };
+    // Elsewhere there is enough, but not there.
+    refused(&mut console, "create big pool=far", "memory")?;
+    if free(&mut console)? != after {
+        return Err("a refused domain keeps memory".into());
+    }
+    refused(&mut console, "pool-memory far node:2", "no memory node 2")?;
+    refused(&mut console, "pool-memory far 0x0+0x200000", "not inside")?;
+    exec::must(&mut console, "create big")?;
+    exec::must(&mut console, "destroy vm")?;
+    exec::must(&mut console, "pool-memory far any")?;
+    exec::must(&mut console, "create vm pool=far")?;
+    answers_and_powers_off(&mut console)
 }
 
 fn delegated(bench: &mut Bench, gic: u8) -> Result<(), String> {

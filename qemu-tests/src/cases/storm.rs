@@ -28,7 +28,7 @@ const SIDE_BY_SIDE: u32 = 200;
 /// Operations between two looks at everything.
 const ROUND: u32 = 250;
 /// Most letters of a line.
-const LINE: usize = 236;
+pub const LINE: usize = 236;
 /// In so many operations each of the guests that check themselves must have been through once.
 const OPERATIONS_A_RUN: u32 = 2_500;
 
