@@ -46,8 +46,31 @@ fn configured() -> Vec<u8> {
         .child(module("multiboot,kernel", 0x4400_0000))
         .child(module("multiboot,ramdisk", 0x4500_0000))
         .child(vcpu);
+    let shared = |host: &[u32], role: &str, id: &str| {
+        node(id)
+            .text("compatible", &["xen,domain-shared-memory-v1"])
+            .text("xen,shm-id", &[id])
+            .text("role", &[role])
+            .cells(
+                "xen,shared-mem",
+                &[host, &[0, 0x7000_0000, 0x1_0000]].concat(),
+            )
+    };
+    let bell = |own: u32, to: u32| {
+        node("bell")
+            .text("compatible", &["xen,evtchn-v1"])
+            .cells("phandle", &[own])
+            .cells("xen,evtchn", &[1, to])
+    };
     let mut other = domain.clone();
     other.name = "domU2".into();
+    let at = [0, 0x5000_0000];
+    let domain = domain
+        .child(shared(&at, "owner", "a"))
+        .child(bell(0x60, 0x61));
+    let other = other
+        .child(shared(&at, "borrower", "a"))
+        .child(bell(0x61, 0x60));
     let pool = node("fast")
         .text("compatible", &["xen,cpupool"])
         .cells("phandle", &[0x50])
@@ -98,6 +121,23 @@ fn read(blob: &[u8]) -> bool {
         );
         assert!(board.is_ram(&d.kernel.region));
         assert!(config.domains[..i].iter().all(|other| other.name != d.name));
+        for s in &d.shared {
+            let memory = &config.shared[s.memory];
+            assert!((s.guest.base() | s.guest.size() | s.offset).is_multiple_of(4096));
+            assert!(s.offset + s.guest.size() <= memory.size && s.guest.end() <= 1 << 39);
+            assert!(
+                memory
+                    .at
+                    .is_none_or(|at| at.size() == memory.size && board.is_ram(&at))
+            );
+        }
+        let mut ports: Vec<u32> = d.doorbells.iter().map(|b| b.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert!(ports.len() == d.doorbells.len() && ports.iter().all(|p| (1..1024).contains(p)));
+        assert!(d.doorbells.iter().all(|b| b.peer != d.node));
+        let spis = config::doorbell_spis(d, &Devices::default()).unwrap();
+        assert!(spis.iter().all(|spi| *spi < config::GUEST_SPIS));
     }
     true
 }

@@ -103,7 +103,7 @@ fn a_rom_that_cannot_be_there() {
         (0x4600_0000, 0x1800, Some(0x400_0000), "whole pages"),
         (0x4600_0000, 0x1000, Some(0x400_0800), "whole pages"),
         (0x4600_0000, 0x2000, Some(0x7f_ffff_f000), "39 bits"),
-        (0x4600_0000, 0x1000, Some(u64::MAX & !0xfff), "39 bits"),
+        (0x4600_0000, 0x1000, Some(!0xfff), "39 bits"),
         (0x4600_0000, 0x1000, Some(0x4000_0000), "overlaps its RAM"),
         (
             0x4600_0000,
