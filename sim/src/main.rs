@@ -17,7 +17,8 @@ tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
   tarn-sim costs                      what a decision costs with 2 to 16384 runnable vCPUs, against sorted-list credit2
 
 options
-  --sched NAME      another scheduler: credit2, rr, null, rtds, plain (credit2 as it is), noboost
+  --sched NAME      another scheduler: credit2, rr, null, rtds, plain (credit2 as it is), credit1
+                    (the older credit, sampled by ticks), noboost
   --seed N          another seed
   --json            the result as one JSON object
   --svg OUT         the first part of the schedule as a picture, and the latency distribution in OUT.latency.svg

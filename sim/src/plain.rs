@@ -1,7 +1,10 @@
-//! The baseline: credit2 as it is, without boosts, from its published behaviour (SCHEDULER.md 1.2).
+//! The baselines: credit2 as it is, without boosts, and the older credit, both from their published behaviour
+//! (SCHEDULER.md 1.2 and 4.3).
 //!
-//! One queue sorted by credit, eager resets that touch everybody, debt forgiven below -10 ms, and a wake-up inside
-//! another vCPU's rate limit disturbs nobody. Kept for comparison of latency, fairness and cost; not in the registry.
+//! credit2: one queue sorted by credit, eager resets that touch everybody, debt forgiven below -10 ms, and a wake-up inside
+//! another vCPU's rate limit disturbs nobody. credit: whoever runs when a tick comes, every 10 ms, pays for all of them;
+//! every 30 ms credit is shared out by weight; who has some left is boosted when it wakes. One queue for all CPUs. Kept
+//! for comparison of latency, fairness and cost; not in the registry.
 
 use tarn_abi::{CpuId, CpuSet, Instant, Span};
 use tarn_pools::{GuestHint, Kick, SchedError, SchedParams, Stats, Totals, VcpuParams, WakeReason};
@@ -9,6 +12,10 @@ use tarn_sched::{Ent, Pick, Scheduler, Tag};
 
 const FLOOR: i64 = -10_000_000;
 const TOLERANCE: Span = Span::us(50);
+/// credit: who runs then pays for the whole of it.
+const TICK: u64 = 10_000_000;
+/// credit: the slice, how often credit is shared out, and the most that anybody keeps.
+const TURN: u64 = 30_000_000;
 
 struct Row {
     tag: Tag,
@@ -23,6 +30,8 @@ struct Row {
     credit: i64,
     residue: i64,
     runtime: Span,
+    /// credit: woken with credit left, and no tick since.
+    woken: bool,
 }
 
 #[derive(Default, Clone)]
@@ -45,12 +54,18 @@ pub struct Plain {
     queue: Vec<Ent>,
     heaviest: i64,
     totals: Totals,
+    /// credit rather than credit2.
+    sampled: bool,
+    /// credit: how often it has been shared out.
+    shared: u64,
 }
 
 impl Plain {
-    /// Without CPUs and vCPUs.
+    /// credit2, without CPUs and vCPUs.
     pub fn new(p: &SchedParams) -> Self {
         Plain {
+            sampled: false,
+            shared: 0,
             params: *p,
             rows: Vec::new(),
             cpus: Vec::new(),
@@ -60,6 +75,55 @@ impl Plain {
             heaviest: 256,
             totals: Totals::default(),
         }
+    }
+
+    /// credit, which knew no rate limit, without CPUs and vCPUs.
+    pub fn sampled(p: &SchedParams) -> Self {
+        Plain {
+            sampled: true,
+            ..Plain::new(&SchedParams {
+                ratelimit: Span::ZERO,
+                ..*p
+            })
+        }
+    }
+
+    /// Who ranks higher goes first; equals in the order they came.
+    fn rank(&self, e: Ent) -> i64 {
+        let r = &self.rows[e.index()];
+        match (self.sampled, r.credit >= 0) {
+            (false, _) => r.credit,
+            (true, true) => 1 + i64::from(r.woken),
+            (true, false) => 0,
+        }
+    }
+
+    /// credit: shares out what the CPUs can do until the next time, among those who want something.
+    fn share_out(&mut self, now: Instant) {
+        if now.0 / TURN <= self.shared {
+            return;
+        }
+        self.shared = now.0 / TURN;
+        for c in self.members.iter() {
+            self.burn(c, now);
+        }
+        let wants = |r: &Row| r.inserted && r.runnable;
+        let total: i64 = self
+            .rows
+            .iter()
+            .filter(|r| wants(r))
+            .map(|r| r.weight)
+            .sum();
+        let all = TURN as i64 * self.members.len() as i64;
+        for r in self.rows.iter_mut().filter(|r| wants(r)) {
+            let mine = all * r.weight / total.max(1);
+            r.credit = (r.credit + mine).clamp(-(TURN as i64), TURN as i64);
+            self.totals.touched += 1;
+        }
+        self.totals.resets += 1;
+        let mut queue = core::mem::take(&mut self.queue);
+        queue.sort_by_key(|e| -self.rank(*e));
+        self.queue = queue;
     }
 
     fn allowed(&self, e: Ent) -> CpuSet {
@@ -83,20 +147,26 @@ impl Plain {
             return;
         };
         let dt = now.since(p.counted);
+        let ticks = now.0 / TICK - p.counted.0 / TICK;
         p.counted = now;
         let r = &mut self.rows[e.index()];
         r.runtime += dt;
+        if self.sampled {
+            r.credit -= (ticks * TICK) as i64;
+            r.woken &= ticks == 0;
+            return;
+        }
         let v = dt.0 as i64 * self.heaviest + r.residue;
         r.residue = v % r.weight;
         r.credit = (r.credit - v / r.weight).max(FLOOR);
     }
 
     fn enqueue(&mut self, e: Ent) {
-        let credit = self.rows[e.index()].credit;
+        let rank = self.rank(e);
         let at = self
             .queue
             .iter()
-            .position(|o| self.rows[o.index()].credit < credit)
+            .position(|o| self.rank(*o) < rank)
             .unwrap_or(self.queue.len());
         self.queue.insert(at, e);
         self.rows[e.index()].queued = true;
@@ -139,8 +209,8 @@ impl Plain {
             if now + TOLERANCE < p.began + self.params.ratelimit {
                 continue;
             }
-            let mut score = self.rows[e.index()].credit - self.rows[cur.index()].credit;
-            if last != Some(c) {
+            let mut score = self.rank(e) - self.rank(cur);
+            if last != Some(c) && !self.sampled {
                 score -= self.params.resistance.0 as i64;
             }
             if score > 0 && best.is_none_or(|b| score > b.0) {
@@ -193,6 +263,7 @@ impl Scheduler for Plain {
             credit: 0,
             residue: 0,
             runtime: Span::ZERO,
+            woken: false,
         });
         Ok(Ent(self.rows.len() as u32 - 1))
     }
@@ -242,6 +313,7 @@ impl Scheduler for Plain {
             return Kick::NONE;
         }
         r.runnable = true;
+        r.woken = true;
         match r.on {
             None => {
                 self.enqueue(e);
@@ -260,6 +332,9 @@ impl Scheduler for Plain {
     fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         self.idle.remove(cpu);
         self.burn(cpu, now);
+        if self.sampled {
+            self.share_out(now);
+        }
         let i = cpu.index();
         self.cpus[i].tickled = false;
         let (curr, ran) = (self.cpus[i].curr, self.cpus[i].running);
@@ -270,18 +345,20 @@ impl Scheduler for Plain {
         let limited = ran && now < self.cpus[i].began + self.params.ratelimit;
         let mut next = stay;
         let held = stay.is_some() && limited && !yielded;
+        let turned = self.sampled && now.0 >= self.cpus[i].began.0 + TURN;
         if !hint.must_idle && !held {
             for &e in &self.queue {
                 let r = &self.rows[e.index()];
-                let mine = next.map_or(i64::MIN, |c| self.rows[c.index()].credit);
-                if !yielded && r.credit <= mine {
+                let (mine, theirs) = (next.map_or(i64::MIN, |c| self.rank(c)), self.rank(e));
+                if !yielded && (theirs < mine || theirs == mine && !turned) {
                     break;
                 }
                 if !self.allowed(e).contains(cpu) {
                     continue;
                 }
                 let away = r.last.is_some_and(|l| l != cpu);
-                if next.is_some() && away && r.credit - mine < self.params.resistance.0 as i64 {
+                let near = theirs.saturating_sub(mine) < self.params.resistance.0 as i64;
+                if next.is_some() && away && near && !self.sampled {
                     continue;
                 }
                 next = Some(e);
@@ -305,11 +382,11 @@ impl Scheduler for Plain {
         }
         let own = self.rows[n.index()].credit;
         let head = self.queue.first().map(|h| self.rows[h.index()].credit);
-        if own.max(head.unwrap_or(i64::MIN)) <= 0 {
+        if !self.sampled && own.max(head.unwrap_or(i64::MIN)) <= 0 {
             self.reset(own <= FLOOR, now);
         }
         let p = &mut self.cpus[i];
-        if curr != next || !ran {
+        if curr != next || !ran || turned {
             p.began = now;
             self.totals.switches += 1;
         }
@@ -331,7 +408,12 @@ impl Scheduler for Plain {
         } else {
             limit
         };
-        let until = now + t.max(least).min(self.params.max_slice.max(least));
+        let mut until = now + t.max(least).min(self.params.max_slice.max(least));
+        if self.sampled {
+            let tick = Instant((now.0 / TICK + 1) * TICK);
+            let turn = self.cpus[i].began + Span(TURN);
+            until = if turn > now { tick.min(turn) } else { tick };
+        }
         Pick {
             next: Some(tag),
             until: Some(until),

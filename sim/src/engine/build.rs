@@ -1,6 +1,7 @@
 //! From a scenario to a machine: pools, groups, domains, vCPUs, all through the interface that the hypervisor uses.
 
 use super::*;
+use tarn_sched::Scheduler;
 
 impl<'a> Engine<'a> {
     pub(super) fn new(s: &'a Scenario, o: &Options, seed: u64) -> Result<Self, String> {
@@ -20,9 +21,13 @@ impl<'a> Engine<'a> {
                 params.boost = false;
                 name = "credit2";
             }
-            conserving &= matches!(name, "credit2" | "rr" | "plain");
-            let plain = name == "plain";
-            let kind = sched_by_name(if plain { "credit2" } else { name });
+            conserving &= matches!(name, "credit2" | "rr" | "plain" | "credit1");
+            let baseline: Option<Box<dyn Scheduler>> = match name {
+                "plain" => Some(Box::new(Plain::new(&params))),
+                "credit1" => Some(Box::new(Plain::sampled(&params))),
+                _ => None,
+            };
+            let kind = sched_by_name(if baseline.is_some() { "credit2" } else { name });
             let kind = kind.ok_or_else(|| format!("no scheduler is called `{name}`"))?;
             let c = PoolConfig {
                 sched: kind,
@@ -31,16 +36,11 @@ impl<'a> Engine<'a> {
                 ..PoolConfig::new(&p.name)
             };
             let fail = |e: tarn_pools::PoolError| format!("pool {}: {e}", p.name);
-            match (i, plain) {
-                (0, false) => set.init(present, &c, now).map_err(fail)?,
-                (0, true) => set
-                    .init_with(present, &c, Box::new(Plain::new(&params)), now)
-                    .map_err(fail)?,
-                (_, false) => drop(set.create(&c, now).map_err(fail)?),
-                (_, true) => drop(
-                    set.create_with(&c, Box::new(Plain::new(&params)), now)
-                        .map_err(fail)?,
-                ),
+            match (i, baseline) {
+                (0, None) => set.init(present, &c, now).map_err(fail)?,
+                (0, Some(b)) => set.init_with(present, &c, b, now).map_err(fail)?,
+                (_, None) => drop(set.create(&c, now).map_err(fail)?),
+                (_, Some(b)) => drop(set.create_with(&c, b, now).map_err(fail)?),
             }
             let id = set.find_pool(&p.name).ok_or("a pool is gone")?;
             for cpu in p.cpus.iter().filter(|_| i > 0) {

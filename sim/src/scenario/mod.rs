@@ -232,12 +232,19 @@ impl Scenario {
                     None => return g.bad("pool", "names no pool"),
                 },
             };
+            let vps = g.int("vps", 1, 1, 64)?;
+            let weight = g.int("weight", 256, 1, 65_535)?;
+            let each = if g.bool("split", false)? {
+                (weight / vps).max(1)
+            } else {
+                weight
+            };
             let group = Group {
                 name,
                 pool,
                 parent,
-                vps: g.int("vps", 1, 1, 64)? as u16,
-                weight: g.int("weight", 256, 1, 65_535)? as u32,
+                vps: vps as u16,
+                weight: each as u32,
                 sched: g.text("sched")?.unwrap_or("credit2").to_string(),
             };
             g.done()?;
