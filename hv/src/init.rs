@@ -10,8 +10,8 @@ use crate::mem::{PAGE, frames, heap, nodes, stage1};
 use crate::percpu::{self, Cpu};
 use crate::run::{self, POOLS};
 use crate::{
-    console, doorbell, given, hypercall, irq, logger, panic, payload, placement, power, record,
-    sysreg, time,
+    console, doorbell, firmware, given, hypercall, irq, logger, panic, payload, placement, power,
+    record, sysreg, time,
 };
 use abi::{CpuId, CpuSet, MAX_CPUS, PoolId, Span};
 use alloc::boxed::Box;
@@ -155,7 +155,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     here.up.store(true, Ordering::Release);
     console_irq(&board);
     sysreg::init();
-    hypercall::init(caps(), &board);
+    hypercall::init(&board);
 
     let read = match payload {
         None => Config::from_dtb(tree, &board),
@@ -439,13 +439,9 @@ extern "C" fn secondary_main(cpu: &'static Cpu) -> ! {
         arch::halt();
     }
     sysreg::join();
+    firmware::join();
     cpu.up.store(true, Ordering::Release);
     arch::enter_idle(cpu)
-}
-
-/// What guests may know of the firmware's mitigations: those calls this machine's own firmware answers.
-fn caps() -> vdev::psci::Caps {
-    vdev::psci::Caps::NONE
 }
 
 /// Starts the other CPUs and waits a bounded time for them.

@@ -23,6 +23,8 @@ mod doorbell;
 #[cfg(target_os = "none")]
 mod fast;
 #[cfg(target_os = "none")]
+mod firmware;
+#[cfg(target_os = "none")]
 mod given;
 #[cfg(target_os = "none")]
 mod hypercall;

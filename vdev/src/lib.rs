@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod idregs;
+pub mod mitigations;
 pub mod mmio;
 pub mod pl011;
 pub mod psci;

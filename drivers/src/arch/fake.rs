@@ -153,24 +153,32 @@ pub(crate) fn write_icc_ap1r(i: usize, value: u64) {
     set("icc_ap1r", i, value);
 }
 
-/// Firmware that notes the call and answers what a test put into register "firmware".
+/// Firmware that notes the call and answers what a test put into register "firmware" for that function, or for all (0).
 pub(crate) struct Firmware<const SMC: bool>;
 pub(crate) type Hvc = Firmware<false>;
 pub(crate) type Smc = Firmware<true>;
+
+fn answer(function: u32) -> u64 {
+    let own = CPU.with(|c| {
+        let regs = &c.borrow().regs;
+        regs.get(&("firmware", function as usize)).copied()
+    });
+    own.unwrap_or_else(|| get("firmware", 0))
+}
 
 impl<const SMC: bool> smccc::Call for Firmware<SMC> {
     fn call32(function: u32, args: [u32; 7]) -> [u32; 8] {
         note(if SMC { "smc" } else { "hvc" }, function.into());
         args.iter().for_each(|a| note("arg", (*a).into()));
-        [get("firmware", 0) as u32, 0, 0, 0, 0, 0, 0, 0]
+        [answer(function) as u32, 0, 0, 0, 0, 0, 0, 0]
     }
 
     fn call64(function: u32, args: [u64; 17]) -> [u64; 18] {
         note(if SMC { "smc" } else { "hvc" }, function.into());
         args.iter().for_each(|a| note("arg", *a));
-        let mut answer = [0; 18];
-        answer[0] = get("firmware", 0);
-        answer
+        let mut all = [0; 18];
+        all[0] = answer(function);
+        all
     }
 }
 

@@ -91,8 +91,51 @@ impl Psci {
     }
 }
 
+/// SMCCC_VERSION and SMCCC_ARCH_FEATURES (DEN 0028 7.2, 7.3), and the version from which the latter exists.
+const SMCCC_VERSION: u32 = 0x8000_0000;
+const ARCH_FEATURES: u32 = 0x8000_0001;
+const SMCCC_1_1: i32 = 0x1_0001;
+/// SMCCC_ARCH_WORKAROUND_1, _2 and _3.
+const WORKAROUNDS: [u32; 3] = [0x8000_8000, 0x8000_7fff, 0x8000_3fff];
+
+/// Mitigations of speculation in firmware.
+impl Psci {
+    fn arch(&self, function: u32, argument: u32) -> i32 {
+        let args = [argument, 0, 0, 0, 0, 0, 0];
+        let answer = match self.conduit {
+            Conduit::Hvc => Hvc::call32(function, args),
+            Conduit::Smc => Smc::call32(function, args),
+        };
+        answer[0] as i32
+    }
+
+    /// What firmware answers on this CPU to SMCCC_ARCH_FEATURES for SMCCC_ARCH_WORKAROUND_1, _2 and _3: 0 needed and there,
+    /// positive not needed, negative unknown. Found out in the order the specification gives (DEN 0028 appendix B), so that
+    /// no firmware is called by a number it may not know: all -1 without PSCI 1.0 or SMCCC 1.1.
+    pub fn workarounds(&self) -> [i32; 3] {
+        let known = self.version().is_ok_and(|v| v.major >= 1)
+            && self.features(SMCCC_VERSION).is_ok()
+            && self.arch(SMCCC_VERSION, 0) >= SMCCC_1_1;
+        WORKAROUNDS.map(|w| {
+            if known {
+                self.arch(ARCH_FEATURES, w)
+            } else {
+                -1
+            }
+        })
+    }
+
+    /// Calls workaround `number` (1 or 3) on this CPU; there is no result. Nothing for other numbers.
+    pub fn work_around(&self, number: u8) {
+        if let 1 | 3 = number {
+            let _none = self.arch(WORKAROUNDS[usize::from(number) - 1], 0);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
     use crate::arch;
 
@@ -122,6 +165,38 @@ mod tests {
         arch::set("firmware", 0, u32::MAX.into());
         assert_eq!(p.system_off(), Err(PsciError::NotSupported));
         assert_eq!(p.features(0x8400_0009), Err(PsciError::NotSupported));
+    }
+
+    #[test]
+    fn workarounds_are_asked_for_step_by_step() {
+        let p = Psci::new(Conduit::Smc);
+        let calls = || -> std::vec::Vec<u64> {
+            let smc = |(name, f)| (name == "smc").then_some(f);
+            arch::journal().into_iter().filter_map(smc).collect()
+        };
+        let (features, version, arch_features) = (0x8400_000a, 0x8000_0000, 0x8000_0001);
+        for (psci, has, smccc, asked) in [
+            (2, 0, 0x1_0001, 1),
+            (0x1_0000, -1, 0x1_0001, 2),
+            (0x1_0001, 0, 0x1_0000, 3),
+            (0x1_0001, 0, 0x1_0001, 6),
+        ] {
+            arch::set("firmware", 0x8400_0000, psci);
+            arch::set("firmware", features, has as u64);
+            arch::set("firmware", version, smccc);
+            arch::set("firmware", arch_features, 1);
+            let said = p.workarounds();
+            assert_eq!(said, if asked == 6 { [1; 3] } else { [-1; 3] });
+            assert_eq!(calls().len(), asked, "{psci:#x} {has} {smccc:#x}");
+        }
+        for (number, f) in [(1, 0x8000_8000), (3, 0x8000_3fff)] {
+            p.work_around(number);
+            assert_eq!(calls(), [f]);
+        }
+        for number in [0, 2, 4, 255] {
+            p.work_around(number);
+            assert_eq!(calls(), []);
+        }
     }
 
     #[test]

@@ -17,22 +17,20 @@ mod why;
 use crate::arch::GuestFrame;
 use crate::counters::Kind;
 use crate::domain::psci;
+use crate::firmware;
 use crate::percpu::Cpu;
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
 use crate::vcpu::page::TimeArea;
 use abi::call::{Call, Request};
 use abi::{Errno, Regs};
-use vdev::psci::{Caps, SmcccCall, smccc};
-
-/// What the machine lets guests know about its firmware's mitigations.
-static CAPS: spin::Once<Caps> = spin::Once::new();
+use vdev::psci::{SmcccCall, smccc};
 
 pub use system::{VERSION, kept, set_script};
 
 /// Sets what calls report of the machine, once.
-pub fn init(caps: Caps, board: &board::Board) {
-    CAPS.call_once(|| caps);
+pub fn init(board: &board::Board) {
+    firmware::init(board);
     system::init(board.model, board.ram.iter().map(board::Region::size).sum());
 }
 
@@ -40,7 +38,7 @@ pub fn init(caps: Caps, board: &board::Board) {
 pub fn handle(frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outcome {
     let x = &frame.x;
     let regs = Regs([x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]]);
-    match smccc(&regs, CAPS.get().unwrap_or(&Caps::NONE)) {
+    match smccc(&regs, &firmware::caps()) {
         SmcccCall::Psci(call) => psci::handle(call, frame, l),
         SmcccCall::Done(x) => {
             if x[0] as i32 == -1 {
@@ -53,8 +51,10 @@ pub fn handle(frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outc
             frame.x[0] = TimeArea::ipa(l.index);
             Outcome::Resume
         }
-        // `Caps` says that the machine's firmware has none, so vdev never asks; should it, there is nothing to do.
-        SmcccCall::Workaround { .. } => Outcome::Resume,
+        SmcccCall::Workaround { number, .. } => {
+            firmware::work_around(number);
+            Outcome::Resume
+        }
         SmcccCall::Tarn => {
             let (reply, outcome) = tarn(&regs, cpu, l);
             match reply {

@@ -20,6 +20,8 @@ pub(super) struct Bank {
     pub latch: u32,
     /// Active, as far as the model knows.
     pub active: u32,
+    /// Linked, and what is pending has been made so by a write to ISPENDR, whatever its line says.
+    pub by_hand: u32,
     /// In a list register of some vCPU.
     pub resident: u32,
     /// Resident, and its pending state there stands for the latch (else for the line).
@@ -45,6 +47,17 @@ impl Bank {
         self.clr_pend &= !m;
         self.clr_act &= !m;
         self.set_act &= !m;
+    }
+
+    /// The guest has ended interrupts `m`: only what is latched anew can still be pending by hand.
+    #[inline]
+    pub fn ended(&mut self, m: u32) {
+        self.resident &= !m;
+        self.soft &= !m;
+        self.touched &= !m;
+        self.active &= !m;
+        self.by_hand &= !m | self.latch;
+        self.forget_changes(m);
     }
 
     /// Pending in the model: latched, or level-sensitive with its line asserted. Not what only list registers know.

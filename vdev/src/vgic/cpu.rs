@@ -168,16 +168,12 @@ impl Vgic {
                 }
                 continue;
             }
-            bank.touched &= !m;
-            bank.active &= !m;
-            bank.soft &= !m;
             // Changes that waited for the register's content concern what the guest has ended meanwhile.
-            bank.forget_changes(m);
+            bank.ended(m);
             if here && bank.pending() & bank.forwarded(groups) & m != 0 {
                 let lr = self.compose_pending(v, intid);
                 lrs.write(n, lr);
             } else {
-                bank.resident &= !m;
                 self.vcpus[v].used &= !(1 << n);
                 kick = kick.and(self.refresh(v, w, m));
             }
@@ -232,11 +228,7 @@ impl Vgic {
         for n in bits(done as u32) {
             let (w, m) = split(self.vcpus[v].lr[n & (MAX_LRS - 1)]);
             let bank = self.bank(v, w);
-            bank.resident &= !m;
-            bank.soft &= !m;
-            bank.touched &= !m;
-            bank.active &= !m;
-            bank.forget_changes(m);
+            bank.ended(m);
             if bank.pending() & m != 0 {
                 kick = kick.and(self.refresh(v, w, m));
             }
@@ -289,6 +281,7 @@ impl Vgic {
         if latched {
             bank.latch |= m;
         }
+        bank.by_hand &= !m | bank.latch;
         if dropped {
             bank.release |= m;
         }

@@ -342,13 +342,14 @@ impl Vgic {
     }
 
     /// The line of linked `irq` was found deasserted: withdraws it if the guest has not acknowledged it yet. The
-    /// physical interrupt is then queued for [`Vgic::take_release`] (of a shared one: for vCPU 0, or its holder).
+    /// physical interrupt is then queued for [`Vgic::take_release`] (of a shared one: for vCPU 0, or its holder). What the
+    /// guest itself has made pending (ISPENDR) does not depend on the line, and stays.
     pub fn lower_hw(&mut self, irq: Irq) -> Kick {
         let Some((w, m, v)) = self.place(irq) else {
             return Kick::NONE;
         };
         let bank = self.bank(v, w);
-        if bank.hw & m == 0 {
+        if bank.hw & !bank.by_hand & m == 0 {
             return Kick::NONE;
         }
         if bank.resident & m != 0 {

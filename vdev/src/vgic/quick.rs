@@ -86,6 +86,7 @@ impl Vgic {
         if i < 16 {
             vcpu.sgi_src[i & 15] = 0;
         }
+        bank.by_hand &= !m | bank.latch;
         bank.latch &= !m;
         bank.active &= !m;
         bank.touched &= !m;

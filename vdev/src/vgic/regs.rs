@@ -184,7 +184,9 @@ impl Vgic {
             }
             Bitmap::SetPending => {
                 let new = mask & !v2_sgis & !self.bank(t, w).latch;
-                self.bank(t, w).latch |= new;
+                let bank = self.bank(t, w);
+                bank.latch |= new;
+                bank.by_hand |= mask & bank.hw;
                 self.changed(t, w, new)
             }
             Bitmap::ClearPending => self.clear_pending(a, t, w, mask & !v2_sgis, lrs),
@@ -221,6 +223,7 @@ impl Vgic {
         let dropped = bank.latch & bank.hw & mask & !bank.resident & !bank.active;
         bank.release |= dropped;
         bank.latch &= !mask;
+        bank.by_hand &= !mask;
         if dropped != 0 {
             // Only the CPU that `t` is loaded on can end the physical interrupt.
             self.vcpus[t].release = true;

@@ -218,6 +218,47 @@ fn a_linked_interrupt_ended_by_registers_is_released() {
 }
 
 #[test]
+fn a_linked_interrupt_made_pending_by_hand_does_not_depend_on_its_line() {
+    const ISPENDR: u32 = 0x1_0200;
+    const ICPENDR: u32 = 0x1_0280;
+    let timer = Irq::ppi(0, 27);
+    for loaded in [true, false] {
+        let (mut vgic, mut cpus) = world(Version::V3, 1, 4);
+        vgic.link_ppi(27, 27);
+        let cpu = &mut cpus[0];
+        let by_hand = |vgic: &mut Vgic, cpu: &mut FakeCpu, offset| {
+            let kick = vgic.redist_write(0, offset, Size::Word, 1 << 27, cpu);
+            assert_eq!(kick, Ok(Kick::NONE));
+        };
+        by_hand(&mut vgic, cpu, ISPENDR);
+        if !loaded {
+            assert!(vgic.unload(0, cpu).is_none());
+        }
+        assert!(
+            vgic.lower_hw(timer).is_none(),
+            "the line has nothing to say"
+        );
+        assert!(vgic.flush(0, cpu).is_none());
+        assert!(!vgic.has_release(0));
+        assert_eq!(cpu.ack(), Some((27, 0)));
+        cpu.end(27);
+        // What the timer itself does afterwards depends on the line again.
+        let _ = vgic.inject_hw(0, 27, cpu);
+        let _ = vgic.lower_hw(timer);
+        assert!(vgic.flush(0, cpu).is_none());
+        assert_eq!((vgic.take_release(0), cpu.ack()), (Some(27), None));
+        // And taken back by hand it is gone.
+        by_hand(&mut vgic, cpu, ISPENDR);
+        by_hand(&mut vgic, cpu, ICPENDR);
+        assert_eq!(cpu.ack(), None);
+        assert_eq!(vgic.fire_hw(timer), wake(0));
+        let _ = vgic.lower_hw(timer);
+        assert!(vgic.flush(0, cpu).is_none());
+        assert_eq!(cpu.ack(), None);
+    }
+}
+
+#[test]
 fn reading_state_that_another_cpu_holds_waits_for_it() {
     let (mut vgic, mut cpus) = world(Version::V3, 2, 4);
     let irouter = vgic.dist_write(0, 0x6000 + 8 * 40, Size::Double, 1, &mut cpus[0]);
