@@ -24,7 +24,8 @@ pub mod page {
 }
 
 /// The time area: one structure a vCPU, read-only for the guest. Fields are 64-bit, little-endian, as of the moment the
-/// vCPU was last put on a CPU. Tarn's clock counts ns since it started.
+/// vCPU was last put on a CPU (one that sleeps and wakes while nobody else wants its CPU stays on it). Tarn's clock
+/// counts ns since it started.
 pub mod times {
     /// Bytes from one vCPU's structure to the next one's.
     pub const STRIDE: u64 = 128;

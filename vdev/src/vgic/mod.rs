@@ -227,6 +227,8 @@ impl Vgic {
         if let Some(old) = self.vcpus.get_mut(self.target[n] as usize) {
             old.route[w] &= !m;
             old.ready.remove(w, m);
+            // From now on its priority is another vCPU's business.
+            old.ready.reprioritise(w);
         }
         if let Some(new) = self.vcpus.get_mut(to as usize) {
             new.route[w] |= m;
@@ -306,7 +308,7 @@ impl Vcpu {
         if new == old {
             return false;
         }
-        self.ready.set_word(w, new);
+        self.ready.set_word_again(w, new);
         let more = new & !old != 0;
         self.todo |= more;
         self.hint = 0;

@@ -16,6 +16,8 @@ pub(super) struct PrioSet {
     /// Best member of a word, and its priority.
     member: [u8; WORDS],
     priority: [u8; WORDS],
+    /// The members for which that was found out; 0 if nobody knows.
+    seen: [u32; WORDS],
 }
 
 impl PrioSet {
@@ -25,6 +27,7 @@ impl PrioSet {
         words: [0; WORDS],
         member: [0; WORDS],
         priority: [0; WORDS],
+        seen: [0; WORDS],
     };
 
     #[inline]
@@ -57,6 +60,16 @@ impl PrioSet {
         }
     }
 
+    /// The same for a set whose members do not change priority unnoticed while they are out of it (`reprioritise`): if
+    /// they are back as they were, as after a group has been switched off and on, nothing has to be looked for again.
+    #[inline]
+    pub(super) fn set_word_again(&mut self, w: usize, members: u32) {
+        self.set_word(w, members);
+        if members == self.seen[w & (WORDS - 1)] {
+            self.stale &= !(1 << (w & (WORDS - 1)));
+        }
+    }
+
     #[inline]
     pub(super) fn insert(&mut self, w: usize, m: u32) {
         self.set_word(w, self.word(w) | m);
@@ -71,6 +84,7 @@ impl PrioSet {
     #[inline]
     pub(super) fn reprioritise(&mut self, w: usize) {
         self.stale |= 1 << (w & (WORDS - 1));
+        self.seen[w & (WORDS - 1)] = 0;
     }
 
     /// The member of highest priority (lowest number), the lowest INTID among equals. `private` and `shared` are the
@@ -106,6 +120,7 @@ impl PrioSet {
             }
             self.member[w] = member;
             self.priority[w] = best;
+            self.seen[w] = self.words[w];
         }
         self.stale &= !self.sum;
         let mut found: Option<(u8, usize)> = None;
@@ -141,6 +156,19 @@ mod tests {
         assert_eq!(set.best(&private, &shared), Some(9));
         private.fill(0xff);
         set.reprioritise(0);
+        assert_eq!(set.best(&private, &shared), Some(7));
+        // Out and in again: as it was, unless a priority has changed meanwhile.
+        for (changed, first) in [(false, 7), (true, 9)] {
+            set.set_word_again(0, 0);
+            if changed {
+                private[9] = 1;
+                set.reprioritise(0);
+            }
+            set.set_word_again(0, 1 << 7 | 1 << 9);
+            assert_eq!(set.stale & 1 != 0, changed, "looked for again only then");
+            assert_eq!(set.best(&private, &shared), Some(first));
+        }
+        set.set_word_again(0, 1 << 7 | 1 << 8);
         assert_eq!(set.best(&private, &shared), Some(7));
         set.set_word(0, 0);
         assert!(set.is_empty() && set.best(&private, &shared).is_none());

@@ -37,6 +37,21 @@ impl Bitmap {
     }
 }
 
+/// The interrupts `mask` of word `w`, of vCPU `t` if they are private, that vCPU `a` wants to change.
+#[derive(Clone, Copy)]
+struct Bits {
+    a: usize,
+    t: usize,
+    w: usize,
+    mask: u32,
+}
+
+impl Bits {
+    const fn only(self, mask: u32) -> Bits {
+        Bits { mask, ..self }
+    }
+}
+
 impl Vgic {
     /// Reads a bitmap register of word `w`.
     pub(super) fn read_bitmap<L: ListRegs + ?Sized>(
@@ -128,14 +143,8 @@ impl Vgic {
     }
 
     /// Before a change to `mask`: reads back what of it is in `a`'s own list registers, and has other holders look.
-    fn grab<L: ListRegs + ?Sized>(
-        &mut self,
-        a: usize,
-        t: usize,
-        w: usize,
-        mask: u32,
-        lrs: &mut L,
-    ) -> Kick {
+    fn grab<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
+        let Bits { a, t, w, mask } = it;
         let mut own = false;
         let mut kick = Kick::NONE;
         for n in bits(self.bank(t, w).resident & mask) {
@@ -164,13 +173,14 @@ impl Vgic {
         lrs: &mut L,
     ) -> Kick {
         let mask = value & self.config.implemented(w);
+        let it = Bits { a, t, w, mask };
         let v2_sgis = if self.config.version == Version::V2 && w == 0 {
             0xffff
         } else {
             0
         };
         match reg {
-            Bitmap::Group => self.write_group(a, t, w, mask, lrs),
+            Bitmap::Group => self.write_group(it, lrs),
             Bitmap::SetEnable => {
                 let new = mask & !self.bank(t, w).enabled;
                 self.bank(t, w).enabled |= new;
@@ -178,7 +188,7 @@ impl Vgic {
             }
             Bitmap::ClearEnable => {
                 let gone = mask & self.bank(t, w).enabled & !v2_sgis;
-                let kick = self.grab(a, t, w, gone, lrs);
+                let kick = self.grab(it.only(gone), lrs);
                 self.bank(t, w).enabled &= !gone;
                 kick.and(self.changed(t, w, gone))
             }
@@ -189,35 +199,25 @@ impl Vgic {
                 bank.by_hand |= mask & bank.hw;
                 self.changed(t, w, new)
             }
-            Bitmap::ClearPending => self.clear_pending(a, t, w, mask & !v2_sgis, lrs),
-            Bitmap::SetActive => self.set_active(a, t, w, mask, lrs),
-            Bitmap::ClearActive => self.clear_active(a, t, w, mask, lrs),
+            Bitmap::ClearPending => self.clear_pending(it.only(mask & !v2_sgis), lrs),
+            Bitmap::SetActive => self.set_active(it, lrs),
+            Bitmap::ClearActive => self.clear_active(it, lrs),
         }
     }
 
-    fn write_group<L: ListRegs + ?Sized>(
-        &mut self,
-        a: usize,
-        t: usize,
-        w: usize,
-        value: u32,
-        lrs: &mut L,
-    ) -> Kick {
+    fn write_group<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
+        let Bits {
+            t, w, mask: value, ..
+        } = it;
         let flips = self.bank(t, w).group ^ value;
-        let kick = self.grab(a, t, w, flips, lrs);
+        let kick = self.grab(it.only(flips), lrs);
         self.bank(t, w).group = value;
         kick.and(self.changed(t, w, flips))
     }
 
-    fn clear_pending<L: ListRegs + ?Sized>(
-        &mut self,
-        a: usize,
-        t: usize,
-        w: usize,
-        mask: u32,
-        lrs: &mut L,
-    ) -> Kick {
-        let mut kick = self.grab(a, t, w, mask, lrs);
+    fn clear_pending<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
+        let Bits { t, w, mask, .. } = it;
+        let mut kick = self.grab(it, lrs);
         let bank = self.bank(t, w);
         bank.clr_pend |= mask & bank.resident;
         let dropped = bank.latch & bank.hw & mask & !bank.resident & !bank.active;
@@ -232,15 +232,9 @@ impl Vgic {
         kick.and(self.changed(t, w, mask))
     }
 
-    fn set_active<L: ListRegs + ?Sized>(
-        &mut self,
-        a: usize,
-        t: usize,
-        w: usize,
-        mask: u32,
-        lrs: &mut L,
-    ) -> Kick {
-        let mut kick = self.grab(a, t, w, mask, lrs);
+    fn set_active<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
+        let Bits { a, t, w, mask } = it;
+        let mut kick = self.grab(it, lrs);
         let bank = self.bank(t, w);
         let resident = bank.resident & mask;
         bank.set_act |= resident;
@@ -264,15 +258,9 @@ impl Vgic {
         kick.and(self.refresh(t, w, new))
     }
 
-    fn clear_active<L: ListRegs + ?Sized>(
-        &mut self,
-        a: usize,
-        t: usize,
-        w: usize,
-        mask: u32,
-        lrs: &mut L,
-    ) -> Kick {
-        let mut kick = self.grab(a, t, w, mask, lrs);
+    fn clear_active<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
+        let Bits { a, t, w, mask } = it;
+        let mut kick = self.grab(it, lrs);
         let bank = self.bank(t, w);
         let resident = bank.resident & mask;
         bank.clr_act |= resident;
@@ -315,7 +303,7 @@ impl Vgic {
         if self.config.implemented(w) & m == 0 || self.read_priority(t, intid) == value {
             return Kick::NONE;
         }
-        let mut kick = self.grab(a, t, w, m, lrs);
+        let mut kick = self.grab(Bits { a, t, w, mask: m }, lrs);
         if intid < 32 {
             self.vcpus[t].prio[intid] = value;
         } else {
@@ -365,7 +353,15 @@ impl Vgic {
         }
         let new = gather(value >> 1) << shift;
         let flips = (self.bank(t, w).edge ^ new) & 0xffff << shift & self.config.implemented(w);
-        let kick = self.grab(a, t, w, flips, lrs);
+        let kick = self.grab(
+            Bits {
+                a,
+                t,
+                w,
+                mask: flips,
+            },
+            lrs,
+        );
         self.bank(t, w).edge ^= flips;
         kick.and(self.changed(t, w, flips))
     }
