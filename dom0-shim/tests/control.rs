@@ -468,6 +468,11 @@ fn a_call_by_its_registers() {
         f.line("call 0x84000008")
             .starts_with("error: 0x84000008 is a standard service")
     );
+    assert!(f.line("call -n 3 0xc6000000").contains("3 times, "));
+    assert!(
+        f.line("call -n 0 0xc6000000")
+            .starts_with("error: -n is a number from 1")
+    );
     assert!(f.line("call 1 two").starts_with("error: x1 is a number"));
     assert!(
         f.line("call 1 2 3 4 5 6 7 8 9")

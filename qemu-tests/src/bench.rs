@@ -10,6 +10,7 @@ use xtask::fdt::Tree;
 use xtask::machine::{Clock, Machine};
 use xtask::{budgets, exec, linux, paths};
 
+use crate::calls;
 use crate::cases::{answers_and_powers_off, domain, prompt};
 use crate::figures::{self, Figures, Row};
 use crate::runner::Bench;
@@ -29,6 +30,15 @@ pub fn run(gics: &[u8], with_linux: bool, json: Option<&Path>) -> Result<bool, S
     let mut rows = Vec::new();
     for gic in gics.iter().copied() {
         measure(gic, with_linux, &mut rows)?;
+    }
+    // Neither depends on the controller.
+    if let Some(gic) = gics.first() {
+        let mut bench = Bench::new("bench-calls");
+        let both = calls::measure(&mut bench, *gic).and_then(|mut calls| {
+            calls.extend(calls::stand_still(&mut bench, *gic)?);
+            Ok(calls)
+        });
+        rows.extend(both.map_err(|error| format!("{error}\n{}", bench.consoles()))?);
     }
     let size = std::fs::metadata(paths::images().join("tarn.bin"))
         .map_err(|error| format!("tarn.bin: {error}"))?

@@ -7,6 +7,7 @@
 //! serial lines and device trees are xtask's.
 
 mod bench;
+mod calls;
 mod cases;
 mod disk;
 mod figures;

@@ -414,8 +414,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         args: &[need(Kind::Number), many(Kind::Number, true)],
+        opts: &[opt("-n", Kind::Number)],
         more: "Registers x0 to x7, decimal or 0x...; what is left out is 0. docs/abi.md has all calls. Nothing is checked\n\
-               before Tarn does, so a call may do what a command would have asked about first.",
+               before Tarn does, so a call may do what a command would have asked about first. -n makes it so often and says how\n\
+               long it took each time.",
         ..row(
             "call",
             "makes a hypervisor call by its registers",

@@ -10,6 +10,9 @@ use tarn_abi::{Errno, Regs};
 /// Owners of SMCCC function ids (bits 24 to 29): the standard services, of which PSCI is one.
 const STANDARD: u64 = 4;
 
+/// Most repetitions of one command: nothing that is typed meanwhile is looked at.
+const MOST: u64 = 100_000;
+
 /// `12`, `-1` or `0xc6000100`.
 fn number(word: &str) -> Option<u64> {
     if let Some(hex) = word.strip_prefix("0x") {
@@ -40,7 +43,19 @@ pub fn call(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
             regs.0[0]
         )));
     }
-    let answer = s.call(regs);
+    let times = match g.opt("-n") {
+        None => 1,
+        Some(word) => match number(word) {
+            Some(n @ 1..=MOST) => n,
+            _ => return Err(s.fail(format_args!("-n is a number from 1 to {MOST}, not {word}"))),
+        },
+    };
+    let begin = s.uptime();
+    let mut answer = s.call(regs);
+    for _ in 1..times {
+        answer = s.call(regs);
+    }
+    let end = s.uptime();
     for (n, x) in answer.0.iter().enumerate() {
         let blank = if n == 0 { "" } else { " " };
         s.print(format_args!("{blank}x{n}={x:#x}"));
@@ -49,5 +64,9 @@ pub fn call(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         s.print(format_args!(" ({e})"));
     }
     s.print(format_args!("\n"));
+    if let (Some(_), Some(begin), Some(end)) = (g.opt("-n"), begin, end) {
+        let each = end.0.saturating_sub(begin.0) / times;
+        s.print(format_args!("{times} times, {each} ns each\n"));
+    }
     Ok(())
 }
