@@ -24,7 +24,7 @@ use crate::transcript::Transcript;
 
 /// Operations of an ordinary run, and of one with CPUs side by side.
 const OPERATIONS: u32 = 10_000;
-const SIDE_BY_SIDE: u32 = 200;
+const SIDE_BY_SIDE: u32 = 120;
 /// Operations between two looks at everything.
 const ROUND: u32 = 250;
 /// Most letters of a line.
@@ -353,7 +353,8 @@ fn storm(bench: &mut Bench, gic: u8, clock: Clock, usual: u32) -> Result<(), Str
         + &domain("timer", "guest-timer", 1, 16, "", "");
     let mut machine = Machine::tarn(gic, 4).with_config(config);
     machine.clock = clock;
-    let limit = 240 + u64::from(operations) / 10;
+    // Threads of a busy host that wait for each other are slow beyond any measure: see above.
+    let limit = if clock == Clock::Host { 600 } else { 240 } + u64::from(operations) / 10;
     let mut console = bench.start("Tarn", &machine, limit)?;
     prompt(&mut console)?;
     let mut dice = Dice(0x5eed + u64::from(gic) + (number("TARN_SEED").unwrap_or(0) << 8));
