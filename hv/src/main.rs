@@ -19,6 +19,7 @@ mod console;
 mod counters;
 #[cfg(target_os = "none")]
 mod domain;
+#[cfg(target_os = "none")]
 mod doorbell;
 #[cfg(target_os = "none")]
 mod fast;

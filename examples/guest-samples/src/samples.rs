@@ -86,7 +86,7 @@ fn control(samples: &Window, bell: &Window) {
         cpu::barrier();
         count = count.wrapping_add(1);
         samples.write32(COUNT, count);
-        if count % EACH_RING == 0 {
+        if count.is_multiple_of(EACH_RING) {
             cpu::barrier();
             bell.write32(0, 1);
         }

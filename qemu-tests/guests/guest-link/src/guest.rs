@@ -184,7 +184,7 @@ fn exchange(link: &Window, n: u32, want: u32, by_call: bool) -> bool {
 
 /// Messages from `first` on; how many answers were right.
 fn messages(link: &Window, first: u32, count: u32) -> u32 {
-    let one = |n: &u32| exchange(link, *n, GO_ON, n % 2 == 0);
+    let one = |n: &u32| exchange(link, *n, GO_ON, n.is_multiple_of(2));
     (first..first + count).filter(one).count() as u32
 }
 
