@@ -5,7 +5,7 @@ use xtask::console::Console;
 use xtask::exec;
 use xtask::machine::{Clock, Machine};
 
-use super::{answers_and_powers_off, domain, prompt};
+use super::{all_through, answers_and_powers_off, domain, prompt, verify_all};
 use crate::runner::{Bench, Test};
 use crate::transcript::{END, Transcript};
 
@@ -19,22 +19,14 @@ pub fn tests() -> Vec<Test> {
             move |bench| {
                 let config = domain("bad", "guest-bad", 1, 16, "mode=calls", "")
                     + &domain("smp", "guest-smp", 2, 16, "rounds=50", "");
-                let mut console =
-                    bench.start("Tarn", &Machine::tarn(gic, 2).with_config(config), 180)?;
-                for _ in 0..2 {
-                    console.expect(END)?;
-                }
+                let machine = Machine::tarn(gic, 2).with_config(config);
+                let mut console = all_through(bench, &machine, 180, &["bad", "smp"])?;
                 console.send("\r")?;
                 prompt(&mut console)?;
                 exec::must(&mut console, "pool-create after cpu=1")?;
                 exec::must(&mut console, "pool-destroy after")?;
                 answers_and_powers_off(&mut console)?;
-                for name in ["bad", "smp"] {
-                    Transcript::read(&console.text(), Some(name))
-                        .verify()
-                        .map_err(|error| format!("{name}: {error}"))?;
-                }
-                Ok(())
+                verify_all(&console, &["bad", "smp"])
             },
         ));
     }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use xtask::machine::Machine;
 use xtask::{exec, tree::Config};
 
-use super::{answers_and_powers_off, domain, prompt};
+use super::{all_through, answers_and_powers_off, domain, prompt, verify_all};
 use crate::runner::Test;
-use crate::transcript::{END, Transcript};
 
 /// The tests.
 pub fn tests() -> Vec<Test> {
@@ -21,19 +20,13 @@ pub fn tests() -> Vec<Test> {
             move |bench| {
                 let config = domain("guest-bad", "guest-bad", 1, 16, "", "")
                     + &domain("guest-smp", "guest-smp", 2, 16, "rounds=100", "");
-                let mut console =
-                    bench.start("Tarn", &Machine::tarn(gic, 1).with_config(config), 120)?;
-                for _ in 0..2 {
-                    console.expect(END)?;
-                }
+                let (machine, names) = (
+                    Machine::tarn(gic, 1).with_config(config),
+                    ["guest-bad", "guest-smp"],
+                );
+                let mut console = all_through(bench, &machine, 120, &names)?;
                 answers_and_powers_off(&mut console)?;
-                let text = console.text();
-                for name in ["guest-bad", "guest-smp"] {
-                    Transcript::read(&text, Some(name))
-                        .verify()
-                        .map_err(|error| format!("{name}: {error}"))?;
-                }
-                Ok(())
+                verify_all(&console, &names)
             },
         ));
         tests.push(Test::new(

@@ -21,8 +21,10 @@ mod uboot;
 
 use xtask::console::Console;
 use xtask::exec;
+use xtask::machine::Machine;
 
-use crate::runner::Test;
+use crate::runner::{Bench, Test};
+use crate::transcript::{END, Transcript};
 
 /// Every test, in the order of running: quick and basic ones first.
 pub fn all() -> Vec<Test> {
@@ -70,6 +72,30 @@ pub fn domain(
 /// Waits for dom0's prompt.
 pub fn prompt(console: &mut Console) -> Result<(), String> {
     console.expect(exec::PROMPT).map(|_| ())
+}
+
+/// A machine whose guests `names` have written their transcripts to the end.
+pub fn all_through(
+    bench: &mut Bench,
+    machine: &Machine,
+    seconds: u64,
+    names: &[&str],
+) -> Result<Console, String> {
+    let mut console = bench.start("Tarn", machine, seconds)?;
+    for _ in names {
+        console.expect(END)?;
+    }
+    Ok(console)
+}
+
+/// The transcripts of guests that are through, judged.
+pub fn verify_all(console: &Console, names: &[&str]) -> Result<(), String> {
+    let text = console.text();
+    names.iter().try_for_each(|name| {
+        Transcript::read(&text, Some(name))
+            .verify()
+            .map_err(|error| format!("{name}: {error}"))
+    })
 }
 
 /// At the prompt: the machine still answers, then powers off cleanly.
