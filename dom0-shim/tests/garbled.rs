@@ -52,6 +52,8 @@ impl Hyp for Liar {
                 return c.answer(Ok(Bytes::new(&bytes).unwrap()));
             }
             Ok(_) => {}
+            // The command `call` makes what is typed, here 0 and 1; all others make calls that there are.
+            Err(_) if regs.0[0] <= 1 && regs.0[1..].iter().all(|x| *x == 0) => {}
             Err(e) => panic!("bad call {regs:x?}: {e}"),
         }
         let mut reply = Regs(std::array::from_fn(|_| {
