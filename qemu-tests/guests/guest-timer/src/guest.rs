@@ -326,11 +326,14 @@ fn together(gic: &Gic) {
     Timer::Physical.start(ms(10));
     trap::restore_irqs(daif);
     both();
-    expect(
-        "both/physical-first",
-        Hex(ORDER.load(Ordering::SeqCst)),
-        Hex(p << 8 | v),
-    );
+    // Stopped until both are due, the guest gets the lower number first.
+    if machine().argument("stops").is_none() {
+        expect(
+            "both/physical-first",
+            Hex(ORDER.load(Ordering::SeqCst)),
+            Hex(p << 8 | v),
+        );
+    }
     reset();
     let daif = trap::mask_irqs();
     Timer::Virtual.start(ms(10));
