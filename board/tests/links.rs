@@ -92,6 +92,38 @@ fn xens_form_with_a_host_address() {
 }
 
 #[test]
+fn two_names_for_the_same_memory_are_refused() {
+    let side = |id: &str| shared("shm", id, &[0x5000_0000, 0x7000_0000, 0x1000]);
+    let all = ["a", "a", "b", "b"].iter().enumerate();
+    let blob = tree(
+        all.map(|(i, id)| domain(&format!("d{i}"), vec![side(id)]))
+            .collect(),
+    );
+    let board = Board::from_dtb(&blob, 0).unwrap();
+    let config = Config::from_dtb(&blob, &board).unwrap();
+    assert!(config.domains.is_empty(), "{:?}", config.domains);
+    assert_eq!(config.notes.len(), 4);
+    for (note, other) in config.notes.iter().zip(["b", "b", "a", "a"]) {
+        let words = format!("overlaps the memory of \"{other}\"");
+        assert!(note.to_string().contains(&words), "{note}");
+    }
+}
+
+#[test]
+fn a_phandle_of_two_ends_connects_nobody() {
+    // C says that it is B's end; A, which named B, must not be heard or rung by it.
+    let blob = tree(vec![
+        domain("a", vec![bell("bell", 5, 1, 6)]),
+        domain("b", vec![bell("bell", 6, 1, 5)]),
+        domain("c", vec![bell("bell", 6, 1, 5)]),
+    ]);
+    let board = Board::from_dtb(&blob, 0).unwrap();
+    let config = Config::from_dtb(&blob, &board).unwrap();
+    assert!(config.domains.is_empty(), "{:?}", config.domains);
+    assert_eq!(config.notes.len(), 3);
+}
+
+#[test]
 fn equals_anywhere_are_charged_once() {
     let side = || shared("shm", "a", &[0x7000_0000, 0x1000_0000]);
     let all = |n: usize| {

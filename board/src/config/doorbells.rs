@@ -96,6 +96,12 @@ impl Ends {
                 format!("a domain has at most {MAX_DOORBELLS} doorbells"),
             );
         }
+        let shared =
+            |handle: u32| handle != 0 && self.0.iter().filter(|e| e.phandle == handle).count() > 1;
+        if shared(node.phandle()) || shared(to) {
+            let message = format!("port {port}: the phandle of one of its ends is another's, too");
+            return refuse(CHANNEL, message);
+        }
         let Some(peer) = self.0.iter().find(|e| to != 0 && e.phandle == to) else {
             return refuse(
                 CHANNEL,

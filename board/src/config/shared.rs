@@ -286,6 +286,11 @@ impl<'a> Sides<'a> {
             return refuse(ACCESS, format!("nobody could write to \"{}\"", side.id));
         }
         if let Some(at) = whole.at {
+            let mut others = memories.iter().filter(|m| m.id != side.id);
+            if let Some(other) = others.find(|m| m.at.is_some_and(|o| o.overlaps(&at))) {
+                let message = format!("{at} overlaps the memory of \"{}\"", other.id);
+                return refuse(PLACE, message);
+            }
             reserved(at, board).map_err(|why| node.refuse(PLACE, why))?;
         } else {
             let anywhere = memories.iter().filter(|m| m.at.is_none());
