@@ -132,12 +132,19 @@ impl Credit2 {
         r.stats.runtime += dt;
         self.crowd.add(dt.0, core::cmp::min(r.claim, dt.0));
         r.claim = r.claim.saturating_sub(dt.0);
+        let before = r.consumed;
         r.burn(dt.0, work);
         // Where nobody waits for this CPU its time is taken from nobody: no debt is made, though others, who may not come
         // here, keep the resets away that would repay it. (Where nobody waits at all `catch_up` repays it.)
         let free = self.cpus.tickless.contains(cpu) && !self.queue.is_empty();
-        if free && !broken(Mutant::FreeTimePaid) && r.consumed.wrapping_sub(self.granted) > 0 {
-            r.consumed = self.granted;
+        // Debt from before stays.
+        let least = if before.wrapping_sub(self.granted) > 0 {
+            before
+        } else {
+            self.granted
+        };
+        if free && !broken(Mutant::FreeTimePaid) && r.consumed.wrapping_sub(least) > 0 {
+            r.consumed = least;
         }
         // Debt is kept, but the axis must not wrap: after two thousand years of it, it no longer grows.
         let most = if broken(Mutant::DebtForgiven) {
