@@ -100,6 +100,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let member = me.member.load(Ordering::Relaxed);
         let slot = slot_of(member);
         let Some(mut guard) = self.lock_slot(slot) else {
+            me.asks(None);
             m.arm(None);
             return Running::Idle(IdleCpu::new(cpu));
         };
@@ -111,6 +112,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
             p.unpark(now)
         } else {
             Kick::NONE
+        };
+        let also = if me.is_due(now) {
+            unparked.and(p.watch(&self.cpus, cpu, now))
+        } else {
+            unparked
         };
         if let Some(row) = prev {
             p.park_if_spent(row, now);
@@ -159,13 +165,14 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let news = pick
             .news
             .and_then(|(tag, what)| Some((p.rows.get(tag.0 as u16)?.id, what)));
+        me.asks(until);
         drop(guard);
 
         m.arm(until);
         if let Some((v, what)) = news {
             m.news(v, what);
         }
-        let kick = pick.kick.and(unparked);
+        let kick = pick.kick.and(also);
         if !kick.is_none() {
             m.kick(kick);
         }
@@ -244,6 +251,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             r.want = Want::Sleep;
             r.place = Place::Loaded(cpu);
             p.book(row, now);
+            self.cpus[cpu.index()].asks(None);
             self.cpus[cpu.index()].goes_idle(now);
             return Block::Dozes;
         }

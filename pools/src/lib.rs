@@ -53,6 +53,7 @@ mod row;
 mod runstate;
 mod set;
 mod step;
+mod watch;
 
 pub use change::{Preview, PreviewMove, PreviewPool, Status};
 pub use dispatch::{Clock, IdleCpu, Machine, Running};

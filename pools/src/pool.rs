@@ -9,7 +9,7 @@ use crate::row::Row;
 use crate::runstate::DomainTimes;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use tarn_abi::{CpuSet, DomainId, Instant, SchedId};
+use tarn_abi::{CpuId, CpuSet, DomainId, Instant, SchedId};
 use tarn_sched::{
     BoostParams, Kick, Leaf, NodeId, Recorded, Recorder, Root, SchedParams, Scheduler, Tag,
     VcpuParams, registry,
@@ -255,6 +255,8 @@ pub(crate) struct Pool {
     /// CPUs on their way in.
     pub(crate) incoming: CpuSet,
     pub(crate) closing: bool,
+    /// Whose timer was looked at last (`watch`).
+    pub(crate) watched: CpuId,
     /// Its scheduler is about to be exchanged for this one.
     pub(crate) next: Option<Next>,
     pub(crate) boost: BoostParams,
@@ -291,6 +293,7 @@ impl Pool {
             leaving: CpuSet::EMPTY,
             incoming: CpuSet::EMPTY,
             closing: false,
+            watched: CpuId::BOOT,
             next: None,
             boost: c.boost,
             rows: Table::new(),

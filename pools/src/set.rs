@@ -46,6 +46,8 @@ pub(crate) struct Cpu {
     pub(crate) idle_since: AtomicU64,
     /// The longest time, ns, for which a vCPU was in nobody's hands because this CPU left its pool.
     pub(crate) displaced: AtomicU64,
+    /// When it asked to be called, ns; 0 = it did not.
+    pub(crate) due: AtomicU64,
 }
 
 /// What needs no lock of a pool, and what serialises reconfigurations.
@@ -178,6 +180,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     idle: AtomicU64::new(0),
                     idle_since: AtomicU64::new(0),
                     displaced: AtomicU64::new(0),
+                    due: AtomicU64::new(0),
                 }
             }; MAX_CPUS],
             no_doze: AtomicBool::new(false),

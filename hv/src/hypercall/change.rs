@@ -39,7 +39,9 @@ pub fn settled(dom0: bool) -> Result<(), Errno> {
 }
 
 fn pending() -> Result<(), Errno> {
-    match POOLS.status(time::now()) {
+    let now = time::now();
+    irq::send(POOLS.overdue(now));
+    match POOLS.status(now) {
         Status::None => Ok(()),
         Status::Pending(k) => {
             irq::send(k);

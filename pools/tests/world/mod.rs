@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use tarn_abi::call::report::Report;
-use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, VcpuId};
+use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, Span, VcpuId};
 use tarn_pools::*;
 
 pub type Set = PoolSet<spin::relax::Spin>;
@@ -82,6 +82,20 @@ pub struct World {
     /// Kicks that get lost, counted down: 1 = the next.
     pub lose_kick: u64,
     pub kicks: u64,
+    /// The timer that fails, counted down (1 = the next that is set), and how.
+    pub fail_timer: Option<(u64, TimerFault)>,
+    pub timers: u64,
+}
+
+/// What can be wrong with a CPU's timer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimerFault {
+    /// It is never heard of.
+    Lost,
+    /// It comes 20 ms late.
+    Late,
+    /// It comes at once.
+    Early,
 }
 
 pub const fn vcpu(domain: DomainId, i: u16) -> VcpuId {
@@ -109,6 +123,8 @@ impl World {
             domains: Vec::new(),
             lose_kick: 0,
             kicks: 0,
+            fail_timer: None,
+            timers: 0,
         };
         for i in 0..cpus {
             let idle = w.set.cpu_online(CpuId(i as u16), w.now).unwrap();
@@ -160,6 +176,20 @@ impl World {
             }
         }
         me.timer = hands.timer;
+        if let Some(at) = hands.timer {
+            self.timers += 1;
+            if let Some((n, fault)) = &mut self.fail_timer {
+                *n = n.saturating_sub(1);
+                if *n == 0 {
+                    me.timer = match fault {
+                        TimerFault::Lost => None,
+                        TimerFault::Late => Some(Instant(at.0 + 20_000_000)),
+                        TimerFault::Early => Some(self.now),
+                    };
+                    self.fail_timer = None;
+                }
+            }
+        }
         let kicks = Kick(hands.kicks);
         self.send(kicks);
     }
@@ -173,6 +203,58 @@ impl World {
             }
         }
         panic!("CPUs call each other for ever");
+    }
+
+    /// Time goes on to the next thing that happens without any guest's help: a call, or the earliest timer. False: there is
+    /// none before `end`.
+    pub fn next_event(&mut self, end: Instant) -> bool {
+        if let Some(c) = self.kicked.lowest() {
+            self.come_by(c);
+            return true;
+        }
+        let armed = self.cpus.iter().enumerate();
+        let first = armed.filter_map(|(i, c)| Some((c.timer?, i))).min();
+        let Some((at, i)) = first.filter(|f| f.0 <= end) else {
+            self.now = self.now.max(end);
+            return false;
+        };
+        self.now = self.now.max(at);
+        self.cpus[i].timer = None;
+        self.come_by(CpuId(i as u16));
+        true
+    }
+
+    /// Guests that never sleep, with nothing but time passing: each vCPU runs within `limit`. dom0 makes a call now and
+    /// then if `calls`.
+    pub fn everybody_runs(&mut self, limit: Span, calls: bool) -> Result<(), String> {
+        let all: usize = self.domains.iter().map(|d| usize::from(d.1)).sum();
+        let mut ran = std::collections::BTreeSet::new();
+        let end = self.now + limit;
+        while self.now < end {
+            let call = (self.now + Span::ms(10)).min(end);
+            loop {
+                let running = self.cpus.iter().filter(|c| c.running);
+                ran.extend(running.filter_map(|c| c.loaded));
+                if ran.len() == all {
+                    return Ok(());
+                }
+                if !self.next_event(call) {
+                    break;
+                }
+            }
+            if calls {
+                let k = self.set.overdue(self.now);
+                self.send(k);
+            }
+        }
+        let never = self
+            .domains
+            .iter()
+            .flat_map(|(d, n)| (0..*n).map(|i| vcpu(*d, i)));
+        Err(format!(
+            "{:?} never ran",
+            never.filter(|v| !ran.contains(v)).collect::<Vec<_>>()
+        ))
     }
 
     /// One called CPU, or one whose timer is due, by the dice.
