@@ -44,11 +44,13 @@ pub enum Mutant {
     BoostIgnored,
     /// What runs where nobody waits makes debt.
     FreeTimePaid,
+    /// Who answers an interrupt inside its rate limit is let run on as long as a slice lasts.
+    ClaimEndless,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 17] = [
+    pub const ALL: [Mutant; 18] = [
         Mutant::BoostFree,
         Mutant::CarryUnlimited,
         Mutant::ResetSkipped,
@@ -66,6 +68,7 @@ impl Mutant {
         Mutant::WeightIgnored,
         Mutant::BoostIgnored,
         Mutant::FreeTimePaid,
+        Mutant::ClaimEndless,
     ];
 }
 

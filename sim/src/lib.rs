@@ -13,6 +13,7 @@ pub mod figures;
 pub mod fluid;
 pub mod guest;
 pub mod json;
+pub mod kinds;
 pub mod picture;
 pub mod plain;
 pub mod replay;

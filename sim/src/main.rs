@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use tarn_sim::engine::{Options, Outcome, run};
 use tarn_sim::report::{Report, Verdict};
-use tarn_sim::{Scenario, costs, picture, replay};
+use tarn_sim::{Scenario, costs, kinds, picture, replay};
 
 const HELP: &str = "\
 tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
@@ -11,6 +11,10 @@ tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
   tarn-sim run FILE [options]         one scenario: table, bars, pictures on request
   tarn-sim compare FILE SCHED SCHED   the same scenario under two (or more) schedulers
   tarn-sim sweep FILE [--seeds N]     the scenario with N seeds (default 20): worst bar of all
+
+  tarn-sim kinds [W1 ... W9]          variations of each kind of workload (default all, --seeds 20 of each): how many are
+                                      over which bar, and the worst
+  tarn-sim kind W4 17                 the scenario file of one of them
 
   tarn-sim replay TRACE               feeds a recording (of a run, or a console with one) through the same code again and
                                       compares every decision; shows the first that differs
@@ -204,6 +208,59 @@ fn command_sweep(a: &Args) -> Result<bool, String> {
     Ok(worst.iter().flatten().all(|(v, _)| v.ok))
 }
 
+fn command_kinds(a: &Args) -> Result<bool, String> {
+    let all: Vec<String> = kinds::KINDS.iter().map(|k| k.0.to_string()).collect();
+    let mut good = true;
+    for kind in if a.files.is_empty() { &all } else { &a.files } {
+        let Some((_, about)) = kinds::KINDS.iter().find(|k| k.0 == kind) else {
+            return Err(format!("no kind is called `{kind}`: W1 to W9"));
+        };
+        println!("{kind}: {about}; {} cases", a.seeds);
+        // By bar: how many cases have it, how many are over it, the worst part of its limit, in which case.
+        let mut found: Vec<(String, u64, u64, f64, u64)> = Vec::new();
+        for case in 1..=a.seeds {
+            let text = kinds::scenario(kind, case).unwrap_or_default();
+            let s = Scenario::parse(&text).map_err(|e| format!("{kind} {case}: {e}"))?;
+            let o = run(&s, &a.options).map_err(|e| format!("{kind} {case}: {e}"))?;
+            for v in judge(&s, &o, None)? {
+                let name = format!("{} {}", v.bar.of, v.bar.who);
+                let part = v.value / v.max.unwrap_or(f64::MAX).max(1e-9);
+                let at = found.iter().position(|f| f.0 == name);
+                let at = at.unwrap_or_else(|| {
+                    found.push((name, 0, 0, f64::MIN, 0));
+                    found.len() - 1
+                });
+                let f = &mut found[at];
+                f.1 += 1;
+                f.2 += u64::from(!v.ok);
+                if part > f.3 {
+                    (f.3, f.4) = (part, case);
+                }
+                good &= v.ok;
+            }
+        }
+        for (name, cases, over, worst, case) in found {
+            println!(
+                "  {name:<28} {over:>4} of {cases:<4} over; worst {worst:.3} of the limit (case {case})"
+            );
+        }
+    }
+    Ok(good)
+}
+
+fn command_kind(a: &Args) -> Result<bool, String> {
+    let [kind, case] = a.files.as_slice() else {
+        return Err("kind needs a name and a number".into());
+    };
+    let case = case.parse().map_err(|_| format!("`{case}` is no number"))?;
+    let text = kinds::scenario(kind, case);
+    print!(
+        "{}",
+        text.ok_or_else(|| format!("no kind is called `{kind}`: W1 to W9"))?
+    );
+    Ok(true)
+}
+
 fn command_replay(a: &Args) -> Result<bool, String> {
     let [file] = a.files.as_slice() else {
         return Err("replay needs one TRACE".into());
@@ -235,6 +292,8 @@ fn main() -> ExitCode {
         "run" => command_run(&a),
         "compare" => command_compare(&a),
         "sweep" => command_sweep(&a),
+        "kinds" => command_kinds(&a),
+        "kind" => command_kind(&a),
         "replay" => command_replay(&a),
         "costs" => costs::table(&a.svg).map(|t| {
             print!("{t}");

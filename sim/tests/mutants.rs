@@ -36,6 +36,7 @@ fn place(m: Mutant) -> &'static [&'static str] {
         Mutant::WeightIgnored => &["hogs"],
         Mutant::BoostIgnored => &["audio", "servers"],
         Mutant::FreeTimePaid => &["freecpu"],
+        Mutant::ClaimEndless => &["claims"],
     }
 }
 

@@ -127,8 +127,8 @@ impl Credit2 {
     }
 
     /// When `cpu` must come by if `e`, inside its rate limit there, goes on and nobody waits who could cut it short at the
-    /// end of that limit: `e` answers an interrupt, and is let finish as long as its credit lasts, or who waits first has
-    /// patience. `None` = the usual slice applies.
+    /// end of that limit: `e` answers an interrupt and is let finish, or who waits first has patience. Never later than its
+    /// credit lasts. `None` = the usual slice applies.
     pub(super) fn unhurried(&self, e: Ent, cpu: CpuId, now: Instant) -> Option<Instant> {
         let (r, p) = (&self.rows[e], &self.cpus[cpu]);
         if r.is_boosted() || !p.limited(self.params.ratelimit, now) {
@@ -141,11 +141,23 @@ impl Credit2 {
         }
         let credit = Span(p.takes(r.lasts(self.credit(r))).saturating_add(1));
         let own = now + credit.max(self.params.min_slice).min(self.params.max_slice);
-        Some(if patient {
-            own.min(self.patience(cpu))
+        Some(own.min(if patient {
+            self.patience(cpu)
         } else {
-            own
-        })
+            self.answered(cpu, now)
+        }))
+    }
+
+    /// Up to when who waits without patience lets whoever runs on `cpu` run: the end of its rate limit, or of what it has to
+    /// answer by now. A claim that comes later changes nothing: else a guest that is interrupted often enough would never end.
+    pub(super) fn answered(&self, cpu: CpuId, now: Instant) -> Instant {
+        let p = &self.cpus[cpu];
+        let claim = p.curr.map_or(0, |c| self.rows[c].claim);
+        let limit = p.began + self.params.ratelimit;
+        if broken(Mutant::ClaimEndless) && claim > 0 {
+            return limit + self.params.max_slice;
+        }
+        limit.max(p.counted + Span(claim)).max(now)
     }
 
     /// Up to when who waits with patience lets whoever runs on `cpu` run.

@@ -256,6 +256,7 @@ impl Row {
             l.tat = l.tat.max(now).saturating_add(STORM_PERIOD);
         }
         let worth = (l.gap / 8).max(SHORTEST).min(longest);
+        // A storming line claims as well: it is no crowd's loss, and no claim lasts.
         self.claim = self.claim.max(ANSWER.saturating_mul(worth));
         if now < l.hold && !broken(Mutant::StormBoosted) {
             self.stats.storm_held += 1;

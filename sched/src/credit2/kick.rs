@@ -111,12 +111,10 @@ impl Credit2 {
             self.cpus[c].promised = Some(e);
             return Kick::one(c);
         }
-        let answers = p.curr.is_some_and(|c| self.rows[c].claim > 0);
         let mut due = match (limited, self.rows[e].patient) {
             (false, _) => now,
-            (true, _) if answers => return Kick::NONE,
             (true, true) => self.patience(c),
-            (true, false) => p.began + self.params.ratelimit,
+            (true, false) => self.answered(c, now),
         };
         if let (true, Some(cur)) = (lead <= 0, p.curr) {
             due = due
