@@ -332,16 +332,16 @@ fn hint(local: &CpuLocal, frame: &GuestFrame) -> GuestHint {
 /// A vCPU goes on after the pool was asked. If it does so boosted, while others wait, the end of what it is boosted for
 /// must be seen: a guest that tells by its page is told in turn, and both a handler and a masked stretch are looked
 /// for from time to time, since no trap says that they are over.
-fn follow(cpu: &Cpu, local: &mut CpuLocal, hint: &GuestHint) {
+#[inline]
+fn follow(cpu: &Cpu, local: &mut CpuLocal, hint: &GuestHint, boosted: bool) {
     local.probe.0 = Instant::NEVER;
-    cpu.contended
-        .store(local.slice != Instant::NEVER, Ordering::Relaxed);
+    let contended = local.slice != Instant::NEVER;
+    cpu.contended.store(contended, Ordering::Relaxed);
     let Some(l) = &local.loaded else { return };
     if l.ctx.page.is_none() && !hint.irqs_masked {
         return;
     }
-    let contended = local.slice != Instant::NEVER;
-    let boosted = contended && POOLS.is_boosted(l.vcpu().id);
+    let boosted = contended && boosted;
     if let Some(page) = &l.ctx.page {
         page.tell(boosted, boosted);
     }
@@ -389,15 +389,15 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
     };
     let running = POOLS.reschedule(cpu.id, loaded, hint, &mut m);
     match running {
-        Running::Vcpu(v) => {
+        Running::Vcpu { id, boosted } => {
             m.local.dozing = false;
             m.local.idle = None;
-            if loaded == Some(v) {
-                follow(cpu, m.local, &hint);
+            let hint = if loaded == Some(id) {
+                hint
             } else {
-                let hint = self::hint(m.local, m.frame);
-                follow(cpu, m.local, &hint);
-            }
+                self::hint(m.local, m.frame)
+            };
+            follow(cpu, m.local, &hint, boosted);
         }
         Running::Doze(_) => {
             m.local.dozing = true;

@@ -118,15 +118,9 @@ impl Pool {
         kick
     }
 
-    /// When a CPU that runs `row` must come by, given what the scheduler says.
+    /// When a CPU that runs a vCPU of `dom` must come by, given what the scheduler says.
     #[inline]
-    pub(crate) fn cap_until(
-        &mut self,
-        row: u16,
-        until: Option<Instant>,
-        _now: Instant,
-    ) -> Option<Instant> {
-        let dom = self.rows.at(row).dom;
+    pub(crate) fn cap_until(&mut self, dom: u16, until: Option<Instant>) -> Option<Instant> {
         let d = self.doms.at(dom);
         let gone = if d.params.cap == 0 {
             None

@@ -3,7 +3,7 @@
 //!
 //! Must never hold a pool lock over `save`, `load`, `arm` or `kick`. Neighbours: `set.rs` for what others do to a vCPU.
 
-use crate::pool::{Pool, tag};
+use crate::pool::{Pool, book, tag};
 use crate::row::{Place, Want};
 use crate::runstate::VcpuTimes;
 use crate::set::{Block, Cpu, FREE, PoolSet, slot_of};
@@ -44,7 +44,12 @@ pub trait Machine: Clock {
 #[must_use]
 pub enum Running {
     /// Enter this vCPU; it is loaded.
-    Vcpu(VcpuId),
+    Vcpu {
+        /// Which.
+        id: VcpuId,
+        /// It was chosen boosted.
+        boosted: bool,
+    },
     /// Nothing to do and nothing loaded: `settle`, then sleep until an interrupt.
     Idle(IdleCpu),
     /// Nothing to do; this vCPU is asleep but still loaded. Sleep until an interrupt, then `reschedule` with it.
@@ -126,7 +131,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let pick = p
             .sched()
             .pick_next(cpu, GuestHint { must_idle, ..hint }, now);
-        let next = pick.next.map(|t| t.0 as u16);
+        let (next, boosted) = (pick.next.map(|t| t.0 as u16), pick.boosted);
 
         let mut doze = false;
         if next != prev
@@ -139,28 +144,26 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 && !r.stopped
                 && !must_idle
                 && !self.no_doze.load(Ordering::Relaxed);
-            p.book(row, now);
+            book(r, &mut p.doms, now);
         }
         let (mut entered, mut times) = (None, None);
-        if let Some(row) = next {
+        let until = if let Some(row) = next {
             let r = p.rows.at(row);
             r.place = Place::Running(cpu);
             r.last = Some(cpu);
+            // Also of one that stays: it may have dozed.
+            book(r, &mut p.doms, now);
             if next != prev {
                 r.sticky = false;
+                times = Some(r.times);
             }
             entered = Some(r.id);
-            p.book(row, now);
-            if next != prev {
-                times = Some(p.rows.at(row).times);
-            }
+            let dom = r.dom;
             me.gets_busy(now);
+            p.cap_until(dom, pick.until)
         } else {
             me.goes_idle(now);
-        }
-        let until = match next {
-            Some(row) => p.cap_until(row, pick.until, now),
-            None => pick.until.into_iter().chain(p.unpark_at).min(),
+            pick.until.into_iter().chain(p.unpark_at).min()
         };
         let news = pick
             .news
@@ -178,7 +181,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         if next == prev || doze {
             return match (entered, loaded) {
-                (Some(v), _) => Running::Vcpu(v),
+                (Some(id), _) => Running::Vcpu { id, boosted },
                 (None, Some(v)) if doze => Running::Doze(v),
                 _ => Running::Idle(IdleCpu::new(cpu)),
             };
@@ -214,7 +217,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     m.arrives(v, times);
                 }
                 m.load(v);
-                Running::Vcpu(v)
+                Running::Vcpu { id: v, boosted }
             }
             None => Running::Idle(IdleCpu::new(cpu)),
         }

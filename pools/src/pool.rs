@@ -320,18 +320,7 @@ impl Pool {
     /// Books the state that follows from the row's fields.
     #[inline]
     pub(crate) fn book(&mut self, row: u16, now: Instant) {
-        let r = self.rows.at(row);
-        let (old, new) = (r.times.state, r.state());
-        if old != new {
-            r.times.enter(new, now);
-            let dom = r.dom;
-            let d = self.doms.at(dom);
-            d.times.change(old, new, now);
-            if d.params.cap != 0 {
-                d.budget.settle(d.params.cap, now);
-                d.budget.running = d.times.counts[0];
-            }
-        }
+        book(self.rows.at(row), &mut self.doms, now);
     }
 
     /// Passes the domain's pause, death or move on to its vCPUs. A CPU that holds one is in the kick.
@@ -403,6 +392,21 @@ impl Pool {
     /// CPUs that will be here when all changes under way are done.
     pub(crate) fn future_cpus(&self) -> CpuSet {
         self.cpus.difference(&self.leaving).union(&self.incoming)
+    }
+}
+
+/// Books the state that follows from the fields of a row, for it and its domain.
+#[inline]
+pub(crate) fn book(r: &mut Row, doms: &mut Table<Dom>, now: Instant) {
+    let (old, new) = (r.times.state, r.state());
+    if old != new {
+        r.times.enter(new, now);
+        let d = doms.at(r.dom);
+        d.times.change(old, new, now);
+        if d.params.cap != 0 {
+            d.budget.settle(d.params.cap, now);
+            d.budget.running = d.times.counts[0];
+        }
     }
 }
 

@@ -64,7 +64,7 @@ fn two_hogs() -> (Box<Set>, Fake) {
 
 fn step(set: &Set, loaded: Option<VcpuId>, hint: GuestHint, m: &mut Fake) -> VcpuId {
     match set.reschedule(C0, loaded, hint, m) {
-        Running::Vcpu(v) => v,
+        Running::Vcpu { id: v, .. } => v,
         other => panic!("{other:?}"),
     }
 }

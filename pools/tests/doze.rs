@@ -96,7 +96,7 @@ impl World {
             .set
             .reschedule(cpu, self.loaded[c], GuestHint::default(), &mut m)
         {
-            Running::Vcpu(v) => (self.loaded[c], self.dozing[c]) = (Some(v), false),
+            Running::Vcpu { id: v, .. } => (self.loaded[c], self.dozing[c]) = (Some(v), false),
             Running::Doze(v) => (self.loaded[c], self.dozing[c]) = (Some(v), true),
             Running::Idle(_) => (self.loaded[c], self.dozing[c]) = (None, false),
         }

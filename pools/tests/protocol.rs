@@ -87,7 +87,7 @@ fn add(set: &Set, d: DomainId, vcpus: std::ops::Range<u16>) {
 fn run(set: &Set, cpu: CpuId, loaded: Option<VcpuId>, m: &mut Fake, now: u64) -> Option<VcpuId> {
     m.now = now;
     match set.reschedule(cpu, loaded, HINT, m) {
-        Running::Vcpu(v) => Some(v),
+        Running::Vcpu { id: v, .. } => Some(v),
         Running::Idle(_) => None,
         Running::Doze(v) => panic!("dozes with {v:?}"),
     }

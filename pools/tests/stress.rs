@@ -108,7 +108,7 @@ fn cpu_thread(w: &World, cpu: CpuId) {
         w.kicked[cpu.index()].store(false, Ordering::SeqCst);
         let hint = GuestHint::default();
         match w.set.reschedule(cpu, loaded, hint, &mut m) {
-            Running::Vcpu(v) => {
+            Running::Vcpu { id: v, .. } => {
                 loaded = Some(v);
                 assert_eq!(w.holder[v.index()].load(Ordering::SeqCst), cpu.0);
                 loop {

@@ -231,6 +231,7 @@ impl Scheduler for Null {
             until: None,
             kick: Kick::NONE,
             news: None,
+            boosted: false,
         }
     }
 

@@ -248,6 +248,7 @@ impl Scheduler for Rr {
                 until: None,
                 kick,
                 news: None,
+                boosted: false,
             };
         };
         self.queue.remove(&mut self.rows, n);
@@ -272,6 +273,7 @@ impl Scheduler for Rr {
             until,
             kick,
             news: None,
+            boosted: false,
         }
     }
 

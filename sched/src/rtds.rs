@@ -406,6 +406,7 @@ impl Scheduler for Rtds {
                 until,
                 kick,
                 news: None,
+                boosted: false,
             };
         };
         if self.queue.is_queued(n) {
@@ -434,6 +435,7 @@ impl Scheduler for Rtds {
             until: Some(until),
             kick,
             news: None,
+            boosted: false,
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Pick {
     pub kick: Kick,
     /// Something an operator should hear of, and whose fault it is. One at a time; the counters have them all.
     pub news: Option<(Tag, News)>,
+    /// Whether `next` runs boosted: then the end of what it is boosted for matters to others.
+    pub boosted: bool,
 }
 
 /// What is worth a line in the log.

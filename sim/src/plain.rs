@@ -375,6 +375,7 @@ impl Scheduler for Plain {
                 until: None,
                 kick: Kick::NONE,
                 news: None,
+                boosted: false,
             };
         };
         if self.rows[n.index()].queued {
@@ -419,6 +420,7 @@ impl Scheduler for Plain {
             until: Some(until),
             kick: Kick::NONE,
             news: None,
+            boosted: false,
         }
     }
     fn context_saved(&mut self, e: Ent, now: Instant) -> Kick {

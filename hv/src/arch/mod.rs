@@ -105,6 +105,8 @@ global_asm!(
     CPU_STACK_TOP = const offset_of!(Cpu, stack_top),
 );
 
+global_asm!(include_str!("copy.s"));
+
 global_asm!(
     include_str!("vectors.s"),
     FRAME_SIZE = const size_of::<GuestFrame>(),

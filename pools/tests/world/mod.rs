@@ -168,7 +168,7 @@ impl World {
             .set
             .reschedule(cpu, me.loaded, GuestHint::default(), &mut hands)
         {
-            Running::Vcpu(v) => (me.loaded, me.running) = (Some(v), true),
+            Running::Vcpu { id: v, .. } => (me.loaded, me.running) = (Some(v), true),
             Running::Doze(v) => (me.loaded, me.running) = (Some(v), false),
             Running::Idle(idle) => {
                 (me.loaded, me.running) = (None, false);

@@ -66,7 +66,7 @@ impl Credit2 {
 
     /// Brings a row up to date: resets it has not seen, the cap of its bucket, a top-up. Not while it is queued, unless
     /// the caller puts it in place again.
-    #[inline]
+    #[inline(always)]
     pub(super) fn touch(&mut self, e: Ent, now: Instant) {
         let r = &self.rows[e];
         if r.seen != self.epoch || r.cap_of != self.grant || now.0 >= r.grid {
@@ -74,6 +74,7 @@ impl Credit2 {
         }
     }
 
+    #[inline(never)]
     fn bring_up(&mut self, e: Ent, now: Instant) {
         let floor = self.granted.wrapping_sub(self.grant + self.carry);
         let (granted, grant, epoch, on) = (self.granted, self.grant, self.epoch, self.params.boost);

@@ -22,8 +22,8 @@ impl Credit2 {
     /// The same, `but` being a CPU that has just decided against all who wait.
     fn place_but(&mut self, e: Ent, but: Option<CpuId>, now: Instant) -> Kick {
         let r = &self.rows[e];
+        let (last, boosted) = (r.last, r.is_boosted());
         let allowed = *self.queue.allowed(r.class);
-        let last = r.last;
         let k = self.cpus.summon_idle(&allowed, last);
         if let Some(c) = k.0.lowest() {
             self.cpus[c].promised = Some(e);
@@ -33,7 +33,6 @@ impl Credit2 {
         for c in self.cpus.tickless.intersection(&allowed).iter() {
             self.account(c, now);
         }
-        let boosted = self.rows[e].is_boosted();
         let mut best: Option<(i64, CpuId)> = None;
         for c in self.cpus.members().intersection(&allowed).iter() {
             if but == Some(c) {

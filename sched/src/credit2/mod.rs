@@ -338,11 +338,15 @@ impl Scheduler for Credit2 {
     }
 
     fn yield_now(&mut self, e: Ent, now: Instant) {
-        if let Some(c) = self.rows[e].on
+        let r = &self.rows[e];
+        if let Some(c) = r.on
             && self.cpus[c].curr == Some(e)
         {
-            self.account(c, now);
-            self.end_boost(e, 5);
+            // Else nothing that is forgotten here has a part in what it has used; the pick that follows accounts it.
+            if r.is_boosted() || r.claim != 0 {
+                self.account(c, now);
+                self.end_boost(e, 5);
+            }
             let r = &mut self.rows[e];
             r.yielded = true;
             r.calm();
@@ -419,6 +423,7 @@ impl Scheduler for Credit2 {
                 until: None,
                 kick,
                 news,
+                boosted: false,
             };
         };
         if self.queue.is_queued(n) {
@@ -442,7 +447,7 @@ impl Scheduler for Credit2 {
         r.refused = 0;
         r.on = Some(cpu);
         r.last = Some(cpu);
-        let tag = r.tag;
+        let (tag, boosted) = (r.tag, r.is_boosted());
         let p = &mut self.cpus[cpu];
         p.curr = next;
         p.running = true;
@@ -465,28 +470,36 @@ impl Scheduler for Credit2 {
             until,
             kick,
             news,
+            boosted,
         }
     }
 
     fn context_saved(&mut self, e: Ent, now: Instant) -> Kick {
-        if let Some(c) = self.rows[e].on.take()
+        let r = &mut self.rows[e];
+        let (from, put_back) = (r.on.take(), core::mem::take(&mut r.put_back));
+        let runnable = r.runnable;
+        if let Some(c) = from
             && self.cpus[c].curr == Some(e)
         {
             self.cpus[c].curr = None;
         }
-        let put_back = core::mem::take(&mut self.rows[e].put_back);
         if put_back {
             self.put_back -= 1;
         }
-        if !self.rows[e].runnable {
+        if !runnable {
             return Kick::NONE;
         }
         self.touch(e, now);
-        if self.rows[e].left <= 0 {
+        let r = &self.rows[e];
+        if r.is_boosted() && r.left <= 0 {
             self.end_boost(e, 1);
         }
         if put_back {
             self.enqueue(e);
+            // The CPU that has put it back knows of it: its timer is set for when it is due again.
+            if !self.rows[e].is_boosted() && self.cpus.only(from) {
+                return Kick::NONE;
+            }
             self.place(e, now)
         } else {
             self.enqueue_and_place(e, now)

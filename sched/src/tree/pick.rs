@@ -16,7 +16,7 @@ impl Tree {
 
     fn descend(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         let mut kick = self.ask_due(now);
-        let mut news = None;
+        let (mut news, mut boosted) = (None, false);
         let loaded = self.paths[cpu.index()].loaded;
         let mut path = Path::default();
         let mut untils: [Option<Instant>; DEPTH + 1] = [None; DEPTH + 1];
@@ -41,6 +41,7 @@ impl Tree {
                         self.paths[cpu.index()].last == Some(t) && loaded.steps() == path.steps();
                     let claims = goes_on && (hint.dont_desched || hint.irqs_masked);
                     kick = kick.and(self.arrived(&path, claims, now));
+                    boosted = pick.boosted;
                     break Some(t);
                 }
                 Some(t) => {
@@ -107,6 +108,7 @@ impl Tree {
             until,
             kick,
             news,
+            boosted,
         }
     }
 

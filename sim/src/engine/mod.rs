@@ -368,7 +368,7 @@ impl<'a> Engine<'a> {
         );
         let now = self.w.now;
         let after = match r {
-            Running::Vcpu(id) => Some(id.index()),
+            Running::Vcpu { id, .. } => Some(id.index()),
             Running::Idle(i) => {
                 if self.w.cpus[c].loaded.is_some() {
                     self.w.fail(format!("cpu{c} is idle with a vCPU loaded"));

@@ -234,7 +234,7 @@ impl World {
                 .set
                 .reschedule(id, loaded, GuestHint::default(), &mut m)
             {
-                Running::Vcpu(v) => {
+                Running::Vcpu { id: v, .. } => {
                     loaded = Some(v);
                     self.guest(c, v);
                 }
