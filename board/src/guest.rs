@@ -64,6 +64,16 @@ pub enum GuestGic {
     V3,
 }
 
+impl GuestGic {
+    /// Most vCPUs of a guest that sees it.
+    pub const fn max_vcpus(self) -> u32 {
+        match self {
+            GuestGic::V2 => GICV2_VCPUS,
+            GuestGic::V3 => MAX_DOMAIN_VCPUS,
+        }
+    }
+}
+
 /// What to put into a guest's tree.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestSpec<'a> {
@@ -164,15 +174,14 @@ pub const fn vcpu_mpidr(index: u32) -> u64 {
 
 /// What a guest has at fixed addresses besides RAM, and what it is.
 pub fn windows(
-    gic_v3: bool,
+    gic: GuestGic,
     vcpus: u32,
     pl011: Option<u64>,
 ) -> impl Iterator<Item = (Region, &'static str)> {
     let gicr = layout::GICR_STRIDE * u64::from(vcpus.min(MAX_DOMAIN_VCPUS));
-    let (gicd, other) = if gic_v3 {
-        (layout::GICD_V3_SIZE, (layout::GICR, gicr))
-    } else {
-        (layout::GICD_V2_SIZE, (layout::GICC, layout::GICC_SIZE))
+    let (gicd, other) = match gic {
+        GuestGic::V3 => (layout::GICD_V3_SIZE, (layout::GICR, gicr)),
+        GuestGic::V2 => (layout::GICD_V2_SIZE, (layout::GICC, layout::GICC_SIZE)),
     };
     let uart = if pl011.is_some() {
         layout::PL011_SIZE
@@ -210,10 +219,7 @@ const LEVEL_LOW: u32 = 8;
 
 /// Builds the tree of a guest. Its size grows with `vcpus`, `bootargs` and `rng_seed` alone.
 pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
-    let max = match spec.gic {
-        GuestGic::V2 => GICV2_VCPUS,
-        GuestGic::V3 => MAX_DOMAIN_VCPUS,
-    };
+    let max = spec.gic.max_vcpus();
     if spec.vcpus == 0 || spec.vcpus > max {
         return Err(GuestError::Vcpus {
             is: spec.vcpus,

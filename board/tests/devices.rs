@@ -16,6 +16,7 @@ fn owner<'a>(board: &Board<'_>, vpl011: bool) -> DomainConfig<'a> {
         memory_kib: 65_536,
         cpus: 2,
         pool: 0,
+        gic: guest::GuestGic::V3,
         vpl011,
         pl011_at: guest::layout::PL011,
         nr_spis: None,

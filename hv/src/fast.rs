@@ -4,10 +4,10 @@
 //! register changes, so the way out needs no look at the pool. Whatever does not fit a pattern exactly is left to the
 //! general way (trap.rs), which gives the same result: the test guests and benches run through both.
 
+use crate::abort;
 use crate::arch::{GuestFrame, esr, sysreg as regs};
 use crate::counters::Kind;
 use crate::vcpu::Loaded;
-use crate::{abort, sysreg};
 use board::guest::layout;
 
 /// ISS of `mrs xN, S3_0_C0_Cm_op` with Rt, CRm and op2 left out.
@@ -33,7 +33,7 @@ pub fn sync(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> bool {
             return false;
         }
         l.vcpu().counters.add(Kind::IdReg);
-        let value = sysreg::id_value((crm << 3 | syndrome >> 17 & 7) as usize);
+        let value = l.domain.ids.value((crm << 3 | syndrome >> 17 & 7) as usize);
         return done((syndrome >> 5 & 31) as usize, value, frame);
     }
     false

@@ -14,7 +14,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use board::Region;
 use board::config::{self, Config, Devices, Diagnostic, DomainConfig, Ground, Severity};
-use vdev::vgic::Version;
+use board::guest::GuestGic;
 
 /// SPIs of a domain's GIC that has interrupts up to SPI `n - 1`.
 pub fn spis(n: u32) -> u32 {
@@ -48,6 +48,12 @@ pub fn to(
     ground: Ground<'_>,
     given: &[Devices],
 ) -> Result<(), Diagnostic> {
+    if r.gic == GuestGic::V2
+        && let Err(why) = irq::virtual_cpu_interface()
+    {
+        let message = format!("is 2, which this machine's GIC cannot be for a guest: {why}");
+        return Err(refuse(d, config::GIC_VERSION, message));
+    }
     let partial = r.device_tree.as_ref().map(Blob::bytes);
     let grant = config::grant(ground, config, d, partial, given)?;
     grant.notes.iter().for_each(|n| log::warn!("{n}"));
@@ -75,8 +81,7 @@ pub fn to(
         );
     }
     if r.direct_map && r.static_mem.is_empty() {
-        let v3 = irq::guest_version() == Version::V3;
-        match ram::set_aside(r, v3) {
+        match ram::set_aside(r) {
             Some(bank) => r.static_mem.push(bank),
             None => {
                 let message = format!(

@@ -390,7 +390,11 @@ fn gic(board: &Board) -> Result<(), alloc::string::String> {
             (g, v)
         }
         GicDesc::V3 {
-            gicd, gicr, stride, ..
+            gicd,
+            gicr,
+            stride,
+            gicv,
+            ..
         } => {
             let mut regions = Vec::new();
             for r in gicr {
@@ -402,7 +406,8 @@ fn gic(board: &Board) -> Result<(), alloc::string::String> {
             let g = Gic::v3(map(gicd)?, regions).map_err(text)?;
             g.init_dist().map_err(text)?;
             g.init_cpu(boot.id, boot.mpidr).map_err(text)?;
-            (g, VIface::v3().map_err(text)?)
+            let gicv = gicv.map(|r| (r.base() as usize, r.size() as usize));
+            (g, VIface::v3(gicv).map_err(text)?)
         }
     };
     log::info!(
@@ -423,13 +428,14 @@ fn gic(board: &Board) -> Result<(), alloc::string::String> {
 
 /// What every CPU does for itself before it may run guests.
 fn cpu_init(cpu: &'static Cpu) -> bool {
+    // SAFETY: this CPU's boot path; no entry from a guest has happened yet.
+    let local = unsafe { cpu.local() };
+    // First, since the virtual interface wants interrupts routed to EL2.
+    run::init_cpu(local);
     if let Err(e) = irq::init_cpu(cpu) {
         log::error!("cpu{}: {e}; left out", cpu.id);
         return false;
     }
-    // SAFETY: this CPU's boot path; no entry from a guest has happened yet.
-    let local = unsafe { cpu.local() };
-    run::init_cpu(local);
     true
 }
 
@@ -516,6 +522,7 @@ fn make_domains(config: &Config, pools: &[PoolId], demo: bool, tree: &'static [u
         name: "dom0".into(),
         memory_kib: board::config::DOM0_KIB,
         vcpus: 1,
+        gic: irq::guest_version(),
         pool: PoolId::POOL0,
         vpl011: false,
         pl011_at: board::guest::layout::PL011,
@@ -593,6 +600,7 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
         // Whole pages.
         memory_kib: d.memory_kib.next_multiple_of(4),
         vcpus: d.cpus,
+        gic: d.gic,
         pool: pools.get(d.pool).copied().unwrap_or(PoolId::POOL0),
         vpl011: d.vpl011,
         pl011_at: d.pl011_at,

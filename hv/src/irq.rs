@@ -7,15 +7,15 @@
 
 use crate::arch::{self, GuestFrame, sysreg};
 use crate::domain::{self, life, table};
-use crate::mem::stage2::Stage2;
-use crate::mem::table::MapError;
 use crate::percpu::{self, Cpu, CpuLocal};
 use crate::run::{self, Outcome, POOLS};
 use crate::vcpu::given;
 use crate::{console, spi, time, vgic, work};
 use abi::{CpuId, Instant, Span, VcpuId};
-use board::guest::layout;
+use board::Region;
+use board::guest::{GuestGic, layout};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use drivers::gic::NoV2;
 use drivers::{CpuIfState, Gic, VIface};
 use pools::{Kick, WakeReason, Woken};
 use vdev::vgic::{Irq, Version};
@@ -87,8 +87,7 @@ pub fn init_cpu(cpu: &Cpu) -> Result<(), drivers::GicError> {
     for sgi in [SGI_KICK, SGI_STOP] {
         gic().enable(sgi, cpu.id)?;
     }
-    viface().init_cpu();
-    Ok(())
+    viface().init_cpu()
 }
 
 /// Routes the console's UART to `cpu`.
@@ -103,12 +102,12 @@ pub fn attach_uart(
     gic().enable(intid, cpu)
 }
 
-/// The kind of GIC guests get: that of the machine.
-pub fn guest_version() -> Version {
+/// The kind of GIC guests get that do not ask: that of the machine.
+pub fn guest_version() -> GuestGic {
     if gic().version() == 2 {
-        Version::V2
+        GuestGic::V2
     } else {
-        Version::V3
+        GuestGic::V3
     }
 }
 
@@ -117,19 +116,18 @@ pub fn vtimer_intid() -> u16 {
     VIRT_TIMER.load(Ordering::Relaxed) as u16
 }
 
-/// A vCPU's virtual CPU interface after reset.
-pub fn reset_cpuif() -> CpuIfState {
-    CpuIfState::RESET
+/// The virtual CPU interface after reset of a vCPU that sees a GIC of this version.
+pub fn reset_cpuif(version: Version) -> CpuIfState {
+    CpuIfState {
+        memory_mapped: version == Version::V2,
+        ..CpuIfState::RESET
+    }
 }
 
-/// On GICv2 a guest reaches its virtual CPU interface directly.
-pub fn map_virtual_cpu_interface(s2: &mut Stage2) -> Result<(), MapError> {
-    match viface().gicv() {
-        Some((at, len)) => {
-            s2.map_device(layout::GICC, at as u64, (len as u64).min(layout::GICC_SIZE))
-        }
-        None => Ok(()),
-    }
+/// A guest with a GICv2 reaches its virtual CPU interface directly. The error says why it cannot.
+pub fn virtual_cpu_interface() -> Result<Region, NoV2> {
+    let (at, len) = viface().gicv()?;
+    Region::new(at as u64, (len as u64).min(layout::GICC_SIZE)).ok_or(NoV2::NoRegisters)
 }
 
 /// Asks the CPUs of `k` to come by `reschedule`; the calling CPU only remembers it.

@@ -256,8 +256,8 @@ impl Machine for CpuMachine<'_> {
         if self.local.ras {
             sysreg::set_vdisr_el2(ctx.vdisr);
         }
-        irq::viface().load(&ctx.cpuif);
         irq::viface().enable(0);
+        irq::viface().load(&ctx.cpuif);
         let (ctl, cval) = ctx.cntv;
         let kick;
         let inflight = {

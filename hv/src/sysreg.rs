@@ -8,36 +8,49 @@ use crate::counters::Kind;
 use crate::percpu::{Cpu, CpuLocal};
 use crate::run::Outcome;
 use crate::vcpu::Loaded;
-use crate::{irq, time, trap, vgic};
+use crate::{time, trap, vgic};
 use core::sync::atomic::{AtomicU64, Ordering};
 use vdev::idregs::{IdConfig, common_value, guest_value};
 use vdev::sysreg::{SysAccess, SysReg, Trapped, classify};
 use vdev::vgic::{SgiReg, Version};
 
 /// op0 3, op1 0, CRn 0, CRm 1-7, op2 0-7, as guests see them.
-static IDS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+pub struct Ids([AtomicU64; 64]);
 
-/// Reads the ID registers of this CPU, the first one, and makes the guests' table.
+/// For guests with a GICv2 and for those with a GICv3.
+static IDS: [Ids; 2] = [const { Ids([const { AtomicU64::new(0) }; 64]) }; 2];
+const VERSIONS: [Version; 2] = [Version::V2, Version::V3];
+
+/// What guests with this GIC read.
+pub fn ids(version: Version) -> &'static Ids {
+    &IDS[usize::from(version == Version::V3)]
+}
+
+/// Reads the ID registers of this CPU, the first one, and makes the guests' tables.
 pub fn init() {
-    for (slot, value) in IDS.iter().zip(own_ids()) {
-        slot.store(value, Ordering::Release);
+    for version in VERSIONS {
+        for (slot, value) in ids(version).0.iter().zip(own_ids(version)) {
+            slot.store(value, Ordering::Release);
+        }
     }
 }
 
 /// Another CPU, before it runs any guest: what it lacks, no guest may see, since its vCPUs may come here.
 pub fn join() {
-    for (i, (slot, own)) in IDS.iter().zip(own_ids()).enumerate() {
-        let reg = SysReg::new(3, 0, 0, i as u8 >> 3, i as u8 & 7);
-        let merge = |common| Some(common_value(reg, common, own));
-        // Never refused: the closure always answers.
-        let _ = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, merge);
+    for version in VERSIONS {
+        for (i, (slot, own)) in ids(version).0.iter().zip(own_ids(version)).enumerate() {
+            let reg = SysReg::new(3, 0, 0, i as u8 >> 3, i as u8 & 7);
+            let merge = |common| Some(common_value(reg, common, own));
+            // Never refused: the closure always answers.
+            let _ = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, merge);
+        }
     }
 }
 
 /// What guests would read if all CPUs were like this one.
-fn own_ids() -> [u64; 64] {
+fn own_ids(version: Version) -> [u64; 64] {
     let cfg = IdConfig {
-        gicv3: irq::guest_version() == Version::V3,
+        gicv3: version == Version::V3,
         pa_range: (sysreg::id_aa64mmfr0_el1() & 0xf) as u8,
     };
     core::array::from_fn(|i| {
@@ -46,10 +59,12 @@ fn own_ids() -> [u64; 64] {
     })
 }
 
-/// What guests read in ID register `crm << 3 | op2`.
-#[inline(always)]
-pub fn id_value(index: usize) -> u64 {
-    IDS[index & 63].load(Ordering::Relaxed)
+impl Ids {
+    /// ID register `crm << 3 | op2`.
+    #[inline(always)]
+    pub fn value(&self, index: usize) -> u64 {
+        self.0[index & 63].load(Ordering::Relaxed)
+    }
 }
 
 /// The hardware's value of an ID register; 0 for those that do not exist.
@@ -114,7 +129,8 @@ pub fn access(
     let value = match what {
         Trapped::Id => {
             l.vcpu().counters.add(Kind::IdReg);
-            id_value(usize::from(a.reg.crm()) << 3 | usize::from(a.reg.op2()))
+            let index = usize::from(a.reg.crm()) << 3 | usize::from(a.reg.op2());
+            l.domain.ids.value(index)
         }
         Trapped::Sgi(which) => return sgi(which, rt, frame, cpu, l),
         _ => {

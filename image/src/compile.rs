@@ -12,6 +12,7 @@ use crate::source::{Finding, Span, did_you_mean};
 use crate::system::{At, Domain, Parameter, ParameterValue, Pool, System};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use tarn_board::config::GIC_VERSION;
 
 /// Modules start on a page.
 const ALIGN: u64 = 4096;
@@ -310,6 +311,7 @@ impl<'s> Writer<'s> {
         }
         let cells = [
             ("cpus", "vcpus", &domain.vcpus),
+            (GIC_VERSION, "gic", &domain.gic),
             ("nr_spis", "spis", &domain.spis),
             ("tarn,weight", "weight", &domain.weight),
             ("tarn,cap", "cap", &domain.cap),

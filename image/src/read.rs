@@ -166,6 +166,7 @@ fn domain(
         vcpus,
         pool: t.text("pool"),
         console: t.flag("console"),
+        gic: t.number("gic"),
         spis: t.number("spis"),
         weight: t.number("weight"),
         cap: t.number("cap"),

@@ -160,6 +160,8 @@ pub struct Domain {
     pub pool: Option<At<String>>,
     /// `console`: an emulated PL011; there is one unless it says false.
     pub console: Option<At<bool>>,
+    /// `gic`: the version of the interrupt controller it sees, 2 or 3.
+    pub gic: Option<At<u64>>,
     /// `spis`.
     pub spis: Option<At<u64>>,
     /// `weight`.

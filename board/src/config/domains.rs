@@ -9,21 +9,20 @@ use super::place::Place;
 use super::pools::Handles;
 use super::section::{Refusal, Section, Stop, note};
 use super::{
-    Config, Diagnostic, DomainConfig, MAX_CONFIGURED, MAX_DIAGNOSTICS, MAX_DOMAIN_VCPUS, Module,
+    Config, Diagnostic, DomainConfig, GIC_VERSION, MAX_CONFIGURED, MAX_DIAGNOSTICS, Module,
     Restart, Severity, VcpuConfig, links,
 };
 use crate::chosen::{KINDS, Kind, ModuleKind};
+use crate::guest::GuestGic;
 use crate::props::{strings, text};
 use crate::region::Region;
 use crate::tree::ConfNode;
-use crate::{Board, BoardError, GicDesc};
+use crate::{Board, BoardError};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use tarn_abi::CpuSet;
 
-/// vCPUs that a GICv2 can serve.
-const GICV2_VCPUS: u32 = 8;
 /// Most SPIs of a GIC.
 const MAX_SPIS: u32 = 988;
 /// A weight's range, Xen's.
@@ -97,7 +96,8 @@ impl<'a> Reader<'a, '_> {
                 .into());
         }
         let params = self.properties()?;
-        let cpus = self.cpus()?;
+        let gic = super::version::read(section, self.board)?;
+        let cpus = self.cpus(gic)?;
         let pool = match section.u32("domain-cpupool")? {
             None => 0,
             Some(phandle) => self.pools.find(phandle).map_err(|why| {
@@ -110,8 +110,9 @@ impl<'a> Reader<'a, '_> {
             memory_kib: self.memory()?,
             cpus,
             pool,
+            gic,
             vpl011: section.get("vpl011").is_some(),
-            pl011_at: super::rom::pl011(section, self.board, cpus)?,
+            pl011_at: super::rom::pl011(section, gic, cpus)?,
             nr_spis: section.u32("nr_spis")?,
             // Replaced below, or the domain is refused.
             kernel: Module {
@@ -179,7 +180,7 @@ impl<'a> Reader<'a, '_> {
             match *name {
                 "compatible" | "phandle" | "linux,phandle" | "#address-cells" | "#size-cells"
                 | "memory" | "cpus" | "vpl011" | "nr_spis" | "domain-cpupool" => {}
-                "tarn,device-tree-at" | "tarn,pl011-at" => {}
+                "tarn,device-tree-at" | "tarn,pl011-at" | GIC_VERSION => {}
                 "tarn,name" | "tarn,weight" | "tarn,cap" | "tarn,restart" | "tarn,paused" => {}
                 "direct-map" | "xen,static-mem" => {}
                 "#xen,static-mem-address-cells" | "#xen,static-mem-size-cells" => {}
@@ -260,11 +261,8 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn cpus(&self) -> Result<u32, Refusal> {
-        let max = match self.board.gic {
-            GicDesc::V2 { .. } => GICV2_VCPUS,
-            GicDesc::V3 { .. } => MAX_DOMAIN_VCPUS,
-        };
+    fn cpus(&self, gic: GuestGic) -> Result<u32, Refusal> {
+        let max = gic.max_vcpus();
         match self.section.u32("cpus")? {
             Some(n) if n >= 1 && n <= max => Ok(n),
             Some(n) => Err(self.section.refuse(

@@ -17,6 +17,7 @@ mod section;
 mod seen;
 pub(crate) mod shared;
 mod static_mem;
+mod version;
 
 pub use devices::{Devices, MAX_DEVICES, MAX_MAPPINGS, Mapping, devices, registers};
 pub use doorbells::{Doorbell, MAX_DOORBELLS, doorbell_spis};
@@ -24,11 +25,13 @@ pub use grant::{GUEST_SPIS, Grant, Ground, grant, parameters};
 pub use rom::Rom;
 pub use shared::{MAX_SHARED, Shared, SharedMemory};
 pub use static_mem::reserve_static_mem;
+pub use version::GIC_VERSION;
 
 pub use params::{apply, no_such_scheduler};
 
 use crate::discover::error_at;
 use crate::error::{BoardError, Problem};
+use crate::guest::GuestGic;
 use crate::props::text;
 use crate::region::Region;
 use crate::tree::{Blob, ConfNode, header_size};
@@ -284,6 +287,8 @@ pub struct DomainConfig<'a> {
     pub cpus: u32,
     /// Index of its pool in `Config::pools`.
     pub pool: usize,
+    /// `tarn,gic-version`: the interrupt controller it sees; the machine's version unless it asks.
+    pub gic: GuestGic,
     /// Whether it has an emulated PL011.
     pub vpl011: bool,
     /// `tarn,pl011-at`: where the guest sees that; `guest::layout::PL011` unless it asks.

@@ -8,7 +8,7 @@ use super::section::{Refusal, Section};
 use super::seen::clash;
 use crate::guest::{self, layout};
 use crate::region::Region;
-use crate::{Board, GicDesc};
+use crate::{Board, GuestGic};
 use alloc::format;
 
 /// Most ROMs of a domain.
@@ -56,12 +56,11 @@ pub(super) fn read(
 }
 
 /// Where the emulated PL011 is: `tarn,pl011-at`, clear of the interrupt controller and below the first bank of RAM.
-pub(super) fn pl011(section: &Section<'_>, board: &Board<'_>, cpus: u32) -> Result<u64, Refusal> {
+pub(super) fn pl011(section: &Section<'_>, gic: GuestGic, cpus: u32) -> Result<u64, Refusal> {
     const AT: &str = "tarn,pl011-at";
     let Some(at) = section.u64(AT)? else {
         return Ok(layout::PL011);
     };
-    let v3 = matches!(board.gic, GicDesc::V3 { .. });
     let seen = Region::new(at, layout::PL011_SIZE)
         .filter(|r| r.base().is_multiple_of(PAGE) && r.end() <= layout::RAM0);
     let Some(seen) = seen else {
@@ -71,7 +70,7 @@ pub(super) fn pl011(section: &Section<'_>, board: &Board<'_>, cpus: u32) -> Resu
         );
         return Err(section.refuse(AT, message));
     };
-    match guest::windows(v3, cpus, None).find(|(r, _)| r.overlaps(&seen)) {
+    match guest::windows(gic, cpus, None).find(|(r, _)| r.overlaps(&seen)) {
         Some((r, what)) => Err(section.refuse(AT, format!("{seen} overlaps its {what} at {r}"))),
         None => Ok(at),
     }

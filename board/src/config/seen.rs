@@ -1,9 +1,9 @@
 //! What a guest sees at which address: nothing may be put where something else is.
 
 use super::DomainConfig;
+use crate::Board;
 use crate::guest;
 use crate::region::Region;
-use crate::{Board, GicDesc};
 use alloc::vec::Vec;
 
 /// What `domain` has as far as it has been read, and what it is. With `direct-map` its RAM can be anywhere in the
@@ -13,9 +13,9 @@ pub(super) fn places(
     domain: &DomainConfig<'_>,
     outside_ram: bool,
 ) -> Vec<(Region, &'static str)> {
-    let v3 = matches!(board.gic, GicDesc::V3 { .. });
     let uart = domain.vpl011.then_some(domain.pl011_at);
-    let mut list: Vec<(Region, &'static str)> = guest::windows(v3, domain.cpus, uart).collect();
+    let mut list: Vec<(Region, &'static str)> =
+        guest::windows(domain.gic, domain.cpus, uart).collect();
     if !domain.direct_map {
         let banks = guest::bank_plan(domain.memory_kib);
         let banks = banks.iter().filter_map(|(at, n)| Region::new(*at, *n));

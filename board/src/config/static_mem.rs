@@ -12,7 +12,7 @@ use crate::guest;
 use crate::memory::full;
 use crate::region::Region;
 use crate::tree::Blob;
-use crate::{Board, GicDesc, MAX_RESERVED, Reserved, ReservedBy};
+use crate::{Board, MAX_RESERVED, Reserved, ReservedBy};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -98,9 +98,11 @@ pub(super) fn read(
             ));
         }
         if domain.direct_map {
-            let v3 = matches!(board.gic, GicDesc::V3 { .. });
-            let mut windows =
-                guest::windows(v3, domain.cpus, domain.vpl011.then_some(domain.pl011_at));
+            let mut windows = guest::windows(
+                domain.gic,
+                domain.cpus,
+                domain.vpl011.then_some(domain.pl011_at),
+            );
             if let Some((window, what)) = windows.find(|(w, _)| w.overlaps(&bank)) {
                 return refuse(format!(
                     "{bank} overlaps the guest's {what} at {window}: with direct-map RAM cannot be there"

@@ -114,6 +114,7 @@ macro_rules! write {
 read! {
     read_icc_iar1 "s3_0_c12_c12_0";
     read_icc_ctlr "s3_0_c12_c12_4", nomem;
+    read_icc_sre_el1 "s3_0_c12_c12_5";
     read_icc_sre_el2 "s3_4_c12_c9_5", nomem;
     read_ich_hcr "s3_4_c12_c11_0", nomem;
     read_ich_vtr "s3_4_c12_c11_1", nomem;

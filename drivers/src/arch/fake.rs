@@ -133,6 +133,11 @@ write! {
     write_cnthp_cval "cnthp_cval";
 }
 
+/// What was written, and the bits that a test says read as one whatever is written (register "icc_sre_el1_fixed").
+pub(crate) fn read_icc_sre_el1() -> u64 {
+    get("icc_sre_el1", 0) | get("icc_sre_el1_fixed", 0)
+}
+
 macro_rules! indexed {
     ($read:ident, $write:ident, $reg:literal) => {
         pub(crate) fn $read(i: usize) -> u64 {

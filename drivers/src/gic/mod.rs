@@ -16,7 +16,7 @@ mod viface;
 
 pub use v2::GicV2;
 pub use v3::GicV3;
-pub use viface::{CpuIfState, LR_MAX, VIface, VIfaceInfo, hcr, lr, misr};
+pub use viface::{CpuIfState, LR_MAX, NoV2, VIface, VIfaceInfo, hcr, lr, misr};
 
 use crate::{Mmio, MmioError};
 use core::fmt;
@@ -51,6 +51,8 @@ pub enum GicError {
     },
     /// ICC_SRE_EL2.SRE cannot be set: firmware keeps the system registers from EL2.
     NoSystemRegisters,
+    /// This CPU's virtual interface is not what the first CPU's is.
+    Unlike,
     /// The device did not answer in time.
     Timeout(&'static str),
     /// No such INTID on this GIC, or the operation does not apply to it.
@@ -78,6 +80,9 @@ impl fmt::Display for GicError {
             }
             GicError::NoSystemRegisters => {
                 f.write_str("GIC: EL3 denies the system register interface")
+            }
+            GicError::Unlike => {
+                f.write_str("GIC: ICC_SRE_EL1.SRE is writable on some CPUs and not on others")
             }
             GicError::Timeout(what) => write!(f, "GIC: {what} takes too long"),
             GicError::BadIntId(id) => write!(f, "GIC: no INTID {id} for this"),

@@ -22,9 +22,9 @@ use tarn_board::{MPIDR_AFFINITY, Trigger};
 /// Most redistributor regions of one machine.
 pub const MAX_REGIONS: usize = 32;
 /// ICC_SRE_EL2: system registers on, both bypasses off, EL1 may see ICC_SRE_EL1.
-const SRE_EL2: u64 = 0b1111;
+pub(super) const SRE_EL2: u64 = 0b1111;
 /// ICC_SRE_EL1 and _EL2: the system register interface is on.
-const SRE: u64 = 1;
+pub(super) const SRE: u64 = 1;
 /// ICC_CTLR_EL1.EOImode: ending in two steps.
 const EOI_MODE: u64 = 1 << 1;
 /// A frame of two 64 KiB pages; four where virtual LPIs are implemented.

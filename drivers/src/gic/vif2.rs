@@ -4,7 +4,7 @@
 
 use super::{
     GicError,
-    viface::{CpuIfState, LR_MAX, VIfaceInfo, lr},
+    viface::{CpuIfState, LR_MAX, VIfaceInfo, lr, mask},
 };
 use crate::{
     Mmio,
@@ -41,8 +41,10 @@ impl VifV2 {
     pub(super) fn new(gich: Mmio, gicv: usize, gicv_len: usize) -> Result<VifV2, GicError> {
         let h: Regs<Gich> = gich.regs()?;
         let vtr = get!(h, Gich, vtr);
+        let lrs = ((vtr & 0x3f) as usize + 1).min(LR_MAX);
         let info = VIfaceInfo {
-            lrs: ((vtr & 0x3f) as usize + 1).min(LR_MAX),
+            lrs,
+            lr_mask: mask(lrs),
             priority_bits: (vtr >> 29) + 1,
             preemption_bits: (vtr >> 26 & 7) + 1,
             id_bits: 10,
@@ -228,7 +230,7 @@ mod tests {
         let v = VIface::v2(m.mmio(), 0x1000, 0x2000).unwrap();
         assert_eq!(
             (v.lr_count(), v.lr_mask(), v.gicv()),
-            (4, 0xf, Some((0x1000, 0x2000)))
+            (4, 0xf, Ok((0x1000, 0x2000)))
         );
         assert_eq!((v.info().priority_bits, v.info().preemption_bits), (5, 5));
         m.put(0x30, !0);
@@ -249,6 +251,7 @@ mod tests {
         assert_eq!((back[0], back[2]), (lrs[0], lrs[2]));
         let state = CpuIfState {
             vmcr: 0xf000_0003,
+            memory_mapped: false,
             ap0r: [5, 0, 0, 0],
             ap1r: [0; 4],
         };
@@ -259,7 +262,7 @@ mod tests {
         assert_eq!(saved, state);
         v.enable(crate::gic::hcr::UIE);
         assert_eq!(m.get(0), 3);
-        v.init_cpu();
+        v.init_cpu().unwrap();
         assert_eq!([0, 0x08, 0xf0, 0x100, 0x10c].map(|o| m.get(o)), [0; 5]);
     }
 }

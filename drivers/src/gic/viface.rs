@@ -6,6 +6,7 @@
 
 use super::{GicError, vif2::VifV2, vif3::VifV3};
 use crate::Mmio;
+use core::fmt;
 
 /// Most list registers a GIC can have.
 pub const LR_MAX: usize = 16;
@@ -75,8 +76,11 @@ pub mod misr {
 /// What a vCPU's CPU interface holds beside its list registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CpuIfState {
-    /// ICH_VMCR_EL2 or GICH_VMCR. Same fields, but a GICv2 keeps the upper 5 bits of the priority mask only.
+    /// ICH_VMCR_EL2 or GICH_VMCR. Same fields, but a GICv2 keeps the upper 5 bits of the priority mask only; AckCtl and
+    /// FIQEn (bits 2 and 3) are a guest's own only if it sees a GICv2.
     pub vmcr: u32,
+    /// The guest sees a GICv2: GICV in memory, no system registers. On a GICv2 everybody does, and this says nothing.
+    pub memory_mapped: bool,
     /// Active priorities of Group 0; on a GICv2 word 0 is all there is, for both groups.
     pub ap0r: [u32; 4],
     /// Active priorities of Group 1.
@@ -87,6 +91,7 @@ impl CpuIfState {
     /// As after a reset: groups off, everything masked, nothing active.
     pub const RESET: CpuIfState = CpuIfState {
         vmcr: 0,
+        memory_mapped: false,
         ap0r: [0; 4],
         ap1r: [0; 4],
     };
@@ -97,6 +102,8 @@ impl CpuIfState {
 pub struct VIfaceInfo {
     /// Usable list registers, 1 to [`LR_MAX`].
     pub lrs: usize,
+    /// A mask with one bit a list register.
+    pub lr_mask: u32,
     /// Implemented bits of a virtual priority, 5 to 8.
     pub priority_bits: u32,
     /// Implemented bits of a virtual priority that decide preemption, 5 to 7.
@@ -111,6 +118,36 @@ pub struct VIfaceInfo {
     pub tds: bool,
     /// System errors of the virtual interface are reported locally.
     pub seis: bool,
+}
+
+/// Why no guest can have a GICv2 on this GIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoV2 {
+    /// The device tree names no registers for it.
+    NoRegisters,
+    /// They are not two whole 4 KiB pages, so stage 2 cannot give them and nothing else.
+    NotPages,
+    /// ICC_SRE_EL1.SRE is fixed at 1: the CPU interface has no memory-mapped form (IHI 0069H, 12.2.24).
+    SystemRegistersOnly,
+}
+
+impl fmt::Display for NoV2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoV2::NoRegisters => {
+                "its node lists no GICV (reg: GICD, the redistributors, GICC, GICH, GICV)"
+            }
+            NoV2::NotPages => "its GICV is not two whole pages of 4 KiB",
+            NoV2::SystemRegistersOnly => {
+                "its CPU interface has system registers only (ICC_SRE_EL1.SRE cannot be cleared)"
+            }
+        })
+    }
+}
+
+/// Which list registers there are, as a mask.
+pub(super) const fn mask(lrs: usize) -> u32 {
+    (1u32 << lrs) - 1
 }
 
 /// The virtual interface of the calling CPU.
@@ -137,9 +174,11 @@ impl VIface {
         Ok(VIface::V2(VifV2::new(gich, gicv, gicv_len)?))
     }
 
-    /// The GICv3 one. After `Gic::init_cpu` on this CPU: until then its registers are undefined.
-    pub fn v3() -> Result<VIface, GicError> {
-        Ok(VIface::V3(VifV3::new()?))
+    /// The GICv3 one, with base and length of GICV if the tree names it. After `Gic::init_cpu` on this CPU: until then
+    /// its registers are undefined. HCR_EL2.{AMO, IMO, FMO} must be set, since only then ICC_SRE_EL1.SRE can be cleared
+    /// (IHI 0069H, table 11-2), which is tried here.
+    pub fn v3(gicv: Option<(usize, usize)>) -> Result<VIface, GicError> {
+        Ok(VIface::V3(VifV3::new(gicv)?))
     }
 
     /// What it can do; the CPUs of a machine are taken to be alike.
@@ -156,25 +195,29 @@ impl VIface {
     /// A mask with one bit a list register.
     #[inline(always)]
     pub fn lr_mask(&self) -> u32 {
-        (1u32 << self.lr_count()) - 1
+        self.info().lr_mask
     }
 
-    /// GICv2: base address and length of the CPU interface that guests see.
-    pub fn gicv(&self) -> Option<(usize, usize)> {
+    /// Base address and length of the CPU interface that a guest with a GICv2 sees, or why there can be no such guest.
+    pub fn gicv(&self) -> Result<(usize, usize), NoV2> {
         match self {
-            VIface::V2(v) => Some(v.gicv()),
-            VIface::V3(_) => None,
+            VIface::V2(v) => Ok(v.gicv()),
+            VIface::V3(v) => v.gicv(),
         }
     }
 
     /// Prepares the calling CPU: off, every list register empty, state as after a reset. Once per start of the CPU,
-    /// after `Gic::init_cpu`.
-    pub fn init_cpu(&self) {
+    /// after `Gic::init_cpu`; HCR_EL2 as for [`VIface::v3`]. A CPU that differs from the first one is refused.
+    pub fn init_cpu(&self) -> Result<(), GicError> {
+        if let VIface::V3(v) = self {
+            v.check_cpu()?;
+        }
         self.set_hcr(0);
         for i in 0..self.lr_count() {
             self.write_lr(i, 0);
         }
         self.load(&CpuIfState::RESET);
+        Ok(())
     }
 
     /// Writes the control register: [`hcr`] bits, [`hcr::EN`] included.
@@ -255,7 +298,8 @@ impl VIface {
         both!(self, v => v.save(to))
     }
 
-    /// Gives this CPU's interface to a vCPU. No barrier: the exception return orders it before the guest.
+    /// Gives this CPU's interface to a vCPU. The exception return orders it before the guest; what a memory-mapped
+    /// interface needs besides happens here, so [`VIface::enable`] comes first.
     #[inline]
     pub fn load(&self, from: &CpuIfState) {
         both!(self, v => v.load(from))

@@ -13,8 +13,7 @@ use crate::mem::stage2::Stage2;
 use crate::vcpu::Context;
 use alloc::vec::Vec;
 use board::Region;
-use board::guest::{GuestGic, GuestSpec, SharedView, guest_dtb};
-use vdev::vgic::Version;
+use board::guest::{GuestSpec, SharedView, guest_dtb};
 
 /// Bytes touched in one step: about 2,500 instructions.
 const STEP: usize = 32 << 10;
@@ -71,12 +70,7 @@ pub struct Builder {
 
 impl Builder {
     /// Plans the filling of `s2` by `r`. Nothing is written yet.
-    pub fn plan(
-        r: &Recipe,
-        s2: &Stage2,
-        version: Version,
-        seed: &[u8],
-    ) -> Result<Builder, BuildError> {
+    pub fn plan(r: &Recipe, s2: &Stage2, seed: &[u8]) -> Result<Builder, BuildError> {
         let banks: Vec<Region> = s2
             .banks()
             .iter()
@@ -145,10 +139,7 @@ impl Builder {
         let tree_bytes = guest_dtb(&GuestSpec {
             vcpus: r.vcpus,
             memory: &merged,
-            gic: match version {
-                Version::V2 => GuestGic::V2,
-                Version::V3 => GuestGic::V3,
-            },
+            gic: r.gic,
             vpl011: r.vpl011,
             pl011_at: r.pl011_at,
             bootargs: &r.bootargs,

@@ -14,18 +14,18 @@ use crate::mem::stage2::Stage2;
 use crate::mem::{heap, nodes};
 use crate::vcpu::page::TimeArea;
 use crate::vcpu::{Context, GuestTimer, NOWHERE, Vcpu, given};
-use crate::{arch, console, doorbell, irq, percpu, run, spi, time};
+use crate::{arch, console, doorbell, irq, percpu, run, spi, sysreg, time};
 use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS, PoolId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use board::config::Restart;
-use board::guest::{layout, vcpu_mpidr};
+use board::guest::{GuestGic, layout, vcpu_mpidr};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
 use vdev::pl011::Pl011;
 use vdev::ptimer::Ptimer;
-use vdev::vgic::{Irq, Vgic, VgicConfig};
+use vdev::vgic::{Irq, Version, Vgic, VgicConfig};
 
 /// Domains that have ended and wait for their last vCPU to stop.
 static ENDED: Lock<heapless::Vec<DomainId, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
@@ -90,7 +90,10 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
     let ids = table::reserve(vcpus)?;
     let id = ids.domain;
     let gic = VgicConfig {
-        version: irq::guest_version(),
+        version: match r.gic {
+            GuestGic::V2 => Version::V2,
+            GuestGic::V3 => Version::V3,
+        },
         vcpus: vcpus as u16,
         spis: r.spis as u16,
     };
@@ -101,7 +104,12 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
     }
     let mut s2 = Stage2::new(id.slot + 1).map_err(|_| Errno::NoMemory)?;
     ram::give(&mut s2, r, memory)?;
-    irq::map_virtual_cpu_interface(&mut s2).map_err(|_| Errno::NoMemory)?;
+    if r.gic == GuestGic::V2 {
+        // Refused at boot where there is none (given.rs).
+        let gicv = irq::virtual_cpu_interface().map_err(|_| Errno::Invalid)?;
+        s2.map_device(layout::GICC, gicv.base(), gicv.size())
+            .map_err(|_| Errno::NoMemory)?;
+    }
     let times = TimeArea::map(&mut s2, vcpus).map_err(|_| Errno::NoMemory)?;
     for rom in &r.roms {
         let (at, len) = (rom.phys.base() as usize, rom.phys.size() as usize);
@@ -116,12 +124,12 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         s2.map_device(m.guest, m.phys.base(), m.phys.size())
             .map_err(|_| Errno::NoMemory)?;
     }
-    let builder = Builder::plan(r, &s2, gic.version, &seed()).map_err(|e| {
+    let builder = Builder::plan(r, &s2, &seed()).map_err(|e| {
         log::warn!("domain {}: {e}", r.name);
         Errno::Invalid
     })?;
 
-    let cpuif = irq::reset_cpuif();
+    let cpuif = irq::reset_cpuif(gic.version);
     let mut list = Vec::new();
     let mut params = Vec::new();
     for (i, v) in ids.vcpus.iter().enumerate() {
@@ -165,6 +173,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         s2: Lock::new(s2),
         vgic: Lock::new(vgic),
         gic,
+        ids: sysreg::ids(gic.version),
         gicd_typer: gic.constant_dist(4, Size::Word).unwrap_or(0) as u32,
         pl011_at: r.pl011_at,
         irqs: r.devices.irqs.clone(),
@@ -383,7 +392,7 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
     }
     let builder = {
         let s2 = d.s2.lock();
-        Builder::plan(r, &s2, d.gic.version, &seed()).map_err(|_| Errno::Invalid)?
+        Builder::plan(r, &s2, &seed()).map_err(|_| Errno::Invalid)?
     };
     let here = here();
     let _life = LIFE.lock();
@@ -393,7 +402,7 @@ fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
     }
     run::POOLS.reset(d.id, time::now()).map_err(|e| e.errno())?;
     d.s2.lock().forget_translations();
-    let cpuif = irq::reset_cpuif();
+    let cpuif = irq::reset_cpuif(d.gic.version);
     {
         let mut vgic = d.vgic.lock();
         vgic.reset();

@@ -15,6 +15,7 @@ pub mod table;
 use crate::arch::Lock;
 use crate::doorbell::Doorbell;
 use crate::mem::stage2::Stage2;
+use crate::sysreg::Ids;
 use crate::vcpu::Vcpu;
 use crate::vcpu::page::TimeArea;
 use abi::{CpuId, DomainId, Instant, MAX_CPUS};
@@ -72,6 +73,8 @@ pub struct Domain {
     pub vgic: Lock<Vgic>,
     /// What of the vGIC never changes.
     pub gic: VgicConfig,
+    /// Its identification registers.
+    pub ids: &'static Ids,
     /// GICD_TYPER, which guests read often.
     pub gicd_typer: u32,
     /// Where its UART is, guest-physical.

@@ -45,7 +45,7 @@ pub fn handle(call: PsciCall, frame: &mut GuestFrame, l: &mut Loaded) -> Outcome
             if powerdown {
                 // What a power-down loses: EL1 and the CPU interface. Timer and distributor keep their state.
                 El1State::RESET.restore();
-                irq::viface().load(&irq::reset_cpuif());
+                irq::viface().load(&irq::reset_cpuif(d.gic.version));
                 *frame = GuestFrame::ZERO;
                 frame.x[0] = context;
                 frame.elr = entry;
@@ -131,7 +131,7 @@ fn start(d: &Domain, index: usize, entry: u64, context: u64) -> Result<(), PsciE
         let Some(ctx) = rest.as_mut() else {
             return Err(PsciError::AlreadyOn);
         };
-        ctx.start(entry, context, irq::reset_cpuif());
+        ctx.start(entry, context, irq::reset_cpuif(d.gic.version));
         v.ptimer.change(|t| *t = Ptimer::new());
         v.vtimer_at.store(u64::MAX, Ordering::Release);
     }

@@ -53,14 +53,14 @@ pub fn give(s2: &mut Stage2, r: &Recipe, from: MemoryFrom) -> Result<(), Errno> 
 }
 
 /// Sets memory aside, for good, that the guest of recipe `r` can see at its physical address: one piece.
-pub fn set_aside(r: &Recipe, gic_v3: bool) -> Option<Region> {
+pub fn set_aside(r: &Recipe) -> Option<Region> {
     let bytes = usize::try_from(r.memory_kib.checked_mul(1024)?).ok()?;
     let uart = r.vpl011.then_some(r.pl011_at);
     let mut held = Vec::new();
     for _ in 0..TRIES {
         let piece = frames::alloc(bytes, BLOCK_2M)?;
         let region = Region::new(piece.start() as u64, piece.len() as u64)?;
-        let clash = windows(gic_v3, r.vcpus, uart).any(|(w, _)| w.overlaps(&region));
+        let clash = windows(r.gic, r.vcpus, uart).any(|(w, _)| w.overlaps(&region));
         if !clash && region.end() <= 1 << 39 {
             piece.leak();
             return Some(region);

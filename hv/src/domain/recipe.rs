@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use board::Region;
 use board::config::{Devices, Restart, Rom};
+use board::guest::GuestGic;
 use pools::VcpuParams;
 
 /// Bytes in memory that stay: a boot module, or part of the image.
@@ -60,6 +61,8 @@ pub struct Recipe {
     pub memory_kib: u64,
     /// Number of vCPUs.
     pub vcpus: u32,
+    /// The interrupt controller it sees.
+    pub gic: GuestGic,
     /// Where it starts.
     pub pool: PoolId,
     /// Whether it has the emulated UART.

@@ -2,7 +2,7 @@
 
 use super::{View, members, size, wanted};
 use std::fmt::Write;
-use tarn_board::{GicDesc, Restart};
+use tarn_board::{GicDesc, GuestGic, Restart};
 
 /// A table: the first row is its heading.
 fn table(out: &mut String, rows: &[Vec<String>]) {
@@ -89,6 +89,11 @@ pub fn text(view: &View<'_>) -> String {
                 if v.affinity.len() == 1 { "CPU" } else { "CPUs" },
                 v.affinity
             );
+        }
+    }
+    for d in view.config.domains.iter().filter(|d| d.gic == GuestGic::V2) {
+        if gic == 3 {
+            let _ = writeln!(out, "  {}: sees a GICv2", d.name);
         }
     }
     for (domain, what) in &view.given {

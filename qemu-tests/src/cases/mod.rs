@@ -18,6 +18,7 @@ mod storm;
 mod system;
 mod trees;
 mod uboot;
+mod version;
 
 use xtask::console::Console;
 use xtask::exec;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Test> {
         control::tests(),
         sched::tests(),
         trees::tests(),
+        version::tests(),
         operator::tests(),
         linux::tests(),
         raspi4b::tests(),
