@@ -146,6 +146,8 @@ pub struct PoolSet<R: RelaxStrategy> {
     pub(crate) vcpus: [AtomicU64; MAX_VCPUS],
     pub(crate) doms: [AtomicU64; MAX_DOMAINS],
     pub(crate) cpus: [Cpu; MAX_CPUS],
+    /// The highest number of a CPU that has come up, plus 1.
+    pub(crate) cpus_end: AtomicU16,
     pub(crate) no_doze: AtomicBool,
     /// A change is under way: CPUs that come by carry it on.
     pub(crate) changing: AtomicBool,
@@ -183,6 +185,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     due: AtomicU64::new(0),
                 }
             }; MAX_CPUS],
+            cpus_end: AtomicU16::new(0),
             no_doze: AtomicBool::new(false),
             changing: AtomicBool::new(false),
         }
@@ -246,6 +249,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if c.online.swap(true, Ordering::AcqRel) {
             return None;
         }
+        self.cpus_end.fetch_max(cpu.0 + 1, Ordering::Relaxed);
         c.idle_since
             .store(now.0.saturating_add(1), Ordering::Relaxed);
         Some(IdleCpu::new(cpu))

@@ -8,7 +8,7 @@ use crate::pool::Pool;
 use crate::set::{Cpu, PoolSet};
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
-use tarn_abi::{CpuId, Instant, MAX_CPUS, Span};
+use tarn_abi::{CpuId, CpuSet, Instant, MAX_CPUS, Span};
 use tarn_sched::Kick;
 
 /// How long after the moment it asked for a CPU may come by before others call it. More than EL2 ever works in one go.
@@ -55,11 +55,13 @@ impl Pool {
 impl<R: RelaxStrategy> PoolSet<R> {
     /// CPUs whose timer has not come although it should have, by milliseconds: they must come by.
     pub fn overdue(&self, now: Instant) -> Kick {
-        let all = (0..MAX_CPUS as u16).map(CpuId);
-        let online = |c: &CpuId| self.cpus[c.index()].online.load(Ordering::Acquire);
-        Kick(
-            all.filter(|c| online(c) && self.cpus[c.index()].is_overdue(now))
-                .collect(),
-        )
+        let end = usize::from(self.cpus_end.load(Ordering::Relaxed));
+        let mut late = CpuSet::EMPTY;
+        for (i, cpu) in self.cpus.iter().take(end).enumerate() {
+            if cpu.is_overdue(now) {
+                late.insert(CpuId(i as u16));
+            }
+        }
+        Kick(late)
     }
 }

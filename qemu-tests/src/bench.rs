@@ -23,12 +23,17 @@ const SMP: u32 = 2;
 ///
 /// # Errors
 /// A machine that did not do what was to be measured.
-pub fn run(gics: &[u8], with_linux: bool, json: Option<&Path>) -> Result<bool, String> {
+pub fn run(
+    gics: &[u8],
+    with_linux: bool,
+    only_calls: bool,
+    json: Option<&Path>,
+) -> Result<bool, String> {
     let text = std::fs::read_to_string(paths::root().join("benches/budgets.toml"))
         .map_err(|error| format!("benches/budgets.toml: {error}"))?;
     let budgets = budgets::parse(&text)?;
     let mut rows = Vec::new();
-    for gic in gics.iter().copied() {
+    for gic in gics.iter().copied().filter(|_| !only_calls) {
         measure(gic, with_linux, &mut rows)?;
     }
     // Neither depends on the controller.
@@ -56,9 +61,9 @@ pub fn run(gics: &[u8], with_linux: bool, json: Option<&Path>) -> Result<bool, S
         .filter_map(|row| Some((row.name.clone(), row.tarn?)))
         .collect();
     let wanted = budgets.into_iter().filter(|(name, _)| {
-        let other = [2, 3]
-            .into_iter()
-            .any(|gic| !gics.contains(&gic) && name.starts_with(&format!("gic{gic}.")));
+        let other = [2, 3].into_iter().any(|gic| {
+            (only_calls || !gics.contains(&gic)) && name.starts_with(&format!("gic{gic}."))
+        });
         !other && (with_linux || !name.contains(".linux-"))
     });
     let complaints = budgets::check(&wanted.collect(), &measured);

@@ -33,6 +33,7 @@ const SPEC: Spec = Spec {
             "with --bench: only this interrupt controller",
         ),
         switch("--no-linux", "with --bench: leave the Linux boots out"),
+        switch("--calls", "with --bench: only hypervisor calls and moves"),
         value("--json", "FILE", "with --bench: write the figures there"),
     ],
     rest: Some("[FILTER...]"),
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
             return bench::run(
                 &gics,
                 !parsed.has("--no-linux"),
+                parsed.has("--calls"),
                 parsed.get("--json").map(std::path::Path::new),
             );
         }

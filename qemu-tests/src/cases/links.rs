@@ -82,7 +82,8 @@ fn shared(name: &str, id: &str, role: &str, place: &str, more: &str) -> String {
 }
 
 /// Port 1 of a domain, whose other end has the label `to`.
-fn doorbell(own: &str, to: &str) -> String {
+/// A doorbell as a node of a domain.
+pub fn doorbell(own: &str, to: &str) -> String {
     format!("{own}: bell {{ compatible = \"xen,evtchn-v1\"; xen,evtchn = <1 &{to}>; }};")
 }
 

@@ -7,7 +7,7 @@ mod calls;
 mod control;
 mod guests;
 mod isolation;
-mod links;
+pub mod links;
 mod linux;
 mod operator;
 mod passthrough;

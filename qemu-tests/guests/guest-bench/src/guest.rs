@@ -5,10 +5,11 @@
 //! event and ends with the one right after it, or with the first instruction of the handler. Run without a hypervisor
 //! it gives the floor; what only a hypervisor answers is left out there. Two CPUs are needed for the second half.
 //! `mode=wake` measures instead how late a guest is that wakes every `period=`US microseconds, `count=` times, and
-//! `mode=switch` what it costs two of its CPUs, which share one of the machine's, to hand it to each other.
+//! `mode=switch` what it costs two of its CPUs, which share one of the machine's, to hand it to each other, and `mode=ring`
+//! what it costs to ring the doorbell of `port=`.
 use guest_rt::gic::{self, Gic, reg};
 use guest_rt::timer::{Timer, frequency};
-use guest_rt::{console, entry_ticks, machine, mmu, println, trap};
+use guest_rt::{console, entry_ticks, machine, mmu, println, psci, trap};
 
 mod asm;
 mod pair;
@@ -38,6 +39,12 @@ fn main() {
     match machine().argument("mode") {
         Some("wake") => wake(&gic),
         Some("switch") => pair::switch(),
+        Some("ring") => {
+            let port = number("port", 1);
+            // What is measured below tells no answers.
+            println!("NOTE ring answers {}", psci::call(asm::RING, port, 0, 0));
+            Series::run("guest-ring", 1000, || asm::ring_call(port));
+        }
         _ => {
             println!("BENCH guest-entry 1 {0} {0} {0}", entry_ticks());
             alone(&gic);

@@ -73,8 +73,14 @@ bench_use_vectors:
     isb
     ret
 
-    // (function id) -> ticks, by HVC; the next one by SMC.
+    // (function id, first argument) -> ticks, by HVC, the other argument registers 0; the next one by SMC.
 bench_hvc:
+    mov     x2, xzr
+    mov     x3, xzr
+    mov     x4, xzr
+    mov     x5, xzr
+    mov     x6, xzr
+    mov     x7, xzr
     mrs     x9, cntvct_el0
     hvc     #0
     isb
@@ -258,7 +264,7 @@ bench_cpu_on:
 
 unsafe extern "C" {
     fn bench_use_vectors(which: u64);
-    fn bench_hvc(function: u64) -> u64;
+    fn bench_hvc(function: u64, argument: u64) -> u64;
     fn bench_smc(function: u64) -> u64;
     fn bench_read32(address: usize) -> u64;
     fn bench_write32(address: usize, value: u32) -> u64;
@@ -348,7 +354,7 @@ pub fn sgi(gic: &Gic, to: usize) -> Send {
 /// PSCI_VERSION by HVC.
 pub fn hypercall() -> u64 {
     // SAFETY: a call that changes nothing.
-    unsafe { bench_hvc(psci::id::VERSION.into()) }
+    unsafe { bench_hvc(psci::id::VERSION.into(), 0) }
 }
 
 /// PSCI_VERSION by SMC.
@@ -360,13 +366,22 @@ pub fn smc_call() -> u64 {
 /// Gives the CPU to whoever waits for it, by the hypervisor's own call (docs/abi.md, guest calls: Yield).
 pub fn yield_call() -> u64 {
     // SAFETY: a call that changes no memory.
-    unsafe { bench_hvc(0xc600_0600) }
+    unsafe { bench_hvc(0xc600_0600, 0) }
+}
+
+/// The call that rings a doorbell (docs/abi.md, guest calls: Ring).
+pub const RING: u32 = 0xc600_0605;
+
+/// Rings the doorbell of this port.
+pub fn ring_call(port: u64) -> u64 {
+    // SAFETY: a call that changes no memory.
+    unsafe { bench_hvc(RING.into(), port) }
 }
 
 /// A PSCI function that does not exist.
 pub fn unknown_call() -> u64 {
     // SAFETY: a call that changes nothing.
-    unsafe { bench_hvc(0x8400_ffff) }
+    unsafe { bench_hvc(0x8400_ffff, 0) }
 }
 
 /// Reads a device register.
