@@ -45,7 +45,7 @@ pub enum Kind {
     Pool,
     /// Further domains and, last, a pool.
     Target,
-    /// A scheduling group, as GROUP or POOL/GROUP.
+    /// A scheduling group, as GROUP, OUTER/GROUP or POOL/GROUP.
     Group,
     /// A group, or a pool: outside all groups.
     Place,

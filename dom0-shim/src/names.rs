@@ -291,25 +291,71 @@ pub fn find_vcpu(s: &mut Session<'_>, domain: DomainId, word: &str) -> Result<Vc
     })
 }
 
-/// The group that a word names: GROUP, or POOL/GROUP where several pools have one of that name. `home` is looked at
-/// first, if it is said. Prints what is wrong if there is none.
+/// Groups are not nested deeper than this, whatever the hypervisor says.
+const DEPTH: usize = 16;
+
+/// The row of a group.
+fn group_row(s: &mut Session<'_>, id: GroupId) -> Option<GroupRow> {
+    let (within, from) = (GroupId::root(id.pool), u32::from(id.slot));
+    let row = s.ask(&group::List { within, from }).ok()?;
+    (row.id == id).then_some(row)
+}
+
+/// Whether a group lies in one that is a domain's own: its name is that domain's choice.
+fn is_foreign(s: &mut Session<'_>, g: &GroupRow) -> bool {
+    let mut at = *g;
+    for _ in 0..DEPTH {
+        match group_row(s, at.parent) {
+            Some(outer) if outer.owner.is_some() => return true,
+            Some(outer) => at = outer,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// Whether `path` (OUTER, OUTERMOST/OUTER, POOL/OUTER, POOL) leads to what `g` is in. A pool leads to all its groups.
+fn leads_to(s: &mut Session<'_>, path: &str, g: &GroupRow) -> bool {
+    let (mut path, mut at) = (path, *g);
+    for _ in 0..DEPTH {
+        let (before, last) = match path.rsplit_once('/') {
+            Some((before, last)) => (Some(before), last),
+            None => (None, path),
+        };
+        if before.is_none() && pool_name(s, at.id.pool) == *last {
+            return true;
+        }
+        match group_row(s, at.parent) {
+            Some(outer) if group_name(s, outer.id) == *last => match before {
+                Some(rest) => (path, at) = (rest, outer),
+                None => return true,
+            },
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// The group that a word names: GROUP, or OUTER/GROUP, POOL/GROUP where there are several. Groups of the pool `home` go
+/// before others if it is said, and groups that domains made inside their own come last. Prints what is wrong if there is
+/// none.
 pub fn find_group(s: &mut Session<'_>, word: &str, home: Option<PoolId>) -> Result<GroupId, Fail> {
-    let (pool, name) = match word.split_once('/') {
-        Some((pool, name)) => (Some(find_pool(s, pool)?), name),
+    let (path, name) = match word.rsplit_once('/') {
+        Some((path, name)) => (Some(path), name),
         None => (None, word),
     };
     let mut nearest = Nearest::new(name);
-    let (mut found, mut similar, mut count) = (None, None, 0u32);
+    let (mut found, mut similar, mut count, mut best) = (None, None, 0u32, 0u32);
     each_pool(s, &mut |s, row| {
-        if pool.is_some_and(|id| id != row.id) {
-            return Ok(());
-        }
         each_group(s, GroupId::root(row.id), &mut |s, g| {
             let this = group_name(s, g.id);
-            if this == *name {
-                count += 1;
-                if found.is_none() || home == Some(row.id) {
-                    found = Some(g.id);
+            if this == *name && path.is_none_or(|path| leads_to(s, path, g)) {
+                let own = u32::from(!is_foreign(s, g));
+                let rank = 1 + own + 2 * u32::from(home == Some(row.id));
+                if rank > best {
+                    (found, best, count) = (Some(g.id), rank, 1);
+                } else if rank == best {
+                    count += 1;
                 }
             } else if nearest.nearer(this.as_bytes()) {
                 similar = Some(this);
@@ -318,15 +364,15 @@ pub fn find_group(s: &mut Session<'_>, word: &str, home: Option<PoolId>) -> Resu
         })
     })?;
     match (found, similar) {
-        (Some(id), _) if count < 2 || home == Some(id.pool) => Ok(id),
+        (Some(id), _) if count < 2 => Ok(id),
         (Some(_), _) => Err(s.fail(format_args!(
-            "{count} pools have a group {name}: say POOL/{name}"
+            "there are {count} groups {word}: say POOL/{name} or OUTER/{name}, where OUTER is the group it is in"
         ))),
         (None, Some(near)) => Err(s.fail(format_args!(
-            "no group {name}: did you mean {near}? 'group-list' shows them all"
+            "no group {word}: did you mean {near}? 'group-list' shows them all"
         ))),
         (None, None) => Err(s.fail(format_args!(
-            "no group {name}; 'group-list' shows those there are"
+            "no group {word}; 'group-list' shows those there are"
         ))),
     }
 }

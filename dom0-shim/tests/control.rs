@@ -3,7 +3,7 @@
 mod fake;
 
 use fake::Fake;
-use tarn_abi::{DomainId, PoolId, Span};
+use tarn_abi::{DomainId, GroupId, PoolId, Span};
 
 /// A machine whose ten CPUs are all in Pool-0, as after boot.
 fn fresh() -> Fake {
@@ -332,6 +332,41 @@ rt     8-9   rtds    1,7
     ] {
         assert_eq!(f.line(line), answer, "{line}");
     }
+}
+
+/// Groups in different places may have one name, and who owns one names what is in it: dom0's words go on to mean dom0's.
+#[test]
+fn groups_of_one_name() {
+    let mut f = fresh();
+    let given = "group-create given; group-delegate given db; group-create mine in=given";
+    assert_eq!(f.line(given), "");
+    assert_eq!(f.line("group-create mine; group-create mine in=mine"), "");
+    assert_eq!(
+        f.line("group-create mine in=given"),
+        "error: there is a group mine in that place already; 'group-list' shows it\n"
+    );
+    let at = |f: &Fake, path: &[&str]| {
+        let root = GroupId::root(PoolId::POOL0);
+        path.iter().fold(root, |parent, name| {
+            let mut there = f.groups.iter().filter(|g| g.row.parent == parent);
+            there.find(|g| g.name == *name).unwrap().row.id
+        })
+    };
+    let (theirs, inner) = (at(&f, &["given", "mine"]), at(&f, &["mine", "mine"]));
+    assert_eq!(
+        f.line("group-destroy mine"),
+        "error: there are 2 groups mine: say POOL/mine or OUTER/mine, where OUTER is the group it is in\n"
+    );
+    assert_eq!(f.line("group-destroy mine/mine"), "");
+    assert!(f.groups.iter().all(|g| g.row.id != inner));
+    // Of the two that are left one is dom0's.
+    assert_eq!(f.line("group-destroy mine"), "");
+    assert_eq!(at(&f, &["given", "mine"]), theirs);
+    assert_eq!(f.line("group-destroy pool0/given/mine"), "");
+    assert_eq!(
+        f.line("group-destroy given/mine"),
+        "error: no group given/mine; 'group-list' shows those there are\n"
+    );
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct GroupId {
 /// What a new group shall be.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupConfig<'a> {
-    /// Its name, unique in its pool.
+    /// Its name, unique among the groups that are directly where it is.
     pub name: &'a str,
     /// The group it is in; `None` = directly in the pool.
     pub parent: Option<GroupId>,
@@ -148,12 +148,14 @@ impl Pool {
         }
     }
 
-    fn group_named(&self, name: &str) -> Option<GroupId> {
-        let at = self
-            .groups
-            .iter()
-            .position(|g| g.as_ref().is_some_and(|g| g.name.as_str() == name))?;
-        self.group_id(NodeId(at as u16))
+    /// Whether a group directly in `parent` has that name. Names elsewhere are nobody's business: who makes a group in one
+    /// that was delegated to him must not learn of others by a refusal.
+    fn is_name_taken(&mut self, parent: NodeId, name: &str) -> bool {
+        (0..self.groups.len()).any(|at| {
+            let named = matches!(&self.groups[at], Some(g) if g.name.as_str() == name);
+            let shape = named.then(|| self.sched().shape(NodeId(at as u16)));
+            shape.flatten().is_some_and(|s| s.parent == parent)
+        })
     }
 }
 
@@ -171,7 +173,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
         let parent = p.node(c.parent)?;
-        if p.group_named(c.name).is_some() {
+        if p.is_name_taken(parent, c.name) {
             return Err(PoolError::NameTaken);
         }
         p.groups.try_reserve(2).map_err(|_| PoolError::NoMemory)?;
@@ -328,11 +330,6 @@ impl<R: RelaxStrategy> PoolSet<R> {
             since: None,
         });
         Ok(true)
-    }
-
-    /// The group of that name.
-    pub fn find_group(&self, pool: PoolId, name: &str) -> Option<GroupId> {
-        self.lock_pool(pool).ok()?.group_named(name)
     }
 
     /// The `n`th group of a pool.

@@ -441,6 +441,19 @@ fn groups_are_made_filled_emptied_and_removed() {
         set.create_group(p0, &GroupConfig::new("one"), Instant(0)),
         Err(PoolError::NameTaken)
     );
+    // Only beside each other: what a delegated group's owner makes there says nothing of groups elsewhere.
+    let inner = GroupConfig {
+        parent: Some(one),
+        ..GroupConfig::new("one")
+    };
+    let again = set.create_group(p0, &inner, Instant(0)).unwrap();
+    assert_eq!(
+        set.create_group(p0, &inner, Instant(0)),
+        Err(PoolError::NameTaken)
+    );
+    let Progress::Done(_) = set.destroy_group(p0, again, Instant(0)) else {
+        panic!("it is empty");
+    };
     let deep = GroupConfig {
         parent: Some(one),
         vps: 2,

@@ -69,7 +69,7 @@ area! {
         /// Whose.
         id: GroupId,
     } -> Text;
-    /// Makes an empty group. `Exists`: that name is taken in the pool; `Invalid`: name, processors (1 to 64), weight (1 to
+    /// Makes an empty group. `Exists`: one directly in the same place has that name; `Invalid`: name, processors (1 to 64), weight (1 to
     /// 65535) or depth out of range; `NoMemory`: no slot.
     Create = 0x02, Owner {
         /// The pool (slot 0) or the group it shall be in.

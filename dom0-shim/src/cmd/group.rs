@@ -163,7 +163,7 @@ pub fn create(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     match s.ask(&call) {
         Ok(_) => Ok(()),
         Err(Errno::Exists) => Err(s.fail(format_args!(
-            "that pool has a group {name} already; 'group-list' shows it"
+            "there is a group {name} in that place already; 'group-list' shows it"
         ))),
         Err(e) => Err(e.into()),
     }

@@ -291,6 +291,11 @@ impl Fake {
                 c.answer(self.group_mut(c.id).map(|g| Text::new(&g.name).unwrap()))
             }
             GroupCall::Create(c) => {
+                let name = c.name.as_str().unwrap();
+                let mut beside = self.groups.iter().filter(|g| g.row.parent == c.parent);
+                if beside.any(|g| g.name == name) {
+                    return c.answer(Err(Errno::Exists));
+                }
                 let slot = self.groups.len() as u16 + 1;
                 let id = GroupId {
                     pool: c.parent.pool,

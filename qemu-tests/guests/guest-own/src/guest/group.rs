@@ -245,6 +245,16 @@ fn own_groups(top: GroupId) {
         let stale = call(&group::Name { id }).is_err() && into(VcpuId::new(0, 0), id) != 0;
         expect_tarn("own/stale", stale, true);
     }
+    // Names are its own affair: those of the groups around and beside its own are not taken here.
+    for name in ["foreign", "given", "mine"] {
+        let made = create(top, name, 256);
+        expect_tarn("own/any-name", verdict(made), 0);
+        let twice = verdict(create(top, name, 256));
+        expect_tarn("own/taken-here", twice, code(Errno::Exists));
+        if let Ok(id) = made {
+            expect_tarn("own/any-name-gone", destroy(id), 0);
+        }
+    }
     let bad = code(Errno::Invalid);
     expect_tarn("own/weight-0", verdict(create(top, "w", 0)), bad);
     expect_tarn("own/weight-big", verdict(create(top, "w", 65_536)), bad);
