@@ -53,6 +53,7 @@ mod row;
 mod runstate;
 mod set;
 mod step;
+mod turn;
 mod watch;
 
 pub use change::{Preview, PreviewMove, PreviewPool, Status};
@@ -77,3 +78,4 @@ pub use tarn_sched::{
     BoostCause, BoostParams, DeboostCause, GuestHint, Kick, News, RtParams, SchedError,
     SchedParams, Stats, Totals, VcpuParams, WakeReason,
 };
+pub use turn::Turn;

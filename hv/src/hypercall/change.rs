@@ -13,19 +13,24 @@ use crate::{irq, time};
 use abi::call::report::Report;
 use abi::{Errno, Regs};
 use core::sync::atomic::{AtomicBool, Ordering};
-use pools::{Plan, PoolError, Refusal, Status, Step};
+use pools::{Plan, PoolError, Refusal, Status, Step, Turn};
 
 /// The call whose change is under way or has ended unanswered.
 static WHOSE: Lock<Option<Regs>> = Lock::new(None);
-/// dom0 waits for the place.
-static DOM0_WAITS: AtomicBool = AtomicBool::new(false);
+/// dom0's claim to the place.
+static TURN: Lock<Turn> = Lock::new(Turn::new());
+/// The call of dom0's that is being answered found the place taken.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Heap kept free before a change begins: boxes of pools and schedulers, tables that grow.
 const ROOM: usize = 64 * 1024;
 
-/// A call of dom0's has been answered (or waits for typing): with anything but `Again` it waits for the place no longer.
-pub fn dom0_answered(reply: Option<&Regs>) {
-    if reply.is_none_or(|r| r.result() != Err(Errno::Again)) {
-        DOM0_WAITS.store(false, Ordering::Relaxed);
+/// A call of dom0's has been answered: one that has to come again because the place is taken has it next.
+pub fn dom0_answered(call: &Regs, reply: &Regs) {
+    let again = reply.result() == Err(Errno::Again);
+    if TAKEN.swap(false, Ordering::Relaxed) && again {
+        TURN.lock().told(call, time::now());
+    } else if !again {
+        TURN.lock().answered(call);
     }
 }
 
@@ -33,7 +38,7 @@ pub fn dom0_answered(reply: Option<&Regs>) {
 pub fn settled(dom0: bool) -> Result<(), Errno> {
     let pending = pending();
     if dom0 && pending.is_err() {
-        DOM0_WAITS.store(true, Ordering::Relaxed);
+        TAKEN.store(true, Ordering::Relaxed);
     }
     pending
 }
@@ -74,7 +79,7 @@ pub fn run(
     // Whoever prepares a change takes its time: nobody waits for that with interrupts masked.
     let Some(mut whose) = WHOSE.try_lock() else {
         if dom0 {
-            DOM0_WAITS.store(true, Ordering::Relaxed);
+            TAKEN.store(true, Ordering::Relaxed);
         }
         return Err(Errno::Again);
     };
@@ -85,7 +90,7 @@ pub fn run(
             return end.map_err(|error| no(Refusal { step: 0, error }));
         }
     }
-    if !dom0 && DOM0_WAITS.load(Ordering::Relaxed) {
+    if !dom0 && TURN.lock().is_dom0s(time::now()) {
         return Err(Errno::Again);
     }
     if !heap::reserve(ROOM) {

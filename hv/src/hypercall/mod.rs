@@ -85,11 +85,7 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
     let reply = match call {
         Call::Version(c) => c.answer(Ok(system::version())),
         Call::System(c) => system::handle(c, cpu),
-        Call::Console(c) => {
-            let (reply, outcome) = console::handle(c);
-            change::dom0_answered(reply.as_ref());
-            return (reply, outcome);
-        }
+        Call::Console(c) => return console::handle(c),
         Call::Domain(c) => domain::handle(c, regs),
         Call::Vcpu(c) => vcpu::handle(c),
         Call::Pool(c) => pool::handle(c, regs),
@@ -98,7 +94,7 @@ fn tarn(regs: &Regs, cpu: &'static Cpu, l: &mut Loaded) -> (Option<Regs>, Outcom
         Call::Guest(c) => return guest::handle(c, cpu, l),
     };
     if dom0 {
-        change::dom0_answered(Some(&reply));
+        change::dom0_answered(regs, &reply);
         if !matches!(call, Call::System(abi::call::SystemCall::Why(_))) {
             why::end(&reply);
         }
