@@ -22,7 +22,7 @@ use tarn_abi::trace::{Op, Record};
 use tarn_abi::{CpuId, CpuSet, Instant, PoolId, VcpuId};
 use tarn_sched::Recorder;
 
-/// How many records `decision` looks at under one lock.
+/// How many records are looked at in one go.
 const STRETCH: u64 = 256;
 
 /// What a CPU has decided.

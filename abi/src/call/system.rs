@@ -67,6 +67,9 @@ wire_enum! {
     }
 }
 
+/// `what` of a `TraceRow` that stands for records which are not this CPU's.
+pub const MORE: &str = "more";
+
 /// The longest `CpuWork::Hold`.
 pub const MAX_HOLD: Span = Span::ms(20);
 
@@ -184,7 +187,8 @@ area! {
         argument: u64,
     } -> u64;
     /// A record of a CPU's last scheduling decisions. A cursor counts the records ever made: start at 0 and go on at
-    /// `next`; one older than the oldest kept continues there. `End`: there is no later one.
+    /// `next`; one older than the oldest kept continues there. `End`: there is no later one. A row whose `what` is `more` is
+    /// no decision: so far none of this CPU was found, and the search goes on at `next`.
     Trace = 0x07, Dom0 {
         /// Whose.
         cpu: CpuId,

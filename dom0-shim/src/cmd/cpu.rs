@@ -233,7 +233,9 @@ fn walk(
             return Err(Errno::Garbled.into());
         }
         cursor = row.next;
-        f(s, &row);
+        if row.what != *system::MORE {
+            f(s, &row);
+        }
     }
     Ok(())
 }

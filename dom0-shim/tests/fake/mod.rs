@@ -275,7 +275,8 @@ impl Fake {
                 Ok(TraceRow {
                     next: c.cursor.max(5) + 1,
                     at: Instant(c.cursor * 1_000),
-                    what: Label::new("run").unwrap(),
+                    // Every fourth answer has found nothing yet.
+                    what: Label::new(if c.cursor % 4 == 3 { "more" } else { "run" }).unwrap(),
                     vcpu: Some(VcpuId::new(1, 0)),
                     domain: Some(DomainId::new(1, 0)),
                     detail: c.cursor,

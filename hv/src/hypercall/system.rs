@@ -5,7 +5,7 @@ use crate::mem::{frames, heap, nodes, stage1};
 use crate::percpu::Cpu;
 use crate::run::POOLS;
 use crate::{console, irq, payload, percpu, power, record, time, work};
-use abi::call::system::{CpuRow, Machine, Memory, TraceRow, VersionReply};
+use abi::call::system::{CpuRow, MORE, Machine, Memory, TraceRow, VersionReply};
 use abi::call::text::{Bytes, Label, Text};
 use abi::call::{ABI, Counter, Request, SystemCall};
 use abi::{CpuId, Errno, MAX_CPUS, Regs, Span};
@@ -141,24 +141,28 @@ fn trace(cpu: CpuId, cursor: u64) -> Result<TraceRow, Errno> {
         POOLS.record(pool, TRACE, time::now()).map_err(why::said)?;
         return Err(Errno::End);
     }
-    let mut from = cursor;
-    // Bounded by the ring, which is looked through in stretches.
-    loop {
-        match POOLS.decision_from(pool, cpu, from).map_err(why::said)? {
-            Look::Found(n, d) => {
-                let domain = d.vcpu.and_then(|v| POOLS.vcpu_info(v, d.at).ok());
-                return Ok(TraceRow {
-                    next: n + 1,
-                    at: d.at,
-                    what: Label::truncated(if d.idle { "idle" } else { "run" }),
-                    vcpu: d.vcpu,
-                    domain: domain.map(|i| i.domain),
-                    detail: d.until.map_or(0, |t| t.since(d.at).0),
-                });
-            }
-            Look::Before(n) => from = n,
-            Look::End => return Err(Errno::End),
+    // One stretch of the ring a call: whoever asks comes again for the next.
+    match POOLS.decision_from(pool, cpu, cursor).map_err(why::said)? {
+        Look::Found(n, d) => {
+            let domain = d.vcpu.and_then(|v| POOLS.vcpu_info(v, d.at).ok());
+            Ok(TraceRow {
+                next: n + 1,
+                at: d.at,
+                what: Label::truncated(if d.idle { "idle" } else { "run" }),
+                vcpu: d.vcpu,
+                domain: domain.map(|i| i.domain),
+                detail: d.until.map_or(0, |t| t.since(d.at).0),
+            })
         }
+        Look::Before(n) => Ok(TraceRow {
+            next: n,
+            at: time::now(),
+            what: Label::truncated(MORE),
+            vcpu: None,
+            domain: None,
+            detail: 0,
+        }),
+        Look::End => Err(Errno::End),
     }
 }
 
