@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use board::guest::layout;
 use core::sync::atomic::{AtomicU16, Ordering};
 use vdev::mmio::{Access, Size};
-use vdev::vgic::Irq;
+use vdev::vgic::{Irq, Kick};
 
 /// Nobody.
 const NOBODY: u16 = u16::MAX;
@@ -60,13 +60,24 @@ pub fn detach(d: &Domain) {
     }
 }
 
-/// The domain that hears `bell`, while it lives.
+fn lives(d: &Domain) -> bool {
+    matches!(d.state(), State::Alive | State::Building)
+}
+
+/// The domain that hears `bell`, while it lives. It may go while it is looked at: what is left of it is then taken apart where
+/// domains end (`life::reap`), not by who holds this last.
 fn listener(bell: &Doorbell) -> Option<(Arc<Domain>, u16)> {
     let (recipe, intid) = bell.peer?;
     let d = table::in_slot(slot(recipe)?.load(Ordering::Acquire))?;
     // The slot may be somebody else's by now.
-    let lives = d.recipe == recipe && matches!(d.state(), State::Alive | State::Building);
-    lives.then_some((d, intid))
+    (d.recipe == recipe && lives(&d)).then_some((d, intid))
+}
+
+/// Sets the latch; what follows from that. `None`: nobody hears. Looked at under the vGIC's lock, under which a domain that
+/// starts again loses all that its former life was given: a ring meant for that one does not reach the next.
+fn pulse(d: &Domain, intid: u16) -> Option<Kick> {
+    let mut vgic = d.vgic.lock();
+    lives(d).then(|| vgic.pulse(Irq::spi(intid)))
 }
 
 /// The loaded vCPU rings its domain's port. `NoSuch`: it has no such port; `Busy`: nobody hears it.
@@ -74,11 +85,14 @@ pub fn ring(port: u32, l: &Loaded, cpu: &Cpu) -> Result<(), Errno> {
     let bells = &l.domain.doorbells;
     let bell = bells.iter().find(|b| b.port == port).ok_or(Errno::NoSuch)?;
     l.vcpu().counters.add(Kind::Ring);
-    let Some((d, intid)) = listener(bell) else {
+    let heard = listener(bell).and_then(|(d, intid)| {
+        let kick = pulse(&d, intid)?;
+        Some((d, intid, kick))
+    });
+    let Some((d, intid, kick)) = heard else {
         l.vcpu().counters.add(Kind::RingUnheard);
         return Err(Errno::Busy);
     };
-    let kick = d.vgic.lock().pulse(Irq::spi(intid));
     vgic::deliver(&d, kick, vgic::line(intid), cpu);
     Ok(())
 }

@@ -20,7 +20,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use board::config::Restart;
 use board::guest::{GuestGic, layout, vcpu_mpidr};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
 use vdev::pl011::Pl011;
@@ -32,6 +32,9 @@ static ENDED: Lock<heapless::Vec<DomainId, MAX_DOMAINS>> = Lock::new(heapless::V
 /// Held while a domain's state and its being runnable change together: an end and a restart do not interleave.
 static LIFE: Lock<()> = Lock::new(());
 static ANY_ENDED: AtomicBool = AtomicBool::new(false);
+/// Domains that are in no table any more, and how many.
+static GRAVE: Lock<heapless::Vec<Arc<Domain>, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
+static GRAVES: AtomicUsize = AtomicUsize::new(0);
 /// One creation at a time.
 static CREATING: Lock<()> = Lock::new(());
 /// Entropy for guests' seeds, stirred at each use.
@@ -305,15 +308,40 @@ pub fn crash(d: &Domain, c: Crash) {
 
 /// Whether a domain waits for its end.
 pub fn any_ended() -> bool {
-    ANY_ENDED.load(Ordering::Acquire)
+    ANY_ENDED.load(Ordering::Acquire) || GRAVES.load(Ordering::Acquire) != 0
+}
+
+/// Keeps what is left of a domain until nobody looks at it any more, so that nobody who only looked takes it apart.
+fn keep(d: Arc<Domain>) {
+    // Counted first: whoever finds it counts it off again.
+    GRAVES.fetch_add(1, Ordering::AcqRel);
+    if GRAVE.lock().push(d).is_err() {
+        // More than there can be: as soon as the last one who looks lets go.
+        GRAVES.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Takes apart what nobody looks at any more: no table names it, so nobody can begin to.
+fn bury() {
+    while GRAVES.load(Ordering::Acquire) != 0 {
+        let found = {
+            let mut grave = GRAVE.lock();
+            let at = grave.iter().position(|d| Arc::strong_count(d) == 1);
+            at.map(|i| grave.swap_remove(i))
+        };
+        let Some(d) = found else { return };
+        drop(d);
+        GRAVES.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Finishes ended domains whose vCPUs have all stopped and whose last words are printed. Cheap when there are none.
 pub fn reap() {
-    if !ANY_ENDED.load(Ordering::Acquire) {
+    if !any_ended() {
         return;
     }
     loop {
+        bury();
         let next = {
             let mut list = ENDED.lock();
             let found = list
@@ -383,6 +411,7 @@ fn forget(d: Arc<Domain>) {
     console::close(d.id.slot);
     d.s2.lock().forget_translations();
     table::remove(&d);
+    keep(d);
 }
 
 /// Starts a stopped domain from the beginning, in the memory it has.
@@ -452,18 +481,17 @@ pub fn destroy(id: DomainId) -> Result<(), Errno> {
     if id == DomainId::DOM0 {
         return Err(Errno::Fixed);
     }
-    let d = match table::domain(id) {
-        Ok(d) => d,
+    match table::domain(id) {
+        Ok(d) => {
+            if d.state() != State::Dying {
+                end(&d, State::Dying);
+            }
+        }
         // Asked again after `Again`, and meanwhile done.
-        Err(Errno::Stale) => return Ok(()),
+        Err(Errno::Stale) => {}
         Err(e) => return Err(e),
-    };
-    if d.state() != State::Dying {
-        end(&d, State::Dying);
     }
     reap();
-    match table::domain(id) {
-        Ok(_) => Err(Errno::Again),
-        Err(_) => Ok(()),
-    }
+    let left = table::domain(id).is_ok() || GRAVE.lock().iter().any(|d| d.id == id);
+    if left { Err(Errno::Again) } else { Ok(()) }
 }
