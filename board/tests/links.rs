@@ -3,7 +3,7 @@
 
 mod common;
 use common::*;
-use tarn_board::config::{Devices, doorbell_spis};
+use tarn_board::config::{Devices, MAX_CONFIGURED, doorbell_spis};
 use tarn_board::guest::{SharedView, layout};
 use tarn_board::*;
 
@@ -272,4 +272,87 @@ fn guests_find_both_in_their_tree() {
         "SPI 959, rising edge"
     );
     header_size(&blob).unwrap();
+}
+
+/// Three pieces of memory; the second is more than there is.
+#[test]
+fn what_does_not_fit_takes_nothing_from_others() {
+    let pair = |n: u32, id: &str, size: u32| {
+        [0, 1].map(|side| {
+            let place = [0x7000_0000, size];
+            domain(&format!("{id}{side}-{n}"), vec![shared("shm", id, &place)])
+        })
+    };
+    let all = [
+        pair(0, "small", 0x10_0000),
+        pair(1, "huge", 0xc000_0000 - 0x7000_0000),
+        pair(2, "late", 0x20_0000),
+    ];
+    let blob = tree(all.into_iter().flatten().collect());
+    let board = Board::from_dtb(&blob, 0).unwrap();
+    let config = Config::from_dtb(&blob, &board).unwrap();
+    let names: Vec<&str> = config.domains.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["small0-0", "small1-0", "late0-2", "late1-2"]);
+    assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
+    for note in &config.notes {
+        let words = "\"huge\" is 1310720 KiB; ";
+        assert!(note.to_string().contains(words), "{note}");
+    }
+}
+
+/// Two that fit one by one and not together: the later one is refused. One that nobody else shares takes no room.
+#[test]
+fn the_later_one_is_refused_and_a_lonely_one_takes_no_room() {
+    let side = |name: &str, id: &str, size: u32| {
+        domain(name, vec![shared("shm", id, &[0x7000_0000, size])])
+    };
+    let blob = tree(vec![
+        side("lonely", "x", 0x3000_0000),
+        side("a", "first", 0x2400_0000),
+        side("b", "first", 0x2400_0000),
+        side("c", "second", 0x2400_0000),
+        side("d", "second", 0x2400_0000),
+    ]);
+    let board = Board::from_dtb(&blob, 0).unwrap();
+    let config = Config::from_dtb(&blob, &board).unwrap();
+    let names: Vec<&str> = config.domains.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"], "{:?}", config.notes);
+}
+
+/// A tree with more links than domains can have: those beyond are not listed, so that the work does not grow with their
+/// number squared, and are refused as such.
+#[test]
+fn a_flood_of_links_is_not_listed() {
+    let links = |n: u32| {
+        (0..8).flat_map(move |k| {
+            let handle = 100 + n * 8 + k;
+            [
+                shared(
+                    &format!("shm{k}"),
+                    &format!("{n}-{k}"),
+                    &[0x7000_0000, 0x1000],
+                ),
+                bell(&format!("bell{k}"), handle, k + 1, handle ^ 1),
+            ]
+        })
+    };
+    // No kernel: none of them becomes a domain, but their links could be others'.
+    let flood = (0..1_000).map(|n| {
+        let empty = node(&format!("d{n}")).text("compatible", &["xen,domain"]);
+        let empty = empty
+            .cells("#address-cells", &[1])
+            .cells("#size-cells", &[1]);
+        links(n).fold(empty, Node::child)
+    });
+    let late =
+        ["y", "z"].map(|name| domain(name, vec![shared("shm", "late", &[0x7000_0000, 0x1000])]));
+    let blob = tree(flood.chain(late).collect());
+    let board = Board::from_dtb(&blob, 0).unwrap();
+    let config = Config::from_dtb(&blob, &board).unwrap();
+    assert!(config.domains.is_empty());
+    assert!(
+        config.shared.len() <= 8 * MAX_CONFIGURED,
+        "{}",
+        config.shared.len()
+    );
 }

@@ -7,7 +7,7 @@
 
 use super::grant::GUEST_SPIS as SPIS;
 use super::section::{Refusal, Section};
-use super::{Devices, Diagnostic, DomainConfig, Severity};
+use super::{Devices, Diagnostic, DomainConfig, MAX_CONFIGURED, Severity};
 use crate::error::BoardError;
 use crate::guest::layout;
 use crate::props::cells;
@@ -18,6 +18,8 @@ use alloc::vec::Vec;
 
 /// Most doorbells of one domain.
 pub const MAX_DOORBELLS: usize = 16;
+/// Most nodes that are listed: what a full house of domains can have. A tree with more is read no slower for it.
+const MAX_ENDS: usize = MAX_DOORBELLS * MAX_CONFIGURED;
 /// Ports of a domain: a register of the doorbell page each; 0 is none.
 pub const PORTS: core::ops::RangeInclusive<u32> = 1..=1023;
 
@@ -67,7 +69,8 @@ impl Ends {
     /// Notes child `node` of `domain`, if it can be understood.
     pub fn note(&mut self, domain: &str, node: ConfNode<'_>) -> Result<(), BoardError> {
         let node = Section::new(node, domain)?;
-        let room = self.0.iter().filter(|e| e.domain == domain).count() < MAX_DOORBELLS;
+        let own = self.0.iter().rev().take_while(|e| e.domain == domain);
+        let room = self.0.len() < MAX_ENDS && own.count() < MAX_DOORBELLS;
         if room && let Ok((port, to)) = channel(&node) {
             self.0.push(End {
                 domain: domain.to_string(),
@@ -95,6 +98,9 @@ impl Ends {
                 "",
                 format!("a domain has at most {MAX_DOORBELLS} doorbells"),
             );
+        }
+        if !self.0.iter().any(|e| e.domain == domain.node) {
+            return refuse("", format!("more than {MAX_ENDS} nodes of this kind"));
         }
         let shared =
             |handle: u32| handle != 0 && self.0.iter().filter(|e| e.phandle == handle).count() > 1;

@@ -35,8 +35,8 @@ pub(super) struct Links<'a> {
     memories: Vec<SharedMemory>,
     /// KiB for all domains but dom0, shared memory taken off.
     pub room_kib: u64,
-    /// KiB for shared memory.
-    all_kib: u64,
+    /// KiB for each of `memories`.
+    rooms: Vec<u64>,
 }
 
 impl<'a> Links<'a> {
@@ -59,15 +59,13 @@ impl<'a> Links<'a> {
             }
         }
         let memories = sides.memories();
-        let anywhere = memories.iter().filter(|m| m.at.is_none());
-        let taken = anywhere.map(|m| m.size / 1024).fold(0, u64::saturating_add);
+        let (rooms, room_kib) = sides.rooms(&memories, room_kib);
         Ok(Links {
             sides,
             ends,
             memories,
-            // More than there is, the shared memory itself is refused for.
-            room_kib: room_kib.checked_sub(taken).unwrap_or(room_kib),
-            all_kib: room_kib,
+            room_kib,
+            rooms,
         })
     }
 
@@ -81,10 +79,10 @@ impl<'a> Links<'a> {
     ) -> Result<(), Stop> {
         match kind(node.get("compatible").unwrap_or(&[])) {
             Some(Kind::Shared) => {
-                let (memories, room) = (&self.memories, self.all_kib);
+                let (memories, rooms) = (&self.memories, &self.rooms);
                 let side = self
                     .sides
-                    .read(node, cells, domain, memories, board, room)?;
+                    .read(node, cells, domain, memories, board, rooms)?;
                 domain.shared.push(side);
             }
             Some(Kind::Doorbell) => {

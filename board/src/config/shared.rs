@@ -6,9 +6,9 @@
 //! never depends on what becomes of another. Tarn's own: `tarn,access` ("rw" or "ro"). Without a host address Tarn takes
 //! memory that is free.
 
-use super::DomainConfig;
 use super::section::{Refusal, Section};
 use super::seen::clash;
+use super::{DomainConfig, MAX_CONFIGURED};
 use crate::bus::{Cells, take};
 use crate::error::BoardError;
 use crate::region::Region;
@@ -20,6 +20,8 @@ use alloc::vec::Vec;
 
 /// Most pieces of shared memory of one domain.
 pub const MAX_SHARED: usize = 8;
+/// Most nodes that are listed: what a full house of domains can have. A tree with more is read no slower for it.
+const MAX_SIDES: usize = MAX_SHARED * MAX_CONFIGURED;
 /// Longest `xen,shm-id` in bytes.
 const MAX_ID: usize = 63;
 const PAGE: u64 = 4096;
@@ -188,7 +190,8 @@ impl<'a> Sides<'a> {
         node: ConfNode<'a>,
         cells: Cells,
     ) -> Result<(), BoardError> {
-        let room = self.0.iter().filter(|(d, _)| d == domain).count() < MAX_SHARED;
+        let own = self.0.iter().rev().take_while(|(d, _)| d == domain);
+        let room = self.0.len() < MAX_SIDES && own.count() < MAX_SHARED;
         if room && let Ok(side) = Side::read(&Section::new(node, domain)?, cells) {
             self.0.push((domain.to_string(), side));
         }
@@ -226,7 +229,25 @@ impl<'a> Sides<'a> {
         all
     }
 
-    /// What `node` of `domain` gives that domain. `memories` is the list made here, `room_kib` what is free for them.
+    /// For each memory how much is left for it, KiB, of `room_kib` for those without a place of their own: what does not fit,
+    /// or is nobody's but one domain's, takes nothing from those behind it. And what is left behind the last.
+    pub fn rooms(&self, memories: &[SharedMemory], room_kib: u64) -> (Vec<u64>, u64) {
+        let mut left = room_kib;
+        let rooms = memories.iter().map(|m| {
+            let room = left;
+            let mut sides = self.of(&m.id);
+            let first = sides.next().map(|(d, _)| d);
+            let shared = sides.any(|(d, _)| Some(d) != first);
+            if m.at.is_none() && shared {
+                left = left.checked_sub(m.size.div_ceil(1024)).unwrap_or(left);
+            }
+            room
+        });
+        let rooms = rooms.collect();
+        (rooms, left)
+    }
+
+    /// What `node` of `domain` gives that domain. `memories` and `rooms` are the lists made here.
     pub fn read(
         &self,
         node: &Section<'a>,
@@ -234,7 +255,7 @@ impl<'a> Sides<'a> {
         domain: &DomainConfig<'a>,
         memories: &[SharedMemory],
         board: &Board<'_>,
-        room_kib: u64,
+        rooms: &[u64],
     ) -> Result<Shared, Refusal> {
         let side = Side::read(node, cells)?;
         let refuse = |property, message: String| Err(node.refuse(property, message));
@@ -246,8 +267,11 @@ impl<'a> Sides<'a> {
         }
         let found = memories.iter().position(|m| m.id == side.id);
         let Some((memory, whole)) = found.and_then(|n| Some((n, memories.get(n)?))) else {
-            return refuse("", "too many pieces of shared memory".into());
+            return refuse("", format!("more than {MAX_SIDES} nodes of this kind"));
         };
+        if !self.of(side.id).any(|(d, _)| *d == domain.node) {
+            return refuse("", format!("more than {MAX_SIDES} nodes of this kind"));
+        }
         if domain.shared.iter().any(|s| s.memory == memory) {
             return refuse(ID, format!("this domain has \"{}\" already", side.id));
         }
@@ -293,11 +317,12 @@ impl<'a> Sides<'a> {
             }
             reserved(at, board).map_err(|why| node.refuse(PLACE, why))?;
         } else {
-            let anywhere = memories.iter().filter(|m| m.at.is_none());
-            let kib = anywhere.map(|m| m.size / 1024).fold(0, u64::saturating_add);
-            if kib > room_kib {
+            let (kib, left) = (whole.size.div_ceil(1024), rooms.get(memory).copied());
+            let left = left.unwrap_or(0);
+            if kib > left {
                 let message = format!(
-                    "all shared memory together is {kib} KiB; {room_kib} KiB are left after what is reserved and dom0"
+                    "\"{}\" is {kib} KiB; {left} KiB are left after what is reserved, dom0 and shared memory before it",
+                    side.id
                 );
                 return refuse(PLACE, message);
             }
