@@ -46,11 +46,13 @@ pub enum Mutant {
     FreeTimePaid,
     /// Who answers an interrupt inside its rate limit is let run on as long as a slice lasts.
     ClaimEndless,
+    /// Who holds dont_desched keeps the CPU against a waiter with as much boost credit.
+    TieRenewed,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 18] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::BoostFree,
         Mutant::CarryUnlimited,
         Mutant::ResetSkipped,
@@ -69,6 +71,7 @@ impl Mutant {
         Mutant::BoostIgnored,
         Mutant::FreeTimePaid,
         Mutant::ClaimEndless,
+        Mutant::TieRenewed,
     ];
 }
 

@@ -37,6 +37,7 @@ fn place(m: Mutant) -> &'static [&'static str] {
         Mutant::BoostIgnored => &["audio", "servers"],
         Mutant::FreeTimePaid => &["freecpu"],
         Mutant::ClaimEndless => &["claims"],
+        Mutant::TieRenewed => &["abusers3"],
     }
 }
 

@@ -151,10 +151,11 @@ impl Credit2 {
         }
     }
 
-    /// D2 with dont_desched: the interval is over; renews it. Whether `waiter`, boosted, goes first.
+    /// D2 with dont_desched: the interval is over; renews it. Whether `waiter`, boosted, goes first: it has waited an interval,
+    /// so it does if they are equal, as they are when `e` has been topped up meanwhile.
     pub(super) fn renew(&mut self, e: Ent, waiter: Option<Ent>) -> bool {
         if let Some(w) = waiter
-            && self.rows[w].b > self.rows[e].b
+            && self.rows[w].b >= self.rows[e].b + i64::from(broken(Mutant::TieRenewed))
         {
             return true;
         }

@@ -12,9 +12,10 @@ use tarn_abi::Instant;
 
 /// Time between two looks, ns.
 const WINDOW: u64 = 10_000_000;
-/// It begins at so much of what is run, in 1/1000, and ends at that.
-const BEGINS: u64 = 600;
-const ENDS: u64 = 500;
+/// It begins at so much of what is run, in 1/1000, and ends at that. Lower, sixty small VMs with half of a machine beside hogs
+/// would be one, and the unlucky among them wait for 15 ms.
+const BEGINS: u64 = 750;
+const ENDS: u64 = 650;
 /// Who uses so much of its weighted share, in 1/1000, or less is not part of it.
 pub(super) const LIGHT: u64 = 200;
 /// An answer lasts at most so many times what its interrupt is worth.
