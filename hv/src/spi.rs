@@ -56,7 +56,20 @@ pub fn forget_in_flight(vgic: &mut Vgic, irqs: &[board::Irq]) {
 
 /// Makes `d` the owner of its interrupts and lets them come to `cpu`. Nothing is left of what was before.
 pub fn attach(d: &Domain, cpu: CpuId) -> Result<(), Errno> {
-    let switch = SWITCH.lock();
+    let Err((intid, why)) = switch_on(d, cpu) else {
+        return Ok(());
+    };
+    detach(d);
+    match why {
+        Some(e) => log::error!("domain {}: interrupt {intid}: {e}", d.name),
+        None => log::error!("domain {}: interrupt {intid}: is no SPI", d.name),
+    }
+    Err(Errno::Invalid)
+}
+
+/// The first that cannot be switched on, and what the GIC says about it.
+fn switch_on(d: &Domain, cpu: CpuId) -> Result<(), (u32, Option<drivers::GicError>)> {
+    let _switch = SWITCH.lock();
     for i in &d.irqs {
         let ready = (|| {
             quiet(i.intid, cpu)?;
@@ -64,18 +77,8 @@ pub fn attach(d: &Domain, cpu: CpuId) -> Result<(), Errno> {
             irq::gic().set_pending(i.intid, cpu, false)?;
             irq::gic().route_spi(i.intid, cpu)
         })();
-        let place = owner(i.intid).filter(|_| ready.is_ok());
-        let Some(place) = place else {
-            log::error!(
-                "domain {}: interrupt {}: {}",
-                d.name,
-                i.intid,
-                ready.map_or_else(|e| alloc::format!("{e}"), |()| "is no SPI".into())
-            );
-            drop(switch);
-            detach(d);
-            return Err(Errno::Invalid);
-        };
+        ready.map_err(|e| (i.intid, Some(e)))?;
+        let place = owner(i.intid).ok_or((i.intid, None))?;
         place.store(d.id.slot, Ordering::Release);
     }
     for i in &d.irqs {
@@ -119,14 +122,14 @@ fn serves(intid: u32) -> Option<Arc<Domain>> {
         .filter(|d| matches!(d.state(), State::Alive | State::Building))
 }
 
-/// An interrupt that has come is nobody's: off, unless it has found an owner meanwhile, who begins without it.
+/// An interrupt that has come is nobody's: off, unless it has found an owner meanwhile. Who became that has made it
+/// inactive (`switch_on`), so what is active now is the owner's, and comes twice if it is touched.
 #[cold]
 pub fn stray(intid: u32, cpu: CpuId) {
     let _switch = SWITCH.lock();
-    let _ = match serves(intid) {
-        Some(_) => irq::gic().set_active(intid, cpu, false),
-        None => quiet(intid, cpu),
-    };
+    if serves(intid).is_none() {
+        let _ = quiet(intid, cpu);
+    }
 }
 
 /// An interrupt of a guest's device was acknowledged and its priority dropped: to its owner. False: it has none that

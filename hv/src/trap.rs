@@ -106,11 +106,12 @@ pub fn undefined(frame: &mut GuestFrame, l: &Loaded) -> Outcome {
     Outcome::Resume
 }
 
-/// WFI sleeps until an interrupt is pending; WFE gives the CPU to others for a moment.
+/// WFI sleeps until an interrupt is pending; WFE gives the CPU to others for a moment, and so do both with a timeout
+/// (FEAT_WFxT, which guests are not told of): they may end at any time.
 fn wfx(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> Outcome {
     l.vcpu().counters.add(Kind::Wfx);
     frame.skip(esr::il(syndrome));
-    if syndrome & 1 == 1 {
+    if syndrome & 3 != 0 {
         run::POOLS.yield_now(l.vcpu().id, crate::time::now());
         return Outcome::Reschedule;
     }

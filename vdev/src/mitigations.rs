@@ -1,8 +1,8 @@
 //! Which of the firmware's mitigations of speculation guests are told of: SMCCC_ARCH_WORKAROUND_1 (CVE-2017-5715), _2
 //! (CVE-2018-3639) and _3 (CVE-2022-23960), as SMCCC_ARCH_FEATURES answers them (Arm DEN0028 7.4, DEN0070).
 //!
-//! A vCPU may run on any CPU, so what it is told must hold on all of them: needed and there on one is needed and there;
-//! what is unknown on one is unknown. Must never promise what nobody does.
+//! A vCPU may run on any CPU, so what it is told must hold on all of them: what is unknown on one is unknown, even if
+//! another one's firmware has it; needed on one and not on the rest is needed. Must never promise what nobody does.
 
 /// Answers for workarounds 1, 2 and 3: 0 needed and there, positive not needed, negative not known or (2) not to be asked
 /// for.
@@ -46,8 +46,9 @@ const fn known(firmware: i32, immune: bool) -> i32 {
 /// What holds of one workaround on two CPUs, or on two groups of them.
 pub const fn on_both(a: i32, b: i32) -> i32 {
     match (a, b) {
-        (0, _) | (_, 0) => 0,
         (a, b) if a == b => a,
+        // Asked for where it is not needed, it does nothing.
+        (0, 1..) | (1.., 0) => 0,
         _ => NOT_SUPPORTED,
     }
 }
@@ -76,7 +77,8 @@ mod tests {
     fn what_is_told_holds_on_all_cpus() {
         for (a, b, both) in [
             (0, 1, 0),
-            (0, -1, 0),
+            // A CPU that needs it and whose firmware does not know it: calling would protect the guest on one only.
+            (0, -1, -1),
             (1, 1, 1),
             (1, -1, -1),
             (-2, -2, -2),

@@ -233,7 +233,7 @@ mod tests {
             (4, 0xf, Ok((0x1000, 0x2000)))
         );
         assert_eq!((v.info().priority_bits, v.info().preemption_bits), (5, 5));
-        m.put(0x30, !0);
+        m.put(0x30, 0xf);
         m.put(0x20, 0x12);
         m.put(0x10, 3);
         assert_eq!((v.elrsr(), v.eisr(), v.misr()), (0xf, 2, 3));

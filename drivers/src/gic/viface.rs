@@ -268,10 +268,11 @@ impl VIface {
         both!(self, v => for_each(mask, |n| lrs[n] = v.read_lr(n)))
     }
 
-    /// One bit for each list register that is empty (and has no end to report).
+    /// One bit for each list register that is empty (and has no end to report); bits of others are RES0 in both GICs
+    /// (IHI 0048B 5.3.6, IHI 0069H 12.4.4).
     #[inline(always)]
     pub fn elrsr(&self) -> u32 {
-        both!(self, v => v.elrsr()) & self.lr_mask()
+        both!(self, v => v.elrsr())
     }
 
     /// One bit for each list register with [`lr::EOI`] that the guest has ended.

@@ -72,6 +72,14 @@ macro_rules! conduit {
 conduit!(hvc, "hvc #0");
 conduit!(smc, "smc #0");
 
+/// A call by HVC that takes and gives x0 to x7.
+pub fn hvc8(regs: [u64; 8]) -> [u64; 8] {
+    let mut x = [0; 18];
+    x[..8].copy_from_slice(&regs);
+    hvc(&mut x);
+    core::array::from_fn(|i| x[i])
+}
+
 /// Calls `function` by the machine's conduit; the answer is x0 as a signed number (32-bit results sign-extended).
 pub fn call(function: u32, a: u64, b: u64, c: u64) -> i64 {
     let conduit = crate::machine().psci.unwrap_or(Conduit::Hvc);

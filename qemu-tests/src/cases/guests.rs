@@ -41,7 +41,7 @@ const fn program(
     }
 }
 
-const PROGRAMS: [Program; 9] = [
+const PROGRAMS: [Program; 14] = [
     program(
         "guest-sys",
         (1, 2),
@@ -55,6 +55,41 @@ const PROGRAMS: [Program; 9] = [
         "",
         Clock::Host,
         "memory it does not own, devices that are not there, calls nobody knows",
+    ),
+    program(
+        "guest-bad",
+        (1, 2),
+        "mode=walks",
+        Clock::Host,
+        "page tables in nothing and in devices, devices executed and used as memory",
+    ),
+    program(
+        "guest-bad",
+        (1, 2),
+        "mode=mmio",
+        Clock::Host,
+        "every offset and width of every device window",
+    ),
+    program(
+        "guest-bad",
+        (1, 2),
+        "mode=registers",
+        Clock::Host,
+        "system registers at random, written and read",
+    ),
+    program(
+        "guest-bad",
+        (1, 2),
+        "mode=calls",
+        Clock::Host,
+        "HVC and SMC with every immediate and many numbers",
+    ),
+    program(
+        "guest-bad",
+        (2, 2),
+        "mode=psci",
+        Clock::Host,
+        "a flood of bad and contradictory PSCI calls",
     ),
     program(
         "guest-timer",

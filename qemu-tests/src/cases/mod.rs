@@ -19,6 +19,7 @@ mod system;
 mod trees;
 mod uboot;
 mod version;
+mod waiting;
 
 use xtask::console::Console;
 use xtask::exec;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Test> {
         links::tests(),
         control::tests(),
         sched::tests(),
+        waiting::tests(),
         trees::tests(),
         version::tests(),
         operator::tests(),

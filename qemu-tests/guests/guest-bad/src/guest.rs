@@ -8,6 +8,7 @@
 //! | memory (default) | touches what is not there, with every kind of instruction |
 //! | calls | HVC and SMC with every immediate and many function ids |
 //! | mmio | sweeps the GIC and UART windows with every width, then the forms without syndrome |
+//! | walks | page tables where no memory is or in devices; devices as memory, executed, read by every form of access |
 //! | registers | reads and writes system registers at random (`seed=`, `count=`) |
 //! | storm-sgi, storm-timer, storm-uart | interrupts or output as fast as it goes for `ms=` (default 100) |
 //! | psci | floods PSCI with bad and contradictory calls |
@@ -25,6 +26,7 @@ mod mmio;
 mod registers;
 mod storm;
 mod suicide;
+mod walks;
 
 guest_rt::entry!(main);
 
@@ -47,6 +49,7 @@ fn main() {
         "calls" => calls::all(),
         "mmio" => mmio::all(),
         "registers" => registers::all(),
+        "walks" => walks::all(),
         "psci" => calls::psci_flood(),
         "storm-sgi" | "storm-timer" | "storm-uart" => storm::run(mode),
         "flood" => storm::flood(),

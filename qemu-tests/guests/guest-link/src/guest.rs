@@ -12,8 +12,8 @@ use guest_rt::mmio::Window;
 use guest_rt::testing::{self, expect_tarn};
 use guest_rt::timer::{Timer, frequency};
 use guest_rt::{cpu, machine, mmu, on_tarn, println, psci, trap};
-use tarn_abi::Errno;
 use tarn_abi::call::{Reply, Request, guest};
+use tarn_abi::{Errno, Regs};
 
 guest_rt::entry!(main);
 
@@ -47,12 +47,7 @@ fn handler() {
 }
 
 fn ring_by_call(port: u32) -> i64 {
-    let regs = guest::Ring { port }.encode();
-    let mut x = [0; 18];
-    x[..8].copy_from_slice(&regs.0);
-    psci::hvc(&mut x);
-    let mut answer = regs;
-    answer.0.copy_from_slice(&x[..8]);
+    let answer = Regs(psci::hvc8(guest::Ring { port }.encode().0));
     <()>::from_regs(&answer).map_or_else(|e| e.to_wire() as i64, |()| 0)
 }
 

@@ -10,9 +10,9 @@ use guest_rt::gic::{self, Gic};
 use guest_rt::testing::{self, expect_tarn};
 use guest_rt::timer::{self, Timer, frequency};
 use guest_rt::{cpu, machine, mmu, on_tarn, psci, smp, trap};
-use tarn_abi::Errno;
 use tarn_abi::call::guest::{page, times};
 use tarn_abi::call::{Reply, Request, guest, system};
+use tarn_abi::{Errno, Regs};
 
 mod group;
 
@@ -37,13 +37,7 @@ fn field(offset: u64) -> &'static AtomicU32 {
 
 /// One of Tarn's calls.
 pub fn call<C: Request>(c: &C) -> Result<C::Reply, Errno> {
-    let regs = c.encode();
-    let mut x = [0; 18];
-    x[..8].copy_from_slice(&regs.0);
-    psci::hvc(&mut x);
-    let mut answer = regs;
-    answer.0.copy_from_slice(&x[..8]);
-    C::Reply::from_regs(&answer)
+    C::Reply::from_regs(&Regs(psci::hvc8(c.encode().0)))
 }
 
 /// 0, or the number of the refusal.
