@@ -43,6 +43,29 @@ pub fn tests() -> Vec<Test> {
             },
         ),
         Test::new(
+            "raspi4b/cpu-stays-away",
+            "a CPU that polls another word than its node says is reported and left out; the others work",
+            |bench| {
+                provided()?;
+                let machine = Machine::raspi4b();
+                let (mut tree, modules) = machine.merged_tree(&bench.scratch())?;
+                // One word behind those that the four CPUs poll.
+                tree.root
+                    .at("/cpus/cpu@3")
+                    .ok_or("no fourth CPU")?
+                    .set("cpu-release-addr", 0xf8u64.to_be_bytes().to_vec());
+                let machine = machine.with_blob(&tree.write(), modules, &bench.scratch())?;
+                let mut console = bench.start("Tarn", &machine, 90)?;
+                console.expect("cpu3 (MPIDR 0x3) did not come up; left out")?;
+                prompt(&mut console)?;
+                let info = exec::must(&mut console, "info")?;
+                if !info.contains("3 online of 4") {
+                    return Err(format!("'info' does not say '3 online of 4':\n{info}"));
+                }
+                answers_and_powers_off(&mut console)
+            },
+        ),
+        Test::new(
             "raspi4b/reboot",
             "'reboot' resets the board by its watchdog",
             |bench| {

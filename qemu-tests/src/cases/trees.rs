@@ -56,7 +56,7 @@ fn drop_child(tree: &mut Tree, parent: &str, prefix: &str) {
     });
 }
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     // QEMU puts /memory and /psci into whatever tree it is given, so those two are judged on the host (board/tests).
     Case {
         name: "no-cpus-node",
@@ -112,6 +112,19 @@ const CASES: [Case; 15] = [
         change: |tree| {
             with(tree, "/cpus/cpu@1", |node| {
                 node.set("reg", vec![0, 0, 0, 0])
+            })
+        },
+    },
+    Case {
+        name: "cpu-nobody-knows",
+        outcome: Outcome::Boots("cannot be started"),
+        change: |tree| {
+            with(tree, "/cpus", |cpus| {
+                let mut more = cpus.at("cpu@1").cloned().expect("the machine has two");
+                more.name = "cpu@9".into();
+                more.remove("phandle");
+                more.set("reg", vec![0, 0, 0, 9]);
+                cpus.children.push(more);
             })
         },
     },
