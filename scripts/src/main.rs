@@ -17,6 +17,7 @@ usage: cargo xtask COMMAND [options]
   build      make every image: dom0 shim, guests, the hypervisor
   run        start the hypervisor in QEMU
   test       host tests, then the tests that boot images in QEMU
+  soak       random scenarios in the laboratory, 100,000 of them
   bench      measure under QEMU's instruction counter, compare with benches/budgets.toml
   lint       formatting, clippy and the rules of this project
   fmt        format all crates
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
         print!("{HELP}");
         return ExitCode::from(2);
     };
-    let commands: [Command; 8] = [
+    let commands: [Command; 9] = [
         ("build", cmd::build::main),
         ("run", cmd::run::main),
         ("test", cmd::test::main),
+        ("soak", cmd::soak::main),
         ("bench", cmd::bench::main),
         ("lint", cmd::lint::main),
         ("fmt", cmd::lint::format),

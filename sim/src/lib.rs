@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod costs;
+pub mod eevdf;
 pub mod engine;
 pub mod figures;
 pub mod fluid;

@@ -22,7 +22,7 @@ tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
 
 options
   --sched NAME      another scheduler: credit2, rr, null, rtds, plain (credit2 as it is), credit1
-                    (the older credit, sampled by ticks), noboost
+                    (the older credit, sampled by ticks), eevdf (Linux), noboost
   --seed N          another seed
   --json            the result as one JSON object
   --svg OUT         the first part of the schedule as a picture, and the latency distribution in OUT.latency.svg

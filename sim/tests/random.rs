@@ -1,5 +1,6 @@
 //! Random scenarios: any machine, any guests, any reconfiguration; the invariants hold. A failing one is shrunk before it
-//! is shown. `TARN_SIM_CASES` sets how many (60 by default), `TARN_SIM_FIRST` where to begin.
+//! is shown. `TARN_SIM_CASES` sets how many (1,000 by default), `TARN_SIM_FIRST` where to begin, `TARN_SIM_JOBS` how many at
+//! once. `cargo xtask soak` runs 100,000 of them.
 
 use tarn_abi::trace::Record;
 use tarn_sim::engine::{Options, run};
@@ -222,17 +223,10 @@ fn shrink(mut p: Pieces) -> Pieces {
     }
 }
 
-#[test]
-fn random_scenarios_keep_the_invariants() {
-    let number = |name: &str, default| {
-        std::env::var(name)
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(default)
-    };
-    let (first, cases): (u64, u64) = (number("TARN_SIM_FIRST", 0), number("TARN_SIM_CASES", 60));
+/// Runs every `jobs`th case from `first` on; how many were scenarios at all. The first that fails is shrunk and shown.
+fn run_cases(first: u64, end: u64, jobs: u64) -> u64 {
     let mut ran = 0;
-    for case in first..first + cases {
+    for case in (first..end).step_by(jobs as usize) {
         let p = generate(case);
         ran += u64::from(Scenario::parse(&p.text()).is_ok());
         if let Some(e) = broken(&p) {
@@ -245,6 +239,33 @@ fn random_scenarios_keep_the_invariants() {
             );
         }
     }
+    ran
+}
+
+#[test]
+fn random_scenarios_keep_the_invariants() {
+    let number = |name: &str, default| {
+        std::env::var(name)
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(default)
+    };
+    let (first, cases): (u64, u64) = (number("TARN_SIM_FIRST", 0), number("TARN_SIM_CASES", 1000));
+    let begin = std::time::Instant::now();
+    let (end, jobs) = (first + cases, number("TARN_SIM_JOBS", 1).max(1));
+    let ran: u64 = std::thread::scope(|s| {
+        let all: Vec<_> = (0..jobs)
+            .map(|j| s.spawn(move || run_cases(first + j, end, jobs)))
+            .collect();
+        all.into_iter()
+            .map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+            .sum()
+    });
+    let seconds = begin.elapsed().as_secs_f64();
+    println!(
+        "{cases} cases from {first}, {ran} of them scenarios, all in order; {:.0} a second",
+        cases as f64 / seconds.max(0.001)
+    );
     assert!(
         ran * 10 > cases * 7,
         "only {ran} of {cases} are scenarios at all"

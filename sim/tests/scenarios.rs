@@ -62,7 +62,7 @@ fn the_bars_are_cleared() {
 fn the_invariants_hold_under_every_scheduler() {
     for (name, mut s) in all() {
         s.duration = 2_000_000_000;
-        for sched in ["rr", "plain", "credit1", "noboost"] {
+        for sched in ["rr", "plain", "credit1", "eevdf", "noboost"] {
             let o = run(
                 &s,
                 &Options {

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod build;
 pub mod lint;
 pub mod run;
+pub mod soak;
 pub mod test;
 
 use xtask::args::{Parsed, Spec};

@@ -21,10 +21,11 @@ impl<'a> Engine<'a> {
                 params.boost = false;
                 name = "credit2";
             }
-            conserving &= matches!(name, "credit2" | "rr" | "plain" | "credit1");
+            conserving &= matches!(name, "credit2" | "rr" | "plain" | "credit1" | "eevdf");
             let baseline: Option<Box<dyn Scheduler>> = match name {
                 "plain" => Some(Box::new(Plain::new(&params))),
                 "credit1" => Some(Box::new(Plain::sampled(&params))),
+                "eevdf" => Some(Box::new(Eevdf::default())),
                 _ => None,
             };
             let kind = sched_by_name(if baseline.is_some() { "credit2" } else { name });

@@ -12,6 +12,7 @@ mod world;
 
 pub use self::outcome::{Mark, Options, Outcome, VcpuOutcome};
 use self::world::{Cpu, Event, SimCpu, World};
+use crate::eevdf::Eevdf;
 use crate::figures::Figures;
 use crate::guest::{Effect, Guest, Locks};
 use crate::plain::Plain;
