@@ -38,6 +38,11 @@ impl Turn {
         }
     }
 
+    /// Whether a call is to come again.
+    pub fn is_claimed(&self) -> bool {
+        self.call.is_some()
+    }
+
     /// Whether a domain has to leave the place to dom0.
     pub fn is_dom0s(&self, now: Instant) -> bool {
         self.call.is_some() && now < self.until
@@ -68,8 +73,9 @@ mod tests {
             t.is_dom0s(Instant(12)),
             "another call's answer is no answer"
         );
+        assert!(t.is_claimed());
         t.answered(&MOVE);
-        assert!(!t.is_dom0s(Instant(13)));
+        assert!(!t.is_dom0s(Instant(13)) && !t.is_claimed());
     }
 
     #[test]

@@ -21,17 +21,24 @@ static WHOSE: Lock<Option<Regs>> = Lock::new(None);
 static TURN: Lock<Turn> = Lock::new(Turn::new());
 /// The call of dom0's that is being answered found the place taken.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// There is something in `TURN`: most calls need not look. Written in dom0's calls alone.
+static CLAIMED: AtomicBool = AtomicBool::new(false);
 /// Heap kept free before a change begins: boxes of pools and schedulers, tables that grow.
 const ROOM: usize = 64 * 1024;
 
 /// A call of dom0's has been answered: one that has to come again because the place is taken has it next.
 pub fn dom0_answered(call: &Regs, reply: &Regs) {
-    let again = reply.result() == Err(Errno::Again);
-    if TAKEN.swap(false, Ordering::Relaxed) && again {
-        TURN.lock().told(call, time::now());
-    } else if !again {
-        TURN.lock().answered(call);
+    if !TAKEN.load(Ordering::Relaxed) && !CLAIMED.load(Ordering::Relaxed) {
+        return;
     }
+    let again = reply.result() == Err(Errno::Again);
+    let mut turn = TURN.lock();
+    if TAKEN.swap(false, Ordering::Relaxed) && again {
+        turn.told(call, time::now());
+    } else if !again {
+        turn.answered(call);
+    }
+    CLAIMED.store(turn.is_claimed(), Ordering::Relaxed);
 }
 
 /// `Again` while a change is under way, which dom0 is then the next to have the place after.
