@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use xtask::linux::{self, Linux};
-use xtask::machine::Machine;
+use xtask::machine::{Clock, Machine};
 
-use super::{answers_and_powers_off, prompt};
-use crate::runner::Test;
+use super::{answers_and_powers_off, domain, prompt};
+use crate::runner::{Bench, Test};
 
 const UP: &str = "TARN-LINUX-UP cpus=";
 const OFF: &str = "TARN-LINUX-OFF";
@@ -105,6 +105,13 @@ pub fn tests() -> Vec<Test> {
             },
         ));
     }
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("linux/steal-gic{gic}"),
+            "beside a guest that never sleeps, on one CPU, Linux sees that about half of its time is stolen",
+            move |bench| steal(bench, gic),
+        ));
+    }
     tests.push(Test::new(
         "linux/panic-beside-another",
         "one kernel panics and resets; the other runs on, dom0 too",
@@ -125,6 +132,48 @@ pub fn tests() -> Vec<Test> {
         },
     ));
     tests
+}
+
+/// Linux computes for a while; the first line of /proc/stat before and after says who had the time, in 1/100 s.
+fn steal(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    provided()?;
+    let stat = "echo STAT $(head -n 1 /proc/stat)";
+    let command = format!(
+        "{stat}; i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; {stat}; dmesg | grep -c stolen"
+    );
+    let bootargs = format!("console=ttyAMA0 tarn.cmd=\\\"{command}\\\"");
+    let config = linux::domain("linux", 1, 192, &bootargs, "")
+        + &domain("hog", "guest-hog", 1, 16, "quiet=1", "");
+    let mut machine = Machine::tarn(gic, 1).with_config(config);
+    machine.clock = Clock::Instructions;
+    let mut console = bench.start("Tarn", &machine, 300)?;
+    console.expect("TARN-LINUX-DONE rc=0")?;
+    console.expect("domain linux: powered off")?;
+    answers_and_powers_off(&mut console)?;
+    let text = console.text();
+    // user nice system idle iowait irq softirq steal
+    let rows: Vec<Vec<u64>> = text
+        .lines()
+        .filter_map(|line| {
+            line.split_once("STAT cpu ")?
+                .1
+                .split(' ')
+                .map(|n| n.parse().ok())
+                .collect()
+        })
+        .collect();
+    let [before, after] = &rows[..] else {
+        return Err(format!("{} lines of /proc/stat", rows.len()));
+    };
+    let spent: Vec<u64> = before.iter().zip(after).map(|(a, b)| b - a).collect();
+    let (all, stolen) = (
+        spent.iter().take(8).sum::<u64>(),
+        spent.get(7).copied().unwrap_or(0),
+    );
+    if all < 20 || !(40..=60).contains(&(stolen * 100 / all)) {
+        return Err(format!("of {all} ticks {stolen} were stolen: {spent:?}"));
+    }
+    Ok(())
 }
 
 /// What a kernel says when its machine is not as it should be.

@@ -173,9 +173,10 @@ fn type_line(console: &mut Console, line: &str, done: &mut [u32; 2]) -> Result<(
 }
 
 /// A row of a listing for programs: the text and the sets of numbers by name.
-struct Row(BTreeMap<String, String>);
+pub struct Row(BTreeMap<String, String>);
 
-fn rows(text: &str) -> Vec<Row> {
+/// The rows of a listing for programs.
+pub fn rows(text: &str) -> Vec<Row> {
     text.lines()
         .filter(|line| line.starts_with('{'))
         .map(|line| {
@@ -198,7 +199,8 @@ fn rows(text: &str) -> Vec<Row> {
 }
 
 impl Row {
-    fn get(&self, key: &str) -> &str {
+    /// A field, empty if there is none.
+    pub fn get(&self, key: &str) -> &str {
         self.0.get(key).map_or("", String::as_str)
     }
 
