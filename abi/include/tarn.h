@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 #define TARN_ABI_MAJOR 1
-#define TARN_ABI_MINOR 2
+#define TARN_ABI_MINOR 3
 
 /* Sizes of the tables of ids. */
 #define TARN_MAX_CPUS 128
@@ -110,7 +110,8 @@ enum tarn_error {
 
 /*
  * dom0. A record of a CPU's last scheduling decisions. A cursor counts the records ever made: start at 0 and go
- * on at next; one older than the oldest kept continues there. End: there is no later one.
+ * on at next; one older than the oldest kept continues there. End: there is no later one. A row whose what is
+ * more is no decision: so far none of this CPU was found, and the search goes on at next.
  * in x1: cpu: Whose. (CPU number)
  * in x2: cursor: Where to read. (u64)
  * out x1: next: Cursor behind this record. (u64)
@@ -583,7 +584,7 @@ enum tarn_error {
  * out x3: owner: The domain it is delegated to. (domain id + 1, or 0)
  * out x4: sched: Its scheduler. (scheduler number)
  * out x5: processors: Its virtual processors: how many CPUs it can use at once. (u32)
- * out x6: weight: Weight of each of them in the parent. (u32)
+ * out x6: weight: Weight of each of them in the parent, or of all together (parameter split). (u32)
  * out x7: members: vCPUs and groups directly inside. (u32)
  */
 #define TARN_GROUP_LIST UINT32_C(0xC6000500)
@@ -596,13 +597,16 @@ enum tarn_error {
 #define TARN_GROUP_NAME UINT32_C(0xC6000501)
 
 /*
- * dom0, and a domain for what is delegated to it. Makes an empty group. Exists: that name is taken in the pool;
- * Invalid: name, processors (1 to 64), weight (1 to 65535) or depth out of range; NoMemory: no slot.
+ * dom0, and a domain for what is delegated to it. Makes an empty group. Exists: one directly in the same place
+ * has that name; Invalid: name, processors (1 to 64), weight (1 to 65535) or depth out of range; NoMemory: no
+ * slot.
  * in x1: parent: The pool (slot 0) or the group it shall be in. (group id)
  * in x2: sched: Its scheduler; none = the default. (scheduler number + 1, or 0)
  * in x3: processors: Its virtual processors. (u32)
  * in x4: weight: Weight of each of them in the parent. (u32)
  * in x5-x6: name: Its name. (text, up to 16 bytes)
+ * in x7: split: Whether the weight is that of all its processors together: each has its part, rounded down, at
+ * least 1. Also the parameter split. (0 or 1)
  * out x1: id: (group id)
  */
 #define TARN_GROUP_CREATE UINT32_C(0xC6000502)
@@ -654,7 +658,7 @@ enum tarn_error {
  * out x3: owner: The domain it is delegated to. (domain id + 1, or 0)
  * out x4: sched: Its scheduler. (scheduler number)
  * out x5: processors: Its virtual processors: how many CPUs it can use at once. (u32)
- * out x6: weight: Weight of each of them in the parent. (u32)
+ * out x6: weight: Weight of each of them in the parent, or of all together (parameter split). (u32)
  * out x7: members: vCPUs and groups directly inside. (u32)
  */
 #define TARN_GROUP_MINE UINT32_C(0xC6000507)

@@ -334,6 +334,20 @@ rt     8-9   rtds    1,7
     }
 }
 
+#[test]
+fn a_groups_weight_may_be_that_of_all_its_processors() {
+    let mut f = fresh();
+    let made =
+        "group-create a procs=2 weight=512 split=on; group-create b split=off; group-create c";
+    assert_eq!(f.line(made), "");
+    let said: Vec<bool> = f.groups.iter().map(|g| g.split).collect();
+    assert_eq!(said, [true, false, false]);
+    assert_eq!(
+        f.line("group-create d split=2"),
+        "error: split= is on or off, not 2\n"
+    );
+}
+
 /// Groups in different places may have one name, and who owns one names what is in it: dom0's words go on to mean dom0's.
 #[test]
 fn groups_of_one_name() {

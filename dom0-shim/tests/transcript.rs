@@ -137,7 +137,7 @@ fn info_names_everything() {
         Fake::new().line("info"),
         "\
 version             : Tarn 0.1.0
-call interface      : 1.2
+call interface      : 1.3
 board               : linux,dummy-virt
 cpus                : 10 online of 10
 pools               : 3

@@ -7,6 +7,7 @@
 use crate::error::PoolError;
 use crate::moves::Moved;
 use crate::name::Name;
+use crate::params::GroupParams;
 use crate::pool::{GroupRow, Move, Pool, tag};
 use crate::reconf::Progress;
 use crate::set::PoolSet;
@@ -40,6 +41,8 @@ pub struct GroupConfig<'a> {
     pub vps: u16,
     /// What each of them is in the parent (weight, boost, rt).
     pub processor: VcpuParams,
+    /// The weight is that of all of them together.
+    pub split: bool,
 }
 
 impl<'a> GroupConfig<'a> {
@@ -52,6 +55,7 @@ impl<'a> GroupConfig<'a> {
             params: SchedParams::DEFAULT,
             vps: 1,
             processor: VcpuParams::DEFAULT,
+            split: false,
         }
     }
 }
@@ -69,8 +73,8 @@ pub struct GroupInfo {
     pub sched_name: &'static str,
     /// Its virtual processors.
     pub vps: u16,
-    /// What each of them is in the parent.
-    pub processor: VcpuParams,
+    /// What they are in the parent, as it was set.
+    pub params: GroupParams,
     /// The domain it is delegated to.
     pub owner: Option<DomainId>,
     /// Its scheduler.
@@ -178,9 +182,16 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         p.groups.try_reserve(2).map_err(|_| PoolError::NoMemory)?;
         let generation = p.next_group;
+        let params = GroupParams {
+            processor: c.processor,
+            split: c.split,
+        };
+        // What was said is what is checked; the parts of it are in range then.
+        c.processor.check()?;
+        let each = params.each(c.vps);
         let node = p
             .sched()
-            .add_group(parent, (c.sched, &c.params), c.vps, &c.processor, now)?;
+            .add_group(parent, (c.sched, &c.params), c.vps, &each, now)?;
         p.next_group = generation.wrapping_add(1);
         while p.groups.len() <= usize::from(node.0) {
             p.groups.push(None);
@@ -190,6 +201,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             kind: c.sched,
             generation,
             owner: None,
+            params,
         });
         Ok(GroupId {
             slot: node.0,
@@ -224,12 +236,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
     }
 
-    /// Changes what each of the group's processors is in the parent.
+    /// Changes what the group's processors are in the parent.
     pub fn adjust_group(
         &self,
         pool: PoolId,
         g: GroupId,
-        processor: &VcpuParams,
+        params: &GroupParams,
         now: Instant,
     ) -> Result<Kick, PoolError> {
         let _config = self.settled()?;
@@ -237,7 +249,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
         let node = p.node(Some(g))?;
-        Ok(p.sched().adjust_group(node, processor, now)?)
+        let shape = p.sched().shape(node).ok_or(PoolError::NoSuchGroup)?;
+        let kick = p.sched().adjust_group(node, &params.each(shape.vps), now)?;
+        if let Some(Some(row)) = p.groups.get_mut(usize::from(node.0)) {
+            row.params = *params;
+        }
+        Ok(kick)
     }
 
     /// Brings a domain into a group of its pool, or out of all. A move begun and not finished is taken back by a move to
@@ -345,8 +362,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let node = p.node(Some(g))?;
         let shape = p.sched().shape(node).ok_or(PoolError::NoSuchGroup)?;
-        let (name, kind, owner) = match &p.groups[usize::from(node.0)] {
-            Some(row) => (row.name, row.kind, row.owner),
+        let (name, kind, owner, params) = match &p.groups[usize::from(node.0)] {
+            Some(row) => (row.name, row.kind, row.owner, row.params),
             None => return Err(PoolError::NoSuchGroup),
         };
         Ok(GroupInfo {
@@ -355,7 +372,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             parent: p.group_id(shape.parent),
             sched_name: registry::row(kind).map_or("?", |r| r.name),
             vps: shape.vps,
-            processor: shape.params,
+            params,
             owner,
             sched: kind,
             members: shape.members,

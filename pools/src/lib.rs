@@ -62,7 +62,7 @@ pub use error::PoolError;
 pub use groups::{GroupConfig, GroupId, GroupInfo};
 pub use info::{CpuInfo, DomainInfo, PoolInfo, VcpuInfo};
 pub use name::Name;
-pub use params::{Settings, domain_row, vcpu_row, vcpu_with};
+pub use params::{GroupParams, Settings, domain_row, vcpu_row, vcpu_with};
 pub use plan::{Plan, Refusal, Step, Target};
 pub use pool::{DomainParams, PoolConfig, PoolParams, Wfi};
 pub use reconf::Progress;

@@ -87,11 +87,69 @@ static POOL: &[Spec<PoolParams>] = &[
     spec!("boost-limit", Micros, 0..=100_000, span boost.limit),
 ];
 
+/// Parameters of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupParams {
+    /// What each of its virtual processors is in the parent; the weight may be that of all together.
+    pub processor: VcpuParams,
+    /// The weight is the group's, whatever the number of its processors: each has its part of it.
+    pub split: bool,
+}
+
+impl GroupParams {
+    /// Nothing said: weight 256 for each processor.
+    pub const DEFAULT: GroupParams = GroupParams {
+        processor: VcpuParams::DEFAULT,
+        split: false,
+    };
+
+    /// What each of `vps` processors is in the parent. A part of a weight is rounded down and at least 1.
+    pub(crate) fn each(&self, vps: u16) -> VcpuParams {
+        let parts = if self.split { u32::from(vps.max(1)) } else { 1 };
+        VcpuParams {
+            weight: (self.processor.weight / parts).max(1),
+            ..self.processor
+        }
+    }
+
+    /// Row `index` of the list; `sched` is the parent's scheduler.
+    pub fn row(&self, sched: SchedId, index: usize) -> Option<ParamRow> {
+        if index == VCPU.len() {
+            return Some(row(&SPLIT, self, &GroupParams::DEFAULT, sched));
+        }
+        vcpu_row(&self.processor, sched, index)
+    }
+
+    /// With `settings`, if they are in range together.
+    pub fn with(&self, settings: &Settings) -> Result<GroupParams, PoolError> {
+        let (mut p, mut rest) = (*self, *settings);
+        for slot in &mut rest {
+            if let Some(s) = slot.take_if(|s| s.name == *SPLIT.name) {
+                set(core::slice::from_ref(&SPLIT), &mut p, &s)?;
+            }
+        }
+        p.processor = vcpu_with(&p.processor, &rest)?;
+        Ok(p)
+    }
+}
+
+/// Last in a group's list.
+static SPLIT: Spec<GroupParams> = Spec {
+    name: "split",
+    unit: Unit::Switch,
+    min: 0,
+    max: 1,
+    get: |t| u64::from(t.split),
+    set: |t, v| t.split = v != 0,
+};
+
 /// The cap stands second in a domain's list, behind the weight.
 const CAP: usize = 1;
 
 /// Whether a scheduler makes use of a parameter.
 fn used(sched: SchedId, name: &str) -> bool {
+    // How a weight is meant counts where weights do.
+    let name = if name == SPLIT.name { "weight" } else { name };
     matches!(name, "cap" | "wfi-native")
         || registry::row(sched).is_some_and(|r| r.uses.contains(&name))
 }
@@ -215,12 +273,46 @@ pub(crate) fn check(params: &SchedParams) -> Result<(), PoolError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn setting(name: &str, value: u64) -> Option<Setting> {
         Some(Setting {
             name: Label::new(name).unwrap(),
             value,
         })
+    }
+
+    #[test]
+    fn a_groups_weight_is_each_processors_or_all_of_theirs() {
+        let p = GroupParams::DEFAULT;
+        assert_eq!(p.each(3), VcpuParams::DEFAULT);
+        let split = p
+            .with(&[setting("split", 1), setting("weight", 500)])
+            .unwrap();
+        assert_eq!((split.processor.weight, split.each(3).weight), (500, 166));
+        assert_eq!(split.each(1).weight, 500);
+        let small = split.with(&[setting("weight", 2), None]).unwrap();
+        assert_eq!(small.each(64).weight, 1);
+        assert_eq!(
+            small
+                .with(&[setting("split", 0), None])
+                .unwrap()
+                .each(64)
+                .weight,
+            2
+        );
+        assert!(p.with(&[setting("split", 2), None]).is_err());
+        assert!(
+            p.with(&[setting("weight", 0), setting("split", 1)])
+                .is_err()
+        );
+        let rows: Vec<_> = (0..).map_while(|i| p.row(registry::DEFAULT, i)).collect();
+        let last = rows.last().unwrap();
+        assert!(last.name == *"split" && last.value == 0 && last.kind.used);
+        assert_eq!(
+            split.row(registry::DEFAULT, rows.len() - 1).unwrap().value,
+            1
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use crate::cap::Budget;
 use crate::error::PoolError;
 use crate::name::Name;
+use crate::params::GroupParams;
 use crate::row::Row;
 use crate::runstate::DomainTimes;
 use alloc::boxed::Box;
@@ -136,6 +137,8 @@ pub(crate) struct GroupRow {
     pub(crate) generation: u16,
     /// The domain it is delegated to.
     pub(crate) owner: Option<DomainId>,
+    /// As they were set; its processors have what follows from them.
+    pub(crate) params: GroupParams,
 }
 
 /// A scheduler that is about to take the place of a pool's, and what its vCPUs will be there, by row.

@@ -208,6 +208,7 @@ impl Driver {
                 parent: self.group(pool),
                 sched: self.sched(),
                 vps: 1 + self.rng.below(3) as u16,
+                split: self.rng.chance(50),
                 ..GroupConfig::new(&name)
             };
             if (0..).map_while(|n| self.w.set.group_at(pool, n)).count() < 5 {

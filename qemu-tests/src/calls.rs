@@ -298,6 +298,7 @@ fn calls() -> Vec<Shot> {
                 processors: 1,
                 weight: 256,
                 name: Label::truncated("group"),
+                split: false,
             },
             false,
         ),

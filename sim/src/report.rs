@@ -219,7 +219,7 @@ impl<'a> Report<'a> {
                     .filter(|&d| inside(scenario.domains[d].group, g))
                     .flat_map(of_domain)
                     .collect();
-                let mut line = line(&group.name, group.weight, of);
+                let mut line = line(&group.name, group.each(), of);
                 line.sources.clear();
                 line
             })
@@ -534,7 +534,7 @@ fn level(
     for &g in &subs {
         let mut want = wants(s, o, demand, g);
         for _ in 0..s.groups[g].vps {
-            who.push((f64::from(s.groups[g].weight), want.min(1.0)));
+            who.push((f64::from(s.groups[g].each()), want.min(1.0)));
             want = (want - 1.0).max(0.0);
             owner.push(g);
         }

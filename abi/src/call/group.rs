@@ -25,7 +25,7 @@ replies! {
         sched: SchedId,
         /// Its virtual processors: how many CPUs it can use at once.
         processors: u32,
-        /// Weight of each of them in the parent.
+        /// Weight of each of them in the parent, or of all together (parameter `split`).
         weight: u32,
         /// vCPUs and groups directly inside.
         members: u32,
@@ -82,6 +82,9 @@ area! {
         weight: u32,
         /// Its name.
         name: Label,
+        /// Whether the weight is that of all its processors together: each has its part, rounded down, at least 1. Also
+        /// the parameter `split`.
+        split: bool,
     } -> GroupId;
     /// Removes an empty group. `NotEmpty`; `Again` while a CPU is on its way out of it.
     Destroy = 0x03, Owner {

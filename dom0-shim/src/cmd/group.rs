@@ -153,12 +153,18 @@ pub fn create(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     };
     let processors = number(s, g, "procs=", 1)?;
     let weight = number(s, g, "weight=", 256)?;
+    let split = match g.opt("split=") {
+        None | Some("off") => false,
+        Some("on") => true,
+        Some(word) => return Err(s.fail(format_args!("split= is on or off, not {word}"))),
+    };
     let call = group::Create {
         parent,
         sched,
         processors,
         weight,
         name,
+        split,
     };
     match s.ask(&call) {
         Ok(_) => Ok(()),

@@ -364,9 +364,10 @@ pub const COMMANDS: &[Command] = &[
             opt("sched=", Kind::Sched),
             opt("procs=", Kind::Number),
             opt("weight=", Kind::Number),
+            opt("split=", Kind::OnOff),
         ],
-        more: "It competes in Pool-0, pool= or in= with procs= virtual processors (1) of weight= (256) each, and\n\
-               shares what they get among its members.",
+        more: "It competes in Pool-0, pool= or in= with procs= virtual processors (1) of weight= (256) each, or with\n\
+               split=on of weight= together, and shares what they get among its members. 'params -g' changes it.",
         ..row("group-create", "makes a scheduling group", group::create)
     },
     Command {

@@ -94,6 +94,8 @@ pub struct Group {
     pub name: String,
     pub members: Vec<DomainId>,
     pub share: u64,
+    #[allow(dead_code, reason = "not every test file looks")]
+    pub split: bool,
 }
 
 fn nothing() -> Report {
@@ -316,6 +318,7 @@ impl Fake {
                     name: c.name.as_str().unwrap().to_owned(),
                     members: Vec::new(),
                     share: 50,
+                    split: c.split,
                 });
                 c.answer(Ok(id))
             }

@@ -12,7 +12,7 @@ use abi::call::group::{GroupRow, GroupTimes, MemberRow};
 use abi::call::text::Text;
 use abi::call::{Counter, GroupCall, Request};
 use abi::{DomainId, Errno, GroupId, MAX_POOLS, Regs, VcpuId};
-use pools::{GroupConfig, GroupInfo, PoolError, Progress, Step, vcpu_row, vcpu_with};
+use pools::{GroupConfig, GroupInfo, PoolError, Progress, Step};
 
 /// Most groups inside what is delegated to one domain.
 const OWN_GROUPS: usize = 16;
@@ -97,11 +97,12 @@ pub fn handle(call: GroupCall, regs: &Regs, domain: &Domain) -> Regs {
         GroupCall::Member(c) => c.answer(member(&who, c.id, c.from)),
         GroupCall::Params(c) => c.answer(info(&who, c.id).and_then(|i| {
             let sched = parent_sched(c.id, &i);
-            vcpu_row(&i.processor, sched, c.index as usize).ok_or(Errno::End)
+            i.params.row(sched, c.index as usize).ok_or(Errno::End)
         })),
         GroupCall::SetParams(c) => c.answer(who.owns(c.id).and_then(|()| {
             let i = info(&who, c.id)?;
-            let p = vcpu_with(&i.processor, &[Some(c.first), c.second]).map_err(|e| who.no(e))?;
+            let settings = [Some(c.first), c.second];
+            let p = i.params.with(&settings).map_err(|e| who.no(e))?;
             change::settled(who.dom0)?;
             let kick = POOLS
                 .adjust_group(c.id.pool, i.id, &p, time::now())
@@ -159,7 +160,7 @@ fn row(pool: abi::PoolId, i: &GroupInfo) -> GroupRow {
         owner: i.owner,
         sched: i.sched,
         processors: i.vps.into(),
-        weight: i.processor.weight,
+        weight: i.params.processor.weight,
         members: i.members,
     }
 }
@@ -248,6 +249,7 @@ fn create(who: &Caller<'_>, c: &abi::call::group::Create) -> Result<GroupId, Err
         config.sched = s;
     }
     config.processor.weight = c.weight;
+    config.split = c.split;
     if !heap::reserve(64 * 1024) {
         return Err(Errno::NoMemory);
     }

@@ -72,6 +72,7 @@ impl<'a> Engine<'a> {
                     weight: g.weight,
                     ..VcpuParams::DEFAULT
                 },
+                split: g.split,
                 ..GroupConfig::new(&g.name)
             };
             groups.push(

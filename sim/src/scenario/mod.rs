@@ -67,10 +67,20 @@ pub struct Group {
     pub parent: Option<usize>,
     /// Its virtual processors.
     pub vps: u16,
-    /// Its weight, per virtual processor.
+    /// Its weight: per virtual processor, or with `split` of all together.
     pub weight: u32,
+    /// Each virtual processor has its part of the weight.
+    pub split: bool,
     /// Its scheduler.
     pub sched: String,
+}
+
+impl Group {
+    /// The weight of each virtual processor.
+    pub fn each(&self) -> u32 {
+        let parts = if self.split { u32::from(self.vps) } else { 1 };
+        (self.weight / parts).max(1)
+    }
 }
 
 /// A domain.
@@ -234,17 +244,13 @@ impl Scenario {
             };
             let vps = g.int("vps", 1, 1, 64)?;
             let weight = g.int("weight", 256, 1, 65_535)?;
-            let each = if g.bool("split", false)? {
-                (weight / vps).max(1)
-            } else {
-                weight
-            };
             let group = Group {
                 name,
                 pool,
                 parent,
                 vps: vps as u16,
-                weight: each as u32,
+                weight: weight as u32,
+                split: g.bool("split", false)?,
                 sched: g.text("sched")?.unwrap_or("credit2").to_string(),
             };
             g.done()?;

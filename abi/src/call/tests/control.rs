@@ -129,7 +129,8 @@ pub(super) fn calls() -> Vec<Call> {
                 sched: None,
                 processors: 2,
                 weight: 256,
-                name: Label::new("cell").unwrap()
+                name: Label::new("cell").unwrap(),
+                split: true,
             }
             .into()
         ),

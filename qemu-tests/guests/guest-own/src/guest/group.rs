@@ -54,6 +54,7 @@ fn create(parent: GroupId, name: &str, weight: u32) -> Result<GroupId, Errno> {
         processors,
         weight,
         name: Label::truncated(name),
+        split: false,
     })
 }
 
