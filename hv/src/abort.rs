@@ -21,9 +21,7 @@ const S1PTW: u64 = 1 << 7;
 #[inline]
 pub fn data(syndrome: u64, frame: &mut GuestFrame, cpu: &'static Cpu, l: &mut Loaded) -> Outcome {
     let far = sysreg::far_el2();
-    if is_translation(syndrome)
-        && syndrome & S1PTW == 0
-        && let Ok(a) = Access::decode(syndrome as u32 & 0x1ff_ffff, far, sysreg::hpfar_el2())
+    if let Ok(a) = Access::decode(syndrome as u32 & 0x1ff_ffff, far, sysreg::hpfar_el2())
         && let Some(o) = device(&a, frame, cpu, l)
     {
         return o;
@@ -40,13 +38,8 @@ pub fn instruction(syndrome: u64, frame: &mut GuestFrame, l: &Loaded) -> Outcome
     Outcome::Resume
 }
 
-/// Nothing is mapped there. A permission fault (a write to what may only be read) is none: no device's window is ever
-/// mapped, and HPFAR_EL2 need not say where it was.
-fn is_translation(syndrome: u64) -> bool {
-    syndrome & 0x3c == 0x04
-}
-
-/// The level, if the fault was on the guest's own table walk.
+/// The level, if the fault was on the guest's own table walk: of stage 2, since hardware does not say at which of its own
+/// the guest was.
 fn walk(syndrome: u64) -> Option<u64> {
     (syndrome & S1PTW != 0).then_some(syndrome & 3)
 }

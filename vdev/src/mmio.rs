@@ -57,20 +57,27 @@ pub struct Access {
     pub rt: u8,
 }
 
-/// The syndrome does not describe the access (ISV = 0).
+/// The syndrome does not describe an access to a device: ISV = 0; a fault on the guest's own table walk (S1PTW); or no
+/// translation fault. A permission fault (a write to what may only be read) is never a device's, since no device's window
+/// is mapped, and HPFAR_EL2 need not say where it was (Arm ARM D24.2.59: UNKNOWN for a permission fault that is none on a
+/// walk), so an older fault's page could be taken for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoSyndrome;
 
 const ISV: u32 = 1 << 24;
 const SSE: u32 = 1 << 21;
 const SF: u32 = 1 << 15;
+const S1PTW: u32 = 1 << 7;
 const WNR: u32 = 1 << 6;
+/// DFSC without the level, and a translation fault there.
+const DFSC: u32 = 0x3c;
+const TRANSLATION: u32 = 0x04;
 
 impl Access {
     /// From ISS (bits 24:0 of ESR_EL2), FAR_EL2 and HPFAR_EL2 of a data abort.
     #[inline]
     pub const fn decode(iss: u32, far: u64, hpfar: u64) -> Result<Access, NoSyndrome> {
-        if iss & ISV == 0 {
+        if iss & (ISV | S1PTW | DFSC) != ISV | TRANSLATION {
             return Err(NoSyndrome);
         }
         Ok(Access {
@@ -124,6 +131,20 @@ mod tests {
             | (sf as u32) << 15
             | (write as u32) << 6
             | 0x7
+    }
+
+    #[test]
+    fn only_a_translation_fault_of_an_access_is_a_devices() {
+        let access = iss(2, false, 7, false, true);
+        for level in 0..4 {
+            assert!(Access::decode(access & !3 | level, 0, 0).is_ok());
+        }
+        // Address size, access flag, permission; external abort; on a walk; alignment; conflict abort.
+        for dfsc in [0x00, 0x03, 0x0b, 0x0d, 0x0e, 0x0f, 0x10, 0x14, 0x21, 0x30] {
+            assert_eq!(Access::decode(access & !0x3f | dfsc, 0, 0), Err(NoSyndrome));
+        }
+        assert_eq!(Access::decode(access | S1PTW, 0, 0), Err(NoSyndrome));
+        assert_eq!(Access::decode(access & !ISV, 0, 0), Err(NoSyndrome));
     }
 
     #[test]

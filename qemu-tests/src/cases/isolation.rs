@@ -10,6 +10,9 @@ use xtask::{exec, tree::Config};
 use super::{all_through, answers_and_powers_off, domain, prompt, verify_all};
 use crate::runner::Test;
 
+/// Modes of guest-bad that do not end by themselves.
+const LOST: [&str; 6] = ["irqs-off", "sleep", "off", "null", "selfwrite", "flood"];
+
 /// The tests.
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
@@ -42,6 +45,26 @@ pub fn tests() -> Vec<Test> {
                 exec::must(&mut console, "list")?;
                 console.expect("(guest-timer) TEST-END")?;
                 answers_and_powers_off(&mut console)
+            },
+        ));
+    }
+    for mode in LOST {
+        tests.push(Test::new(
+            format!("isolation/lost-{mode}"),
+            "a guest that loses itself, beside one that works, on one CPU; dom0 destroys it",
+            move |bench| {
+                let config = domain("lost", "guest-bad", 2, 16, &format!("mode={mode}"), "")
+                    + &domain("guest-smp", "guest-smp", 2, 16, "rounds=100", "");
+                let machine = Machine::tarn(3, 1).with_config(config);
+                let mut console = all_through(bench, &machine, 120, &["guest-smp"])?;
+                console.send("\r")?;
+                prompt(&mut console)?;
+                let list = exec::must(&mut console, "list")?;
+                if list.contains("lost") {
+                    exec::must(&mut console, "destroy lost")?;
+                }
+                answers_and_powers_off(&mut console)?;
+                verify_all(&console, &["guest-smp"])
             },
         ));
     }

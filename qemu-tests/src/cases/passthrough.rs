@@ -333,6 +333,57 @@ fn both_ways(bench: &mut Bench, mut machine: Machine) -> Result<(), String> {
 }
 
 /// The tests.
+/// An interrupt that the GIC does not have: the domain is not made, as often as it is tried, and nothing of it stays.
+fn refused_interrupt(bench: &mut Bench) -> Result<(), String> {
+    const SPI: u32 = 500;
+    let scratch = bench.scratch();
+    let nodes = virtio(31).replace(
+        "interrupts = <0 47 1>",
+        &format!("interrupts = <0 {SPI} 1>"),
+    );
+    let device = module(&scratch, "device", &nodes)?;
+    let config = marks(&["virtio_mmio@a003e00"])
+        + &super::domain("given", "guest-hello", 1, 16, "", &device)
+        + &super::domain("other", "guest-hello", 1, 16, "", "");
+    let machine = Machine::tarn(3, 2).with_config(config);
+    let (mut tree, modules) = machine.merged_tree(&scratch)?;
+    let node = tree.root.at("/virtio_mmio@a003e00");
+    let cells = [0, SPI, 1].iter().flat_map(|c: &u32| c.to_be_bytes());
+    node.ok_or("the machine's tree has another form now")?
+        .set("interrupts", cells.collect());
+    let machine = machine.with_blob(&tree.write(), modules, &scratch)?;
+    let mut console = bench.start("Tarn", &machine, 60)?;
+    console.expect(&format!("domain given: interrupt {}", SPI + 32))?;
+    console.expect("domain given: not created")?;
+    console.expect("(other) Hello from a guest")?;
+    console.send("\r")?;
+    prompt(&mut console)?;
+    let free = |console: &mut xtask::console::Console| {
+        let info = exec::must(console, "info")?;
+        let line = info.lines().find(|l| l.to_lowercase().contains("free"));
+        line.map(str::to_owned)
+            .ok_or_else(|| format!("no free memory in\n{info}"))
+    };
+    let before = free(&mut console)?;
+    for _ in 0..3 {
+        exec::command(&mut console, "create given")?;
+        let list = exec::must(&mut console, "list")?;
+        if list.contains("given") {
+            return Err(format!("what was refused is there:\n{list}"));
+        }
+    }
+    let after = free(&mut console)?;
+    let tries = console.text().matches("domain given: not created").count();
+    exec::power_off(&mut console)?;
+    if (tries, &after) == (4, &before) {
+        Ok(())
+    } else {
+        Err(format!(
+            "{tries} refusals of 4; free before and after: {before}; {after}"
+        ))
+    }
+}
+
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for gic in [2, 3] {
@@ -352,6 +403,11 @@ pub fn tests() -> Vec<Test> {
             move |bench| destroyed_under_load(bench, gic),
         ));
     }
+    tests.push(Test::new(
+        "passthrough/refused-interrupt",
+        "an interrupt that the GIC refuses: no domain, no name taken, no memory lost, as often as it is tried",
+        refused_interrupt,
+    ));
     tests.push(Test::new(
         "passthrough/refusals",
         "what is Tarn's, RAM, or somebody else's is not given; the log says why",
