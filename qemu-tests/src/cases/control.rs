@@ -56,6 +56,11 @@ pub fn tests() -> Vec<Test> {
             move |bench| memory_nodes(bench, gic),
         ));
         tests.push(Test::new(
+            format!("control/stats-and-trace-gic{gic}"),
+            "why a domain came to the hypervisor, and the last decisions of a CPU, in order and about who is there",
+            move |bench| stats_and_trace(bench, gic),
+        ));
+        tests.push(Test::new(
             format!("control/pools-apart-gic{gic}"),
             "two busy pools: nothing crosses from one to the other, and a CPU held at EL2 does not hold the other pool's",
             move |bench| pools_apart(bench, gic),
@@ -120,6 +125,59 @@ fn from_the_tree(bench: &mut Bench, gic: u8) -> Result<(), String> {
         return Err("an unknown parameter was not reported".into());
     }
     Ok(())
+}
+
+fn stats_and_trace(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    let config = domain("one", "guest-hog", 1, 16, "quiet=1", "")
+        + &domain("two", "guest-hog", 1, 16, "quiet=1", "");
+    let mut machine = Machine::tarn(gic, 2).with_config(config);
+    machine.clock = Clock::Instructions;
+    let mut console = bench.start("Tarn", &machine, 180)?;
+    prompt(&mut console)?;
+    exec::must(&mut console, "pool-create work cpu=1")?;
+    exec::must(&mut console, "cpupool-migrate one two work")?;
+    let begun = exec::must(&mut console, "trace 1 -n 20")?;
+    if !begun.contains("recording begins") {
+        return Err(format!("'trace' says at first\n{begun}"));
+    }
+    let top = rows(&exec::must(&mut console, "top -i 0.3 -n 1 --json")?);
+    let hogs: Vec<f64> = top
+        .iter()
+        .filter(|row| row.get("pool") == "work")
+        .filter_map(|row| row.get("cpu_percent").parse().ok())
+        .collect();
+    if hogs.len() != 2 || hogs.iter().any(|share| (share - 50.0).abs() > 5.0) {
+        return Err(format!("'top' shows shares of {hogs:?}"));
+    }
+    let trace = rows(&exec::must(&mut console, "trace 1 -n 20 --json")?);
+    let mut last = 0.0;
+    let mut ran = [false; 2];
+    for row in &trace {
+        let at: f64 = row.get("time_s").parse().unwrap_or(-1.0);
+        let who = ["one", "two"].iter().position(|d| *d == row.get("domain"));
+        match (row.get("what"), who) {
+            ("run", Some(who)) if at >= last => (last, ran[who]) = (at, true),
+            _ => return Err(format!("'trace' shows at {at} s {}", row.get("what"))),
+        }
+    }
+    if trace.len() != 20 || ran != [true; 2] {
+        return Err(format!(
+            "'trace' shows {} decisions for {ran:?}",
+            trace.len()
+        ));
+    }
+    let stats = rows(&exec::must(&mut console, "stats one --json")?);
+    let switches = stats.iter().find(|row| row.get("reason") == "switches");
+    let count: u64 = switches
+        .and_then(|row| row.get("count").parse().ok())
+        .unwrap_or(0);
+    let exits = stats
+        .iter()
+        .any(|row| row.get("reason").starts_with("exit-"));
+    if count < 10 || !exits || stats.iter().any(|row| row.get("name") != "one") {
+        return Err(format!("'stats one' counts {count} switches"));
+    }
+    answers_and_powers_off(&mut console)
 }
 
 fn pools_apart(bench: &mut Bench, gic: u8) -> Result<(), String> {
