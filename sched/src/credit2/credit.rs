@@ -128,6 +128,9 @@ impl Credit2 {
         let Some(e) = p.curr else { return };
         let dt = now.since(p.counted);
         p.counted = now;
+        if dt == Span::ZERO {
+            return;
+        }
         let work = p.done(dt);
         let r = &mut self.rows[e];
         r.stats.runtime += dt;
