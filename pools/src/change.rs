@@ -17,6 +17,7 @@ use crate::name::Name;
 use crate::plan::{Plan, Refusal};
 use crate::pool::{DomainParams, Pool, PoolParams};
 use crate::set::{Config, PoolSet, slot_of};
+use crate::step::{Fault, broken};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
@@ -268,7 +269,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 }
                 Phase::Stopping => {
                     let held = self.held(&c);
-                    if !held.is_empty() {
+                    if !held.is_empty() && !broken(Fault::HeldIgnored) {
                         kick = kick.and(Kick(held));
                         break false;
                     }

@@ -238,7 +238,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
         let r = p.rows.at(row);
-        if core::mem::take(&mut r.sticky) && pending() {
+        if core::mem::take(&mut r.sticky) && pending() && !broken(Fault::DozesDeaf) {
             return Block::Pending;
         }
         let (ent, dom) = (r.ent, r.dom);

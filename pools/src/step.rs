@@ -34,16 +34,22 @@ pub enum Fault {
     LeavingIgnored,
     /// A sleeper woken while it is being saved is forgotten.
     SavedForgotten,
+    /// A vCPU dozes without another look at what has come for it.
+    DozesDeaf,
+    /// A plan's domains change hands while a CPU still holds registers of theirs.
+    HeldIgnored,
 }
 
 #[cfg(feature = "step")]
 impl Fault {
     /// Every one.
-    pub const ALL: [Fault; 4] = [
+    pub const ALL: [Fault; 6] = [
         Fault::WakeForgotten,
         Fault::SavedEarly,
         Fault::LeavingIgnored,
         Fault::SavedForgotten,
+        Fault::DozesDeaf,
+        Fault::HeldIgnored,
     ];
 
     /// Makes this mistake from now on, or none.

@@ -1,5 +1,18 @@
 //! The small models: CPUs, pools, guests and what is done to them meanwhile.
 
+use tarn_pools::Fault;
+
+/// The model in which a mistake shows, to save time; if it does not show there, it has not been noticed.
+pub fn shown_by(f: Fault) -> &'static str {
+    match f {
+        Fault::WakeForgotten | Fault::SavedEarly => "wake against block",
+        Fault::SavedForgotten => "wake on one CPU, three vCPUs",
+        Fault::LeavingIgnored => "CPU changes pool",
+        Fault::DozesDeaf => "doze and rouse",
+        Fault::HeldIgnored => "plan there and back",
+    }
+}
+
 /// What a vCPU's guest does with its CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Guest {
@@ -22,6 +35,17 @@ pub enum Do {
     Affinity(usize, u64),
     Group(usize, bool),
     Cap(usize, u32),
+    /// An interrupt of that vCPU comes to that CPU.
+    Raise(usize, u16),
+    /// Several changes as one.
+    Plan(&'static [Part]),
+}
+
+/// A change in a plan.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    Cpu(u16, Option<usize>),
+    Move(usize, usize),
 }
 
 pub struct Model {
@@ -114,6 +138,50 @@ pub const MODELS: &[Model] = &[
         scripts: &[
             &[Do::Affinity(0, 1), Do::Affinity(1, 1), Do::Affinity(1, 2)],
             &[Do::Interrupt(0), Do::Interrupt(0)],
+        ],
+        group: false,
+    },
+    Model {
+        name: "doze and rouse",
+        pools: &[&[0]],
+        guests: &[Guest::Sleeper, Guest::Sleeper],
+        scripts: &[
+            &[Do::Raise(0, 0), Do::Raise(0, 0), Do::Raise(1, 0)],
+            &[Do::Interrupt(0), Do::Interrupt(1)],
+        ],
+        group: false,
+    },
+    Model {
+        name: "doze against pause and move",
+        pools: &[&[0, 1], &[2]],
+        guests: &[Guest::Sleeper],
+        scripts: &[
+            &[Do::Pause(0), Do::Unpause(0), Do::Move(0, 1)],
+            &[Do::Raise(0, 0), Do::Raise(0, 1), Do::Raise(0, 2)],
+        ],
+        group: false,
+    },
+    Model {
+        name: "plan there and back",
+        pools: &[&[0, 1], &[2]],
+        guests: &[Guest::Sleeper, Guest::Hog],
+        scripts: &[
+            &[
+                Do::Plan(&[Part::Cpu(1, Some(1)), Part::Move(0, 1), Part::Move(1, 1)]),
+                Do::Plan(&[Part::Move(0, 0), Part::Cpu(1, Some(0))]),
+            ],
+            &[Do::Interrupt(0), Do::Raise(0, 1), Do::Interrupt(1)],
+        ],
+        group: false,
+    },
+    Model {
+        name: "plan against plan",
+        pools: &[&[0], &[1]],
+        guests: &[Guest::Sleeper, Guest::Yielder],
+        scripts: &[
+            &[Do::Plan(&[Part::Move(0, 1), Part::Move(1, 1)])],
+            &[Do::Plan(&[Part::Move(0, 1)]), Do::Plan(&[Part::Move(0, 0)])],
+            &[Do::Raise(0, 0), Do::Interrupt(1)],
         ],
         group: false,
     },
