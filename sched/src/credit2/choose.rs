@@ -19,15 +19,8 @@ impl Credit2 {
         now: Instant,
     ) -> bool {
         if t.boosted {
-            if !self.rows[c].is_boosted() {
-                // Who has only just come stays for a moment: else processors of one group, each boosted as long as somebody
-                // of the group waits, could take one another's place for ever without any time passing.
-                if now < self.cpus[cpu].since + SHORTEST {
-                    return false;
-                }
-                if !self.rescue(c, hint) {
-                    return true;
-                }
+            if !self.rows[c].is_boosted() && !self.rescue(c, hint) {
+                return true;
             }
             if self.rows[c].left <= 0 {
                 return self.renew(c, Some(t.ent));
@@ -107,9 +100,6 @@ impl Credit2 {
             return None;
         }
         let p = &self.cpus[cpu];
-        if waiter.is_some_and(|w| w.boosted) && !r.is_boosted() {
-            return Some((p.since + SHORTEST).max(now + Span(1)));
-        }
         if r.is_boosted() {
             let t = p.takes(r.lasts(r.b)).min(r.left.max(0) as u64);
             return Some(now + Span(t + 1).max(SHORTEST));

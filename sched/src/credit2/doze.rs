@@ -60,7 +60,6 @@ impl Credit2 {
         p.promised = None;
         p.running = true;
         p.began = now;
-        p.since = now;
         p.counted = now;
         p.until = None;
         self.totals.switches += 1;

@@ -302,8 +302,6 @@ pub(super) struct Pcpu {
     pub(super) counted: Instant,
     /// Since when `curr` has the CPU, for the rate limit; long ago if it has left a boost.
     pub(super) began: Instant,
-    /// Since when it has the CPU, whatever has happened to its boost.
-    pub(super) since: Instant,
     /// When it will come by.
     pub(super) until: Option<Instant>,
     /// For whom it has been kicked, until it comes.
@@ -319,7 +317,6 @@ impl Default for Pcpu {
             running: false,
             counted: Instant(0),
             began: Instant(0),
-            since: Instant(0),
             until: None,
             promised: None,
         }

@@ -439,7 +439,6 @@ impl Scheduler for Credit2 {
             }
             let p = &mut self.cpus[cpu];
             p.began = now;
-            p.since = now;
             p.counted = now;
             self.totals.switches += 1;
         }
