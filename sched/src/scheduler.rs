@@ -261,6 +261,10 @@ pub trait Scheduler: Send {
         let _ = cpu;
         false
     }
+    /// Whether somebody boosted waits.
+    fn boosted_wait(&self) -> bool {
+        false
+    }
     /// Takes `cost` of hypervisor time off the entity's account.
     fn charge(&mut self, e: Ent, cost: Span, now: Instant) {
         let _ = (e, cost, now);

@@ -568,6 +568,10 @@ impl Scheduler for Credit2 {
             })
     }
 
+    fn boosted_wait(&self) -> bool {
+        self.queue.any_boosted()
+    }
+
     fn charge(&mut self, e: Ent, cost: Span, _now: Instant) {
         self.pay(e, cost);
     }

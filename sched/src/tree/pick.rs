@@ -122,7 +122,28 @@ impl Tree {
             self.sweep(g, now);
             let group = self.group(g);
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
-            if !claims && self.sched(parent).is_boosted(ent) && !self.sched(g).urgent(CpuId(i)) {
+            if self.sched(g).urgent(CpuId(i)) {
+                kick = kick.and(self.calm(g, now));
+            } else if !claims && self.sched(parent).is_boosted(ent) {
+                let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
+                kick = kick.and(self.translate(parent, k, false, now));
+            }
+        }
+        kick
+    }
+
+    /// Somebody boosted has got a processor of the group. If nobody boosted is left waiting in it, no other processor has
+    /// a reason to go in front of others any more: it would take the place of the very one that it was boosted for.
+    fn calm(&mut self, node: u16, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        if self.sched(node).boosted_wait() {
+            return kick;
+        }
+        for i in 0..self.group(node).vps.len() {
+            let group = self.group(node);
+            let (parent, vp) = (group.parent, &group.vps[i]);
+            let (waits, ent) = (vp.runnable && vp.cpu.is_none(), vp.ent);
+            if waits && self.sched(parent).is_boosted(ent) {
                 let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
                 kick = kick.and(self.translate(parent, k, false, now));
             }
