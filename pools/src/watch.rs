@@ -11,7 +11,8 @@ use spin::RelaxStrategy;
 use tarn_abi::{CpuId, CpuSet, Instant, MAX_CPUS, Span};
 use tarn_sched::Kick;
 
-/// How long after the moment it asked for a CPU may come by before others call it. More than EL2 ever works in one go.
+/// How long after the moment it asked for a CPU may come by before others call it. More than EL2 ever works in one go, but
+/// for a CPU that dom0 holds there on purpose: that one is called in vain.
 const GRACE: Span = Span::ms(2);
 
 impl Cpu {

@@ -16,6 +16,7 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
+        const { assert!(!core::mem::needs_drop::<T>(), "rows own nothing") };
         Slab {
             rows: Vec::new(),
             used: Vec::new(),

@@ -99,7 +99,8 @@ impl Ends {
                 format!("a domain has at most {MAX_DOORBELLS} doorbells"),
             );
         }
-        if !self.0.iter().any(|e| e.domain == domain.node) {
+        let listed = |e: &End| e.domain == domain.node && e.port == port && e.to == to;
+        if !self.0.iter().any(listed) {
             return refuse("", format!("more than {MAX_ENDS} nodes of this kind"));
         }
         let shared =

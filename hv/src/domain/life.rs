@@ -66,6 +66,8 @@ fn seed() -> [u8; 32] {
 /// Makes the domain of recipe `n`, in `pool` if one is named, and lets it build itself (paused, if the recipe says so).
 pub fn create(n: usize, pool: Option<PoolId>) -> Result<DomainId, Errno> {
     let r = recipe::all().get(n).ok_or(Errno::NoSuch)?;
+    // The memory of those who are gone.
+    reap();
     let _one = CREATING.try_lock().ok_or(Errno::Again)?;
     if table::find(&r.name).is_some() {
         return Err(Errno::Exists);
@@ -312,11 +314,12 @@ pub fn any_ended() -> bool {
 }
 
 /// Keeps what is left of a domain until nobody looks at it any more, so that nobody who only looked takes it apart.
+/// `GRAVES` counts it already.
 fn keep(d: Arc<Domain>) {
-    // Counted first: whoever finds it counts it off again.
-    GRAVES.fetch_add(1, Ordering::AcqRel);
-    if GRAVE.lock().push(d).is_err() {
-        // More than there can be: as soon as the last one who looks lets go.
+    let full = GRAVE.lock().push(d);
+    if let Err(d) = full {
+        // More than there can be: it goes as soon as the last one who looks lets go. Not under the lock.
+        drop(d);
         GRAVES.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -410,6 +413,8 @@ fn forget(d: Arc<Domain>) {
     // The slot and its VMID may be taken again as soon as the table gives them up.
     console::close(d.id.slot);
     d.s2.lock().forget_translations();
+    // Counted before no table names it any more: `destroy` is not done until it is counted off, and its memory free.
+    GRAVES.fetch_add(1, Ordering::AcqRel);
     table::remove(&d);
     keep(d);
 }
@@ -492,6 +497,7 @@ pub fn destroy(id: DomainId) -> Result<(), Errno> {
         Err(e) => return Err(e),
     }
     reap();
-    let left = table::domain(id).is_ok() || GRAVE.lock().iter().any(|d| d.id == id);
+    // Whoever's remains they are: what is being taken apart on another CPU has no name any more.
+    let left = table::domain(id).is_ok() || GRAVES.load(Ordering::Acquire) != 0;
     if left { Err(Errno::Again) } else { Ok(()) }
 }

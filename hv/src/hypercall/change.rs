@@ -11,7 +11,7 @@ use crate::mem::heap;
 use crate::run::POOLS;
 use crate::{irq, time};
 use abi::call::report::Report;
-use abi::{Errno, Regs};
+use abi::{Errno, Instant, Regs};
 use core::sync::atomic::{AtomicBool, Ordering};
 use pools::{Plan, PoolError, Refusal, Status, Step, Turn};
 
@@ -43,16 +43,18 @@ pub fn dom0_answered(call: &Regs, reply: &Regs) {
 
 /// `Again` while a change is under way, which dom0 is then the next to have the place after.
 pub fn settled(dom0: bool) -> Result<(), Errno> {
-    let pending = pending();
+    let now = time::now();
+    if dom0 {
+        irq::send(POOLS.overdue(now));
+    }
+    let pending = pending(now);
     if dom0 && pending.is_err() {
         TAKEN.store(true, Ordering::Relaxed);
     }
     pending
 }
 
-fn pending() -> Result<(), Errno> {
-    let now = time::now();
-    irq::send(POOLS.overdue(now));
+fn pending(now: Instant) -> Result<(), Errno> {
     match POOLS.status(now) {
         Status::None => Ok(()),
         Status::Pending(k) => {
@@ -114,7 +116,7 @@ pub fn run(
         Err(r) if r.error == PoolError::InFlight => return Err(Errno::Again),
         Err(r) => return Err(no(r)),
     }
-    if pending().is_ok() {
+    if pending(time::now()).is_ok() {
         // Nobody else's hand was needed. The place may have been taken again by now: then the answer comes next time.
         if let Some(end) = POOLS.outcome() {
             return end.map_err(|error| no(Refusal { step: 0, error }));
