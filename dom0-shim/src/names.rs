@@ -302,79 +302,128 @@ fn group_row(s: &mut Session<'_>, id: GroupId) -> Option<GroupRow> {
 }
 
 /// Whether a group lies in one that is a domain's own: its name is that domain's choice.
-fn is_foreign(s: &mut Session<'_>, g: &GroupRow) -> bool {
+pub fn is_foreign(s: &mut Session<'_>, g: &GroupRow) -> bool {
     let mut at = *g;
     for _ in 0..DEPTH {
+        if at.parent.is_root() {
+            return false;
+        }
         match group_row(s, at.parent) {
-            Some(outer) if outer.owner.is_some() => return true,
-            Some(outer) => at = outer,
+            Some(outer) if outer.owner.is_none() => at = outer,
+            _ => return true,
+        }
+    }
+    true
+}
+
+/// Whether `word` is what `g` may be called: GROUP, OUTER/GROUP, OUTERMOST/OUTER/GROUP and so on, the first of which may be
+/// `pool`. A pool leads to all its groups. The outermost group of the word is never one that a domain named: whatever domains
+/// make in their own, a word that dom0 used for its own does not come to mean it.
+fn is_called(s: &mut Session<'_>, g: &GroupRow, word: &str, pool: Option<PoolId>) -> bool {
+    let (mut word, mut at) = (word, *g);
+    for _ in 0..DEPTH {
+        let (before, last) = match word.rsplit_once('/') {
+            Some((before, last)) => (Some(before), last),
+            None => (None, word),
+        };
+        if group_name(s, at.id) != *last {
+            return false;
+        }
+        let Some(before) = before else {
+            return !is_foreign(s, &at);
+        };
+        if !before.contains('/') && pool == Some(at.id.pool) && !is_foreign(s, &at) {
+            return true;
+        }
+        match group_row(s, at.parent) {
+            Some(outer) => (word, at) = (before, outer),
             None => return false,
         }
     }
     false
 }
 
-/// Whether `path` (OUTER, OUTERMOST/OUTER, POOL/OUTER, POOL) leads to what `g` is in. A pool leads to all its groups.
-fn leads_to(s: &mut Session<'_>, path: &str, g: &GroupRow) -> bool {
-    let (mut path, mut at) = (path, *g);
-    for _ in 0..DEPTH {
-        let (before, last) = match path.rsplit_once('/') {
-            Some((before, last)) => (Some(before), last),
-            None => (None, path),
+/// Prints the shortest word by which `find_group` finds a group if no other is called so.
+fn print_path(s: &mut Session<'_>, g: &GroupRow) {
+    let (mut path, mut len, mut at) = ([g.id; DEPTH], 1, *g);
+    while len < DEPTH && is_foreign(s, &at) {
+        let Some(outer) = group_row(s, at.parent) else {
+            break;
         };
-        if before.is_none() && pool_name(s, at.id.pool) == *last {
-            return true;
-        }
-        match group_row(s, at.parent) {
-            Some(outer) if group_name(s, outer.id) == *last => match before {
-                Some(rest) => (path, at) = (rest, outer),
-                None => return true,
-            },
-            _ => return false,
-        }
+        (path[len], at) = (outer.id, outer);
+        len += 1;
     }
-    false
+    for (i, id) in path[..len].iter().rev().enumerate() {
+        let name = group_name(s, *id);
+        let slash = if i > 0 { "/" } else { "" };
+        s.print(format_args!("{slash}{name}"));
+    }
 }
 
 /// The group that a word names: GROUP, or OUTER/GROUP, POOL/GROUP where there are several. Groups of the pool `home` go
-/// before others if it is said, and groups that domains made inside their own come last. Prints what is wrong if there is
-/// none.
+/// before others if it is said; those that a domain made inside its own are only found by way of that. Prints what is wrong
+/// if there is none.
 pub fn find_group(s: &mut Session<'_>, word: &str, home: Option<PoolId>) -> Result<GroupId, Fail> {
-    let (path, name) = match word.rsplit_once('/') {
-        Some((path, name)) => (Some(path), name),
-        None => (None, word),
+    let name = word.rsplit_once('/').map_or(word, |(_, name)| name);
+    let outer = word.split_once('/').map(|(outer, _)| outer);
+    let (pool, mut like_outer) = match outer {
+        Some(outer) => look_up_pool(s, outer)?,
+        None => (None, None),
     };
-    let mut nearest = Nearest::new(name);
-    let (mut found, mut similar, mut count, mut best) = (None, None, 0u32, 0u32);
+    let (mut nearest, mut nearest_outer) = (Nearest::new(name), Nearest::new(outer.unwrap_or("")));
+    if let Some(near) = like_outer {
+        nearest_outer.nearer(near.as_bytes());
+    }
+    let (mut found, mut count, mut best) = (None, 0u32, false);
+    // Another of that name, one of a similar name, and whether what it shall be in is there.
+    let (mut elsewhere, mut similar, mut known) = (None, None, outer.is_none() || pool.is_some());
     each_pool(s, &mut |s, row| {
         each_group(s, GroupId::root(row.id), &mut |s, g| {
             let this = group_name(s, g.id);
-            if this == *name && path.is_none_or(|path| leads_to(s, path, g)) {
-                let own = u32::from(!is_foreign(s, g));
-                let rank = 1 + own + 2 * u32::from(home == Some(row.id));
-                if rank > best {
-                    (found, best, count) = (Some(g.id), rank, 1);
-                } else if rank == best {
+            if outer.is_some_and(|outer| this == *outer) {
+                known = true;
+            } else if nearest_outer.nearer(this.as_bytes()) {
+                like_outer = Some(this);
+            }
+            if this == *name {
+                if !is_called(s, g, word, pool) {
+                    elsewhere = Some(*g);
+                    return Ok(());
+                }
+                let near = home == Some(row.id);
+                if found.is_none() || near && !best {
+                    (found, best, count) = (Some(g.id), near, 1);
+                } else if near == best {
                     count += 1;
                 }
             } else if nearest.nearer(this.as_bytes()) {
-                similar = Some(this);
+                similar = Some(*g);
             }
             Ok(())
         })
     })?;
-    match (found, similar) {
-        (Some(id), _) if count < 2 => Ok(id),
-        (Some(_), _) => Err(s.fail(format_args!(
-            "there are {count} groups {word}: say POOL/{name} or OUTER/{name}, where OUTER is the group it is in"
-        ))),
-        (None, Some(near)) => Err(s.fail(format_args!(
-            "no group {word}: did you mean {near}? 'group-list' shows them all"
-        ))),
-        (None, None) => Err(s.fail(format_args!(
-            "no group {word}; 'group-list' shows those there are"
-        ))),
+    if let Some(id) = found {
+        return if count < 2 {
+            Ok(id)
+        } else {
+            Err(s.fail(format_args!(
+                "there are {count} groups {word}: say POOL/{name} or OUTER/{name}, where OUTER is the group it is in"
+            )))
+        };
     }
+    s.print(format_args!("error: no group {word}"));
+    match (outer, like_outer, elsewhere.or(similar)) {
+        (Some(outer), Some(near), _) if !known => s.print(format_args!(
+            ": no pool or group is called {outer}; did you mean {near}? 'group-list' shows them all\n"
+        )),
+        (_, _, Some(near)) => {
+            s.print(format_args!(": did you mean "));
+            print_path(s, &near);
+            s.print(format_args!("? 'group-list' shows them all\n"));
+        }
+        _ => s.print(format_args!("; 'group-list' shows those there are\n")),
+    }
+    Err(Fail::Said)
 }
 
 /// The number a word is, if it is one and nothing else.
@@ -428,8 +477,8 @@ pub fn find_domain(s: &mut Session<'_>, word: &str) -> Result<DomainId, Fail> {
     })
 }
 
-/// The pool that a word names, by its name or else by its number. Prints what is wrong if there is none.
-pub fn find_pool(s: &mut Session<'_>, word: &str) -> Result<PoolId, Fail> {
+/// The pool that a word names, by its name or else by its number, and the pool whose name is most like the word.
+fn look_up_pool(s: &mut Session<'_>, word: &str) -> Result<(Option<PoolId>, Option<Text>), Fail> {
     let mut nearest = Nearest::new(word);
     let (mut by_name, mut by_number, mut similar) = (None, None, None);
     each_pool(s, &mut |s, row| {
@@ -443,7 +492,12 @@ pub fn find_pool(s: &mut Session<'_>, word: &str) -> Result<PoolId, Fail> {
         }
         Ok(())
     })?;
-    match (by_name.or(by_number), similar) {
+    Ok((by_name.or(by_number), similar))
+}
+
+/// The pool that a word names, by its name or else by its number. Prints what is wrong if there is none.
+pub fn find_pool(s: &mut Session<'_>, word: &str) -> Result<PoolId, Fail> {
+    match look_up_pool(s, word)? {
         (Some(id), _) => Ok(id),
         (None, Some(name)) => Err(s.fail(format_args!(
             "no pool {word}: did you mean {name}? 'pool-list' shows them all"

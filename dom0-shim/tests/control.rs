@@ -383,6 +383,92 @@ fn groups_of_one_name() {
     );
 }
 
+/// A domain that owns a group names those inside as it likes: like dom0's that are gone, like a pool, like another's outer
+/// one. None of dom0's words leads there unless it starts at what dom0 made.
+#[test]
+fn a_domains_own_groups_capture_no_word_of_dom0s() {
+    let mut f = fresh();
+    f.line("pool-create work ncpu=2; cpupool-migrate db web work; group-create given pool=work");
+    f.line("group-create rt pool=work; group-delegate given db");
+    f.line("group-create work in=given; group-create rt in=given; group-create in in=given/rt");
+    assert_eq!(f.groups.len(), 5);
+    let members = |f: &Fake| -> Vec<String> {
+        let full = f.groups.iter().filter(|g| !g.members.is_empty());
+        full.map(|g| g.name.clone()).collect()
+    };
+
+    // The pool, though a group is called so as well; and dom0's group of the two.
+    assert_eq!(f.line("group-move web rt"), "");
+    assert!(f.groups[1].members.len() == 1, "{:?}", members(&f));
+    assert_eq!(f.line("group-move web work"), "");
+    assert_eq!(members(&f), [""; 0]);
+    // With a group of dom0's of that name the group is meant.
+    assert_eq!(
+        f.line("group-create work pool=work; group-move web work"),
+        ""
+    );
+    assert!(f.groups[5].members.len() == 1, "{:?}", members(&f));
+    f.groups[5].members.clear();
+    f.groups.remove(5);
+
+    // dom0's is gone: what is left of the name is not taken for it.
+    assert_eq!(f.line("group-destroy rt"), "");
+    let left = f.groups.len();
+    let hint = "did you mean given/rt? 'group-list' shows them all\n";
+    for word in ["rt", "work/rt", "1/rt"] {
+        for line in [
+            format!("group-move web {word}"),
+            format!("group-destroy {word}"),
+            format!("group-delegate {word}"),
+            format!("params -g {word}"),
+            format!("group-create x in={word}"),
+        ] {
+            let said = f.line(&line);
+            assert_eq!(said, format!("error: no group {word}: {hint}"), "{line}");
+        }
+    }
+    // Nor is what is in it, by the name of what it is in.
+    assert_eq!(
+        f.line("group-move web rt/in"),
+        "error: no group rt/in: did you mean given/rt/in? 'group-list' shows them all\n"
+    );
+    assert_eq!((f.groups.len(), members(&f).len()), (left, 0));
+    // Said in full it is found.
+    assert_eq!(f.line("group-move web given/rt/in"), "");
+    assert_eq!(members(&f), ["in"]);
+    assert_eq!(
+        f.line("group-move web work; group-destroy work/given/rt/in"),
+        ""
+    );
+    assert_eq!(f.groups.len(), left - 1);
+}
+
+/// A pool goes by its number wherever it goes by its name, and a wrong one gets a hint.
+#[test]
+fn a_group_by_its_pool() {
+    let mut f = fresh();
+    f.line("pool-create work ncpu=2; group-create cell pool=work; group-create cell");
+    assert_eq!(
+        f.line("group-destroy wrok/cell"),
+        "error: no group wrok/cell: no pool or group is called wrok; did you mean work? 'group-list' shows them all\n"
+    );
+    assert_eq!(f.line("group-create inner in=1/cell"), "");
+    assert_eq!(
+        f.line("group-destroy clel/inner"),
+        "error: no group clel/inner: no pool or group is called clel; did you mean cell? 'group-list' shows them all\n"
+    );
+    assert_eq!(
+        f.line("group-destroy 2/inner"),
+        "error: no group 2/inner: did you mean inner? 'group-list' shows them all\n"
+    );
+    assert_eq!(
+        f.line("group-destroy 1/cell/inner; group-destroy 1/cell"),
+        ""
+    );
+    let left: Vec<_> = f.groups.iter().map(|g| g.row.id.pool).collect();
+    assert_eq!(left, [PoolId::POOL0]);
+}
+
 #[test]
 fn the_seeds_groups() {
     let mut f = fresh();

@@ -185,7 +185,8 @@ pub fn destroy(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     }
 }
 
-/// A group, or a pool for the place outside all of its groups.
+/// A group, or a pool for the place outside all of its groups. Of one name a group of dom0's goes before the pool; one that
+/// a domain made in its own does not.
 fn place(s: &mut Session<'_>, word: &str, home: PoolId) -> Result<GroupId, Fail> {
     let mut pool = None;
     names::each_pool(s, &mut |s, row| {
@@ -198,7 +199,7 @@ fn place(s: &mut Session<'_>, word: &str, home: PoolId) -> Result<GroupId, Fail>
     let mut group = false;
     if let Some(id) = pool {
         names::each_group(s, GroupId::root(home), &mut |s, g| {
-            group |= names::group_name(s, g.id) == *word;
+            group |= names::group_name(s, g.id) == *word && !names::is_foreign(s, g);
             Ok(())
         })?;
         if !group {
@@ -255,15 +256,17 @@ pub fn delegate(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     }
 }
 
-/// The name of every group, for completion.
+/// The name of every group that is found by its name alone, for completion.
 pub fn each_name(
     s: &mut Session<'_>,
     f: &mut dyn FnMut(&mut Session<'_>, &[u8]),
 ) -> Result<(), Fail> {
     names::each_pool(s, &mut |s, row| {
         names::each_group(s, GroupId::root(row.id), &mut |s, g: &GroupRow| {
-            let name = names::group_name(s, g.id);
-            f(s, name.as_bytes());
+            if !names::is_foreign(s, g) {
+                let name = names::group_name(s, g.id);
+                f(s, name.as_bytes());
+            }
             Ok(())
         })
     })
