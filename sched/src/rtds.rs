@@ -79,16 +79,38 @@ impl Rtds {
         }
     }
 
-    /// Whether the vCPUs there are, `e` (if given) replaced by or joined by one of `rt`, can all be served.
-    fn admit(&self, e: Option<Ent>, rt: &RtParams) -> Result<(), SchedError> {
+    /// Whether the vCPUs there are can all be served when those of `old` are replaced by `n` of `rt`.
+    fn admit(&self, old: &[Ent], n: usize, rt: &RtParams) -> Result<(), SchedError> {
         let own = (rt.budget.0 * 1000).div_ceil(rt.period.0.max(1));
         let others = self
             .rows
             .iter()
-            .filter(|(o, _)| Some(*o) != e)
+            .filter(|(o, _)| !old.contains(o))
             .map(|(_, r)| r.load());
-        let (asked, largest) = others.fold((own, own), |(sum, max), l| (sum + l, max.max(l)));
+        let start = (own * n as u64, own);
+        let (asked, largest) = others.fold(start, |(sum, max), l| (sum + l, max.max(l)));
         fits(self.planned.len() as u64, asked, largest)
+    }
+
+    /// Takes parameters that have been admitted.
+    fn set(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError> {
+        let new = self.queue.join(&p.affinity, &self.cpus.members())?;
+        if let Some(c) = self.rows[e].on {
+            self.account(c, now);
+        }
+        let queued = self.queue.is_queued(e);
+        if queued {
+            self.queue.remove(self.rows[e].class, e, false);
+        }
+        self.queue.quit(self.rows[e].class);
+        let r = &mut self.rows[e];
+        r.class = new;
+        r.rt = p.rt;
+        r.budget = r.budget.min(p.rt.budget.0 as i64);
+        if queued {
+            return Ok(self.enqueue(e));
+        }
+        Ok(self.rows[e].on.map_or(Kick::NONE, Kick::one))
     }
 
     fn account(&mut self, cpu: CpuId, now: Instant) {
@@ -231,7 +253,7 @@ impl Scheduler for Rtds {
 
     fn alloc_vcpu(&mut self, tag: Tag, p: &VcpuParams) -> Result<Ent, SchedError> {
         p.check()?;
-        self.admit(None, &p.rt)?;
+        self.admit(&[], 1, &p.rt)?;
         self.ends.reserve(self.rows.len() + 1)?;
         let class = self.queue.join(&p.affinity, &self.cpus.members())?;
         let row = Row {
@@ -293,25 +315,23 @@ impl Scheduler for Rtds {
     }
 
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError> {
+        self.adjust_vcpus(&[e], p, now)
+    }
+
+    /// What all of them ask for together is judged. The first gets the queue that the others then find.
+    fn adjust_vcpus(
+        &mut self,
+        all: &[Ent],
+        p: &VcpuParams,
+        now: Instant,
+    ) -> Result<Kick, SchedError> {
         p.check()?;
-        self.admit(Some(e), &p.rt)?;
-        let new = self.queue.join(&p.affinity, &self.cpus.members())?;
-        if let Some(c) = self.rows[e].on {
-            self.account(c, now);
+        self.admit(all, all.len(), &p.rt)?;
+        let mut kick = Kick::NONE;
+        for e in all {
+            kick = kick.and(self.set(*e, p, now)?);
         }
-        let queued = self.queue.is_queued(e);
-        if queued {
-            self.queue.remove(self.rows[e].class, e, false);
-        }
-        self.queue.quit(self.rows[e].class);
-        let r = &mut self.rows[e];
-        r.class = new;
-        r.rt = p.rt;
-        r.budget = r.budget.min(p.rt.budget.0 as i64);
-        if queued {
-            return Ok(self.enqueue(e));
-        }
-        Ok(self.rows[e].on.map_or(Kick::NONE, Kick::one))
+        Ok(kick)
     }
 
     fn adjust(&mut self, p: &SchedParams, _now: Instant) -> Result<(), SchedError> {

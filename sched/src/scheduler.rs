@@ -209,6 +209,20 @@ pub trait Scheduler: Send {
     fn remove(&mut self, e: Ent, now: Instant) -> Kick;
     /// Changes the parameters of an entity, inserted or not.
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError>;
+    /// Gives several entities, whose parameters are equal, others: all of them or, refused, none. Where each is judged by
+    /// itself, as here, the first is refused or nobody is.
+    fn adjust_vcpus(
+        &mut self,
+        all: &[Ent],
+        p: &VcpuParams,
+        now: Instant,
+    ) -> Result<Kick, SchedError> {
+        let mut kick = Kick::NONE;
+        for e in all {
+            kick = kick.and(self.adjust_vcpu(*e, p, now)?);
+        }
+        Ok(kick)
+    }
     /// Changes the parameters of the instance.
     fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError>;
 

@@ -4,6 +4,9 @@
 
 use super::*;
 
+/// Most virtual processors of a group.
+const MAX_VPS: usize = 64;
+
 impl Tree {
     /// What a group looks like.
     pub fn shape(&mut self, node: NodeId) -> Option<GroupShape> {
@@ -36,7 +39,7 @@ impl Tree {
         params: &VcpuParams,
         now: Instant,
     ) -> Result<NodeId, SchedError> {
-        in_range("virtual processors", vps.into(), 1, 64)?;
+        in_range("virtual processors", vps.into(), 1, MAX_VPS as u64)?;
         params.check()?;
         if !self.has(parent) {
             return Err(SchedError::Conflict("there is no such group"));
@@ -156,7 +159,7 @@ impl Tree {
         Ok(kick)
     }
 
-    /// Changes what a group weighs in its parent.
+    /// Changes what a group is in its parent: all of its virtual processors or, refused, none.
     pub fn adjust_group(
         &mut self,
         node: NodeId,
@@ -167,14 +170,153 @@ impl Tree {
         if node == NodeId::ROOT || !self.has(node) {
             return Err(SchedError::Conflict("there is no such group"));
         }
-        let (parent, n) = (self.group(node.0).parent, self.group(node.0).vps.len());
-        let mut kick = Kick::NONE;
-        for i in 0..n {
-            let ent = self.group(node.0).vps[i].ent;
-            let k = self.sched(parent).adjust_vcpu(ent, params, now)?;
-            kick = kick.and(self.translate(parent, k, false, now));
+        let g = self.group(node.0);
+        let (parent, n) = (g.parent, g.vps.len().min(MAX_VPS));
+        let mut ents = [Ent(0); MAX_VPS];
+        for (ent, vp) in ents.iter_mut().zip(&g.vps) {
+            *ent = vp.ent;
         }
+        let kick = self.sched(parent).adjust_vcpus(&ents[..n], params, now)?;
+        let kick = self.translate(parent, kick, false, now);
         self.group(node.0).params = *params;
         Ok(kick)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::RtParams;
+    use crate::registry;
+
+    /// In microseconds.
+    fn rt(period: u64, budget: u64) -> VcpuParams {
+        VcpuParams {
+            rt: RtParams {
+                period: Span::us(period),
+                budget: Span::us(budget),
+            },
+            ..VcpuParams::DEFAULT
+        }
+    }
+
+    fn instance(name: &str) -> Box<dyn Scheduler> {
+        registry::build(registry::by_name(name).unwrap(), &SchedParams::DEFAULT).unwrap()
+    }
+
+    /// When which CPU came by, what it was told to run until when, and whom to call.
+    type Seen = (Instant, u16, Option<Tag>, Option<Instant>, Kick);
+
+    /// Two CPUs under rtds: a vCPU with 2 of 10 ms, two in a group whose two processors have `each`, all awake.
+    struct Bench {
+        tree: Tree,
+        group: NodeId,
+        members: Vec<Leaf>,
+        loaded: [Option<Tag>; 2],
+        log: Vec<Seen>,
+    }
+
+    impl Bench {
+        fn new(each: &VcpuParams) -> Bench {
+            let mut tree = Tree::new(instance("rtds"));
+            let t0 = Instant(0);
+            for c in [CpuId(0), CpuId(1)] {
+                tree.alloc_pcpu(c).unwrap();
+                let _ = tree.switch_sched(c, t0);
+            }
+            let rr = instance("rr");
+            let group = tree.add_group(NodeId::ROOT, rr, 2, each, t0).unwrap();
+            let places = [
+                (NodeId::ROOT, rt(10_000, 2_000)),
+                (group, VcpuParams::DEFAULT),
+                (group, VcpuParams::DEFAULT),
+            ];
+            let mut members = Vec::new();
+            for (i, (node, p)) in places.into_iter().enumerate() {
+                members.push(tree.alloc_vcpu(node, Tag(i as u32), &p).unwrap());
+                let _ = tree.insert(members[i], true, t0);
+            }
+            Bench {
+                tree,
+                group,
+                members,
+                loaded: [None; 2],
+                log: Vec::new(),
+            }
+        }
+
+        /// A CPU comes by.
+        fn pick(&mut self, cpu: u16, now: Instant) {
+            let p = self.tree.pick_next(CpuId(cpu), GuestHint::default(), now);
+            let kick = p.kick;
+            self.log.push((now, cpu, p.next, p.until, kick));
+            let old = core::mem::replace(&mut self.loaded[usize::from(cpu)], p.next);
+            if let Some(old) = old.filter(|_| old != p.next) {
+                let leaf = self.members[old.0 as usize];
+                let k = self.tree.context_saved(leaf, CpuId(cpu), now);
+                self.log.push((now, cpu, None, None, k));
+            }
+            self.tree.check().unwrap();
+        }
+
+        /// What happens from 0 to 100 ms; at each whole one `between` comes first.
+        fn run(&mut self, mut between: impl FnMut(&mut Tree, NodeId, Instant)) {
+            for ms in 0..100 {
+                let now = Instant(ms * 1_000_000);
+                between(&mut self.tree, self.group, now);
+                for cpu in [ms as u16 % 2, 1 - ms as u16 % 2] {
+                    self.pick(cpu, now);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_is_adjusted_as_a_whole_or_not_at_all() {
+        let was = rt(10_000, 4_000);
+        // With 700 for the first and 400 for the second there is room, with 700 for both there is not.
+        for asked in [rt(10_000, 7_000), rt(4_000, 2_800)] {
+            let (mut left, mut asking) = (Bench::new(&was), Bench::new(&was));
+            left.run(|_, _, _| {});
+            asking.run(|tree, group, now| {
+                let refused = tree.adjust_group(group, &asked, now);
+                assert!(matches!(refused, Err(SchedError::Inadmissible { .. })));
+                assert_eq!(tree.shape(group).unwrap().params, was);
+            });
+            assert_eq!(left.log.len(), asking.log.len());
+            for (left, asking) in left.log.iter().zip(&asking.log) {
+                assert_eq!(left, asking);
+            }
+            // The room is what it was: 500 fit beside 2 x 400 and 200, and no more.
+            let mut more = |us| {
+                let p = rt(10_000, us);
+                asking.tree.alloc_vcpu(NodeId::ROOT, Tag(9), &p)
+            };
+            assert!(more(5_010).is_err());
+            more(5_000).unwrap();
+        }
+    }
+
+    #[test]
+    fn all_processors_of_a_group_are_adjusted_and_their_cpus_called() {
+        let mut b = Bench::new(&rt(5_000, 3_000));
+        b.pick(0, Instant(0));
+        b.pick(1, Instant(0));
+        assert_eq!(b.loaded, [Some(Tag(1)), Some(Tag(2))]);
+        let both = Kick(CpuSet::first(2));
+        let now = Instant(1_000_000);
+        let called = b.tree.adjust_group(b.group, &rt(5_000, 2_500), now);
+        assert_eq!(called, Ok(both));
+    }
+
+    #[test]
+    fn who_asks_for_less_is_judged_by_the_end() {
+        // One CPU is left for 2 x 600 and 200. It has 2 x 400 and 200; 400, 600 and 200 on the way there it has not.
+        let mut b = Bench::new(&rt(5_000, 3_000));
+        let _ = b.tree.free_pcpu(CpuId(1), Instant(0));
+        let less = b.tree.adjust_group(b.group, &rt(5_000, 2_000), Instant(0));
+        assert!(less.is_ok(), "{less:?}");
+        let least = rt(10_000, 10);
+        assert!(b.tree.alloc_vcpu(NodeId::ROOT, Tag(9), &least).is_err());
     }
 }
