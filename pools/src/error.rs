@@ -57,6 +57,11 @@ pub enum PoolError {
     TooManyPools,
     /// The parameter `cap` is beyond 100 per vCPU.
     CapTooBig,
+    /// A group's weight that is split would leave some of its processors without a part.
+    SplitTooThin {
+        /// How many there are: the lowest such weight.
+        processors: u16,
+    },
     /// Under `null` dom0 might be left without a CPU.
     Dom0Waits,
     /// No parameter of that name.
@@ -100,7 +105,7 @@ impl PoolError {
             }
             E::Stale => Errno::Stale,
             E::NameTaken | E::IdTaken => Errno::Exists,
-            E::BadName | E::CapTooBig => Errno::Invalid,
+            E::BadName | E::CapTooBig | E::SplitTooThin { .. } => Errno::Invalid,
             E::BootCpu | E::Dom0 | E::Pool0 => Errno::Fixed,
             E::NoSuchParam | E::NoSuchStep => Errno::NoSuch,
             E::NotHere => Errno::Invalid,
@@ -148,6 +153,12 @@ impl fmt::Display for PoolError {
             E::Alive => "the domain is alive",
             E::TooManyPools => "no free pool slot",
             E::CapTooBig => "the cap is beyond 100 per vCPU",
+            E::SplitTooThin { processors } => {
+                return write!(
+                    f,
+                    "each of its {processors} processors needs a part of the weight: with split on it is at least {processors}"
+                );
+            }
             E::Dom0Waits => "under null each vCPU of Pool-0 needs a CPU, or dom0 might be left without; move domains out first",
             E::NoSuchParam => "no parameter of that name",
             E::GroupInUse => {

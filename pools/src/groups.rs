@@ -188,7 +188,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         };
         // What was said is what is checked; the parts of it are in range then.
         c.processor.check()?;
-        let each = params.each(c.vps);
+        let each = params.each(c.vps)?;
         let node = p
             .sched()
             .add_group(parent, (c.sched, &c.params), c.vps, &each, now)?;
@@ -250,7 +250,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let now = p.tick(now);
         let node = p.node(Some(g))?;
         let shape = p.sched().shape(node).ok_or(PoolError::NoSuchGroup)?;
-        let kick = p.sched().adjust_group(node, &params.each(shape.vps), now)?;
+        let each = params.each(shape.vps)?;
+        let kick = p.sched().adjust_group(node, &each, now)?;
         if let Some(Some(row)) = p.groups.get_mut(usize::from(node.0)) {
             row.params = *params;
         }

@@ -103,12 +103,16 @@ impl GroupParams {
         split: false,
     };
 
-    /// What each of `vps` processors is in the parent. A part of a weight is rounded down and at least 1.
-    pub(crate) fn each(&self, vps: u16) -> VcpuParams {
+    /// What each of `vps` processors is in the parent. A part of a weight is rounded down; a group must not weigh more than
+    /// it says, so that where the parts would be less than 1 it is refused.
+    pub(crate) fn each(&self, vps: u16) -> Result<VcpuParams, PoolError> {
         let parts = if self.split { u32::from(vps.max(1)) } else { 1 };
-        VcpuParams {
-            weight: (self.processor.weight / parts).max(1),
-            ..self.processor
+        match self.processor.weight / parts {
+            0 => Err(PoolError::SplitTooThin { processors: vps }),
+            weight => Ok(VcpuParams {
+                weight,
+                ..self.processor
+            }),
         }
     }
 
@@ -285,22 +289,22 @@ mod tests {
     #[test]
     fn a_groups_weight_is_each_processors_or_all_of_theirs() {
         let p = GroupParams::DEFAULT;
-        assert_eq!(p.each(3), VcpuParams::DEFAULT);
+        let weight = |p: &GroupParams, vps| p.each(vps).map(|each| each.weight);
+        assert_eq!(p.each(3), Ok(VcpuParams::DEFAULT));
         let split = p
             .with(&[setting("split", 1), setting("weight", 500)])
             .unwrap();
-        assert_eq!((split.processor.weight, split.each(3).weight), (500, 166));
-        assert_eq!(split.each(1).weight, 500);
-        let small = split.with(&[setting("weight", 2), None]).unwrap();
-        assert_eq!(small.each(64).weight, 1);
+        assert_eq!(split.processor.weight, 500);
+        assert_eq!((weight(&split, 3), weight(&split, 1)), (Ok(166), Ok(500)));
+        // 64 parts of at least 1 would be more than the group says it weighs.
+        let small = split.with(&[setting("weight", 63), None]).unwrap();
+        let refusal = PoolError::SplitTooThin { processors: 64 };
         assert_eq!(
-            small
-                .with(&[setting("split", 0), None])
-                .unwrap()
-                .each(64)
-                .weight,
-            2
+            (weight(&small, 63), weight(&small, 64)),
+            (Ok(1), Err(refusal))
         );
+        let apart = small.with(&[setting("split", 0), None]).unwrap();
+        assert_eq!(weight(&apart, 64), Ok(63));
         assert!(p.with(&[setting("split", 2), None]).is_err());
         assert!(
             p.with(&[setting("weight", 0), setting("split", 1)])

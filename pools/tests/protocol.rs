@@ -429,6 +429,40 @@ fn refusals_change_nothing() {
     assert_eq!(set.vcpu_at(D1, 2), None);
 }
 
+/// A split weight has a part for each processor: else the group would weigh more than it says.
+#[test]
+fn a_weight_too_small_to_split_is_refused() {
+    let (set, _) = pools(1);
+    let (p0, now) = (PoolId::POOL0, Instant(0));
+    let thin = |weight, split| GroupConfig {
+        vps: 8,
+        processor: VcpuParams {
+            weight,
+            ..VcpuParams::DEFAULT
+        },
+        split,
+        ..GroupConfig::new("thin")
+    };
+    let refusal = PoolError::SplitTooThin { processors: 8 };
+    assert_eq!(set.create_group(p0, &thin(7, true), now), Err(refusal));
+    assert_eq!(refusal.errno(), tarn_abi::Errno::Invalid);
+    assert_eq!(
+        refusal.to_string(),
+        "each of its 8 processors needs a part of the weight: with split on it is at least 8"
+    );
+    let g = set.create_group(p0, &thin(7, false), now).unwrap();
+    let was = set.group_info(p0, g).unwrap().params;
+    let split = GroupParams { split: true, ..was };
+    assert_eq!(set.adjust_group(p0, g, &split, now), Err(refusal));
+    assert_eq!(set.group_info(p0, g).unwrap().params, was);
+    let enough = GroupParams {
+        processor: thin(8, true).processor,
+        split: true,
+    };
+    assert!(set.adjust_group(p0, g, &enough, now).is_ok());
+    assert_eq!(set.group_info(p0, g).unwrap().params, enough);
+}
+
 #[test]
 fn groups_are_made_filled_emptied_and_removed() {
     let (set, mut m) = pools(1);

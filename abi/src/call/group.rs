@@ -70,7 +70,7 @@ area! {
         id: GroupId,
     } -> Text;
     /// Makes an empty group. `Exists`: one directly in the same place has that name; `Invalid`: name, processors (1 to 64), weight (1 to
-    /// 65535) or depth out of range; `NoMemory`: no slot.
+    /// 65535; if it is split, at least the number of processors) or depth out of range; `NoMemory`: no slot.
     Create = 0x02, Owner {
         /// The pool (slot 0) or the group it shall be in.
         parent: GroupId,
@@ -82,8 +82,8 @@ area! {
         weight: u32,
         /// Its name.
         name: Label,
-        /// Whether the weight is that of all its processors together: each has its part, rounded down, at least 1. Also
-        /// the parameter `split`.
+        /// Whether the weight is that of all its processors together: each has its part, rounded down. Also the parameter
+        /// `split`.
         split: bool,
     } -> GroupId;
     /// Removes an empty group. `NotEmpty`; `Again` while a CPU is on its way out of it.
@@ -139,6 +139,7 @@ area! {
         index: u32,
     } -> ParamRow;
     /// Sets one or two of them. A domain may do so for groups inside its delegated one, not for that itself (`Denied`).
+    /// `Invalid`: out of range, or a weight to split is below the number of processors.
     SetParams = 0x0b, Owner {
         /// Whose.
         id: GroupId,
