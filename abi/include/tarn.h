@@ -598,15 +598,15 @@ enum tarn_error {
 
 /*
  * dom0, and a domain for what is delegated to it. Makes an empty group. Exists: one directly in the same place
- * has that name; Invalid: name, processors (1 to 64), weight (1 to 65535) or depth out of range; NoMemory: no
- * slot.
+ * has that name; Invalid: name, processors (1 to 64), weight (1 to 65535; if it is split, at least the number of
+ * processors) or depth out of range; NoMemory: no slot.
  * in x1: parent: The pool (slot 0) or the group it shall be in. (group id)
  * in x2: sched: Its scheduler; none = the default. (scheduler number + 1, or 0)
  * in x3: processors: Its virtual processors. (u32)
  * in x4: weight: Weight of each of them in the parent. (u32)
  * in x5-x6: name: Its name. (text, up to 16 bytes)
- * in x7: split: Whether the weight is that of all its processors together: each has its part, rounded down, at
- * least 1. Also the parameter split. (0 or 1)
+ * in x7: split: Whether the weight is that of all its processors together: each has its part, rounded down. Also
+ * the parameter split. (0 or 1)
  * out x1: id: (group id)
  */
 #define TARN_GROUP_CREATE UINT32_C(0xC6000502)
@@ -703,7 +703,8 @@ enum tarn_error {
 
 /*
  * dom0, and a domain for what is delegated to it. Sets one or two of them. A domain may do so for groups inside
- * its delegated one, not for that itself (Denied).
+ * its delegated one, not for that itself (Denied). Invalid: out of range, or a weight to split is below the
+ * number of processors.
  * in x1: id: Whose. (group id)
  * in x2-x4: first: What. (name, up to 16 bytes, then the value)
  * in x5-x7: second: And what. (name, up to 16 bytes, then the value; all 0 = none)
