@@ -108,7 +108,7 @@ const STEADY: u16 = 160;
 /// A vCPU that is about to lose its CPU with interrupts masked is let finish (G5): at first for this part of its interval,
 /// for twice as long after each time it did unmask, for half as long after each time it did not. Below the smallest part
 /// there is no point in it: a program that never unmasks would keep others waiting for nothing.
-const STAY_FIRST: u64 = 2;
+const STAY_FIRST: u64 = 8;
 const STAY_LEAST: u64 = 32;
 
 impl Row {
