@@ -355,6 +355,10 @@ impl Pool {
         if kept && let Some(m) = &mut self.doms.at(dom).moving {
             m.since.get_or_insert(now);
         }
+        if self.sched().unarmed() {
+            // A group that has lost its work to this wants to be asked again later: some CPU must have a timer for it.
+            kick = kick.and(self.timekeeper());
+        }
         kick
     }
 

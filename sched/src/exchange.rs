@@ -7,8 +7,8 @@
 
 use crate::error::SchedError;
 use crate::params::VcpuParams;
-use crate::scheduler::{Ent, Scheduler, Tag};
-use crate::tree::{Leaf, NodeId, Tree, vp_tag};
+use crate::scheduler::{Ent, GuestHint, Scheduler, Tag};
+use crate::tree::{DEPTH, Leaf, NodeId, Tree, vp_tag};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, Instant};
@@ -78,19 +78,45 @@ impl Tree {
     /// The prepared root takes the place of the old one, which is handed back. No CPU is a member, everybody sleeps and
     /// nobody's registers are in a CPU; vCPUs directly in the pool are inserted by the caller.
     pub fn exchange_root(&mut self, new: Root, now: Instant) -> Box<dyn Scheduler> {
+        self.put_to_sleep(now);
         let Root { mut sched, groups } = new;
         for (group, ents) in groups {
-            let g = self.group(group);
-            for (vp, ent) in g.vps.iter_mut().zip(ents) {
+            for (vp, ent) in self.group(group).vps.iter_mut().zip(ents) {
                 vp.ent = ent;
-                vp.runnable = false;
-                vp.cpu = None;
-                vp.live = false;
                 let kick = sched.insert(ent, false, now);
                 debug_assert!(kick.is_none(), "a sleeping processor disturbs nobody");
             }
         }
         core::mem::replace(&mut self.root, sched)
+    }
+
+    /// Nobody in any group has anything to run: every virtual processor sleeps in its parent, and its own scheduler knows
+    /// it as idle, so that it is called when there is work. Groups deep inside first: their processors are others' work.
+    fn put_to_sleep(&mut self, now: Instant) {
+        for depth in (1..=DEPTH).rev() {
+            for i in 1..self.nodes.len() as u16 {
+                if self.has(NodeId(i)) && usize::from(self.group(i).depth) == depth {
+                    self.put_group_to_sleep(i, now);
+                }
+            }
+        }
+    }
+
+    fn put_group_to_sleep(&mut self, node: u16, now: Instant) {
+        for i in 0..self.group(node).vps.len() {
+            let pick = self
+                .sched(node)
+                .pick_next(CpuId(i as u16), GuestHint::default(), now);
+            debug_assert!(pick.next.is_none(), "everybody sleeps");
+            let group = self.group(node);
+            let parent = group.parent;
+            let vp = &mut group.vps[i];
+            let ent = vp.ent;
+            vp.runnable = false;
+            vp.cpu = None;
+            vp.live = false;
+            self.sched(parent).sleep(ent, now);
+        }
     }
 
     /// Whether these CPUs can leave without breaking what has been promised to those who stay.
@@ -101,5 +127,64 @@ impl Tree {
     /// Takes `alloc_pcpu` back for a CPU that has not joined.
     pub fn forget_pcpu(&mut self, cpu: CpuId) {
         self.root.forget_pcpu(cpu);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::SchedParams;
+    use crate::registry;
+    use crate::scheduler::{Kick, WakeReason};
+
+    const C0: CpuId = CpuId(0);
+
+    fn instance(name: &str) -> Box<dyn Scheduler> {
+        registry::build(registry::by_name(name).unwrap(), &SchedParams::DEFAULT).unwrap()
+    }
+
+    /// A CPU leaves while a group's processor is on it, as it does for an exchange: nobody inside has asked for anything
+    /// since, and the processor must be found when a member wakes under the new root.
+    #[test]
+    fn a_member_that_wakes_under_the_new_root_is_run() {
+        for outer in ["rr", "credit2", "rtds"] {
+            for inner in [None, Some("rr"), Some("credit2"), Some("rtds")] {
+                let t = |ms: u64| Instant(ms * 1_000_000);
+                let mut tree = Tree::new(instance("rr"));
+                tree.alloc_pcpu(C0).unwrap();
+                let _ = tree.switch_sched(C0, t(0));
+                let one = VcpuParams::DEFAULT;
+                let group = |tree: &mut Tree, parent, kind| {
+                    tree.add_group(parent, instance(kind), 1, &one, t(0))
+                        .unwrap()
+                };
+                let mut home = group(&mut tree, NodeId::ROOT, outer);
+                if let Some(inner) = inner {
+                    home = group(&mut tree, home, inner);
+                }
+                let m = tree.alloc_vcpu(home, Tag(7), &one).unwrap();
+                let _ = tree.insert(m, true, t(0));
+                let hint = GuestHint::default();
+                assert_eq!(tree.pick_next(C0, hint, t(0)).next, Some(Tag(7)));
+
+                // Halted, saved, and off the CPU by its own hand.
+                tree.sleep(m, t(1));
+                let away = GuestHint {
+                    must_idle: true,
+                    ..hint
+                };
+                assert_eq!(tree.pick_next(C0, away, t(1)).next, None);
+                let _ = tree.context_saved(m, C0, t(1));
+                let _ = tree.free_pcpu(C0, t(1));
+                let root = tree.prepare_root(instance("credit2"), core::iter::once(C0));
+                drop(tree.exchange_root(root.unwrap(), t(1)));
+                let _ = tree.switch_sched(C0, t(2));
+                assert_eq!(tree.pick_next(C0, hint, t(2)).next, None);
+
+                let kick = tree.wake(m, WakeReason::Unpause, t(3));
+                assert_eq!(kick, Kick::one(C0), "{outer} {inner:?}");
+                assert_eq!(tree.pick_next(C0, hint, t(3)).next, Some(Tag(7)));
+            }
+        }
     }
 }

@@ -256,6 +256,11 @@ impl Recorded {
         self.tree.due()
     }
     /// See `Tree`.
+    #[inline]
+    pub fn unarmed(&mut self) -> bool {
+        self.tree.unarmed()
+    }
+    /// See `Tree`.
     pub fn shape(&mut self, node: NodeId) -> Option<GroupShape> {
         self.tree.shape(node)
     }

@@ -63,7 +63,7 @@ pub(crate) struct Vp {
 
 pub(crate) struct Group {
     pub(crate) parent: u16,
-    depth: u8,
+    pub(crate) depth: u8,
     pub(crate) params: VcpuParams,
     pub(crate) vps: Vec<Vp>,
     /// vCPUs and groups directly inside.
@@ -124,6 +124,8 @@ pub struct Tree {
     groups: u32,
     /// The earliest of the groups' `due`.
     due: Option<Instant>,
+    /// It has become earlier, and no CPU has decided since: nobody has a timer for it.
+    unarmed: bool,
 }
 
 /// What a group looks like from outside.
@@ -150,11 +152,12 @@ impl Tree {
             paths: Vec::new(),
             groups: 0,
             due: None,
+            unarmed: false,
         }
     }
 
     #[inline]
-    fn sched(&mut self, node: u16) -> &mut dyn Scheduler {
+    pub(crate) fn sched(&mut self, node: u16) -> &mut dyn Scheduler {
         if node == 0 {
             return &mut *self.root;
         }
@@ -188,6 +191,21 @@ impl Tree {
     /// When a group wants to be asked again at the earliest.
     pub fn due(&self) -> Option<Instant> {
         self.due
+    }
+
+    /// Whether a group wants to be asked again before any CPU will come by for that: one must be called. Says so once.
+    pub fn unarmed(&mut self) -> bool {
+        core::mem::take(&mut self.unarmed)
+    }
+
+    /// A group has nothing to run for a processor of its before `at`.
+    fn wants(&mut self, node: u16, vp: u16, at: Option<Instant>) {
+        let Some(t) = at else { return };
+        self.group(node).due = Some((t, vp));
+        if self.due.is_none_or(|d| t < d) {
+            self.due = Some(t);
+            self.unarmed = true;
+        }
     }
 
     /// A group's kick in terms of CPUs: sleeping virtual processors wake in their parent.

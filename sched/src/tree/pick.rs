@@ -55,13 +55,9 @@ impl Tree {
                     // The group has no work for this processor: it sleeps, and its parent decides again.
                     let held = loaded.steps().get(usize::from(path.len)) == Some(&(g, i))
                         && loaded.common(&path) == usize::from(path.len);
+                    self.wants(g, i, pick.until);
                     let group = self.group(g);
                     let parent = group.parent;
-                    if let Some(t) = pick.until {
-                        group.due = Some((t, i));
-                        self.due = Some(self.due.map_or(t, |d| d.min(t)));
-                    }
-                    let group = self.group(g);
                     let vp = &mut group.vps[usize::from(i)];
                     vp.live = false;
                     vp.runnable = false;
@@ -96,6 +92,8 @@ impl Tree {
         if p.loaded.len == 0 {
             p.loaded = path;
         }
+        // This CPU's timer covers what the groups want.
+        self.unarmed = false;
         let levels = usize::from(path.len) + 1;
         let until = untils[..levels]
             .iter()
@@ -167,6 +165,7 @@ impl Tree {
             // Its scheduler learns that it is idle: it calls it when there is work again.
             let pick = self.sched(node).pick_next(cpu, GuestHint::default(), now);
             debug_assert!(pick.next.is_none(), "there was no work for it");
+            self.wants(node, i as u16, pick.until);
             let vp = &mut self.group(node).vps[i];
             vp.runnable = false;
             self.sched(parent).sleep(ent, now);
@@ -217,5 +216,62 @@ impl Tree {
         }
         self.paths[cpu.index()].loaded = chosen;
         kick
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::RtParams;
+    use crate::registry;
+
+    const C0: CpuId = CpuId(0);
+
+    fn t(us: u64) -> Instant {
+        Instant(us * 1000)
+    }
+
+    fn instance(name: &str) -> Box<dyn Scheduler> {
+        registry::build(registry::by_name(name).unwrap(), &SchedParams::DEFAULT).unwrap()
+    }
+
+    /// The last who could run in a group is paused while its processor waits: who has spent his budget there goes on when
+    /// his next period begins, and until then somebody has a timer for that.
+    #[test]
+    fn a_pause_does_not_take_the_next_period_away() {
+        let mut tree = Tree::new(instance("rr"));
+        tree.alloc_pcpu(C0).unwrap();
+        let _ = tree.switch_sched(C0, t(0));
+        let p = |budget| VcpuParams {
+            rt: RtParams {
+                period: Span::ms(10),
+                budget: Span::ms(budget),
+            },
+            ..VcpuParams::DEFAULT
+        };
+        let (hint, rtds) = (GuestHint::default(), instance("rtds"));
+        let group = tree.add_group(NodeId::ROOT, rtds, 1, &p(1), t(0)).unwrap();
+        let spent = tree.alloc_vcpu(group, Tag(1), &p(1)).unwrap();
+        let other = tree.alloc_vcpu(group, Tag(2), &p(8)).unwrap();
+        let hog = tree.alloc_vcpu(NodeId::ROOT, Tag(3), &p(1)).unwrap();
+        let _ = tree.insert(spent, true, t(0));
+        assert_eq!(tree.pick_next(C0, hint, t(0)).next, Some(Tag(1)));
+        let _ = tree.insert(other, true, t(0));
+        assert_eq!(tree.pick_next(C0, hint, t(1001)).next, Some(Tag(2)));
+        let _ = tree.context_saved(spent, C0, t(1002));
+        // The hog's turn: the group's processor waits, with `other` in it.
+        let _ = tree.insert(hog, true, t(1003));
+        tree.yield_now(other, Some(C0), t(1500));
+        assert_eq!(tree.pick_next(C0, hint, t(1500)).next, Some(Tag(3)));
+        let _ = tree.context_saved(other, C0, t(1501));
+        assert!(!tree.unarmed());
+
+        tree.sleep(other, t(2000));
+        assert!(tree.unarmed(), "nobody comes by for the next period");
+        let pick = tree.pick_next(C0, hint, t(2001));
+        assert_eq!((pick.next, pick.until), (Some(Tag(3)), Some(t(10_000))));
+        assert!(!tree.unarmed());
+        tree.sleep(hog, t(10_000));
+        assert_eq!(tree.pick_next(C0, hint, t(10_001)).next, Some(Tag(1)));
     }
 }
