@@ -12,14 +12,7 @@ fn domain(name: &str, links: Vec<Node>) -> Node {
         .text("compatible", &["multiboot,kernel", "multiboot,module"])
         .cells("reg", &[0x4400_0000, 0x10_0000]);
     // Cells of one, as in Xen's example.
-    let domain = node(name)
-        .text("compatible", &["xen,domain"])
-        .cells("#address-cells", &[1])
-        .cells("#size-cells", &[1])
-        .cells("memory", &[0, 65_536])
-        .cells("cpus", &[1])
-        .flag("vpl011")
-        .child(kernel);
+    let domain = small_domain(name, 1).child(kernel);
     links.into_iter().fold(domain, Node::child)
 }
 

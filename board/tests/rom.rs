@@ -25,13 +25,7 @@ fn rom(phys: u32, size: u32, guest: Option<u64>) -> Node {
 
 /// A domain with 64 MiB, its vPL011 and these changes: its configuration, and what is said.
 fn read<T>(change: impl FnOnce(Node) -> Node, look: impl FnOnce(&Config<'_>) -> T) -> T {
-    let domain = node("d")
-        .text("compatible", &["xen,domain"])
-        .cells("#address-cells", &[2])
-        .cells("#size-cells", &[2])
-        .cells("memory", &[0, 65_536])
-        .cells("cpus", &[1])
-        .flag("vpl011");
+    let domain = small_domain("d", 2);
     let chosen = |c: Node| {
         c.cells("#address-cells", &[2])
             .cells("#size-cells", &[2])

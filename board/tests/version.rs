@@ -30,18 +30,11 @@ fn ask(
     machine_gic: impl Fn(Node) -> Node,
     change: impl FnOnce(Node) -> Node,
 ) -> Result<GuestGic, String> {
-    let domain = node("d")
-        .text("compatible", &["xen,domain"])
-        .cells("#address-cells", &[2])
-        .cells("#size-cells", &[2])
-        .cells("memory", &[0, 65_536])
-        .cells("cpus", &[1])
-        .flag("vpl011")
-        .child(
-            node("module@44000000")
-                .text("compatible", &["multiboot,kernel", "multiboot,module"])
-                .cells("reg", &[0, 0x4400_0000, 0, 0x10_0000]),
-        );
+    let domain = small_domain("d", 2).child(
+        node("module@44000000")
+            .text("compatible", &["multiboot,kernel", "multiboot,module"])
+            .cells("reg", &[0, 0x4400_0000, 0, 0x10_0000]),
+    );
     let chosen = |c: Node| c.child(change(domain));
     let blob = machine(2)
         .at("/gic", machine_gic)

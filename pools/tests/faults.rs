@@ -9,9 +9,9 @@ mod world;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tarn_abi::call::param::Setting;
-use tarn_abi::{CpuSet, Label, PoolId};
+use tarn_abi::{Label, PoolId};
 use tarn_pools::*;
-use world::{World, sched};
+use world::{World, sched, two_pools};
 
 struct Scarce;
 
@@ -71,27 +71,17 @@ fn set(name: &str, value: u64) -> Option<Setting> {
 /// A plan that needs memory of every kind: pools, schedulers, CPUs, places, an exchange, settings.
 fn plan(w: &World) -> Plan {
     let (d1, d2, d3) = (w.domains[1].0, w.domains[2].0, w.domains[3].0);
-    let cpus = |t| CpuSet::parse(t).unwrap();
-    let name = |t| Name::new(t).unwrap();
     let mut p = Plan::new();
-    for s in [
-        Step::CreatePool {
-            name: name("one"),
-            sched: sched("credit2"),
-        },
-        Step::CreatePool {
-            name: name("two"),
-            sched: sched("rtds"),
-        },
-        Step::Cpus(Some(Target::Step(0)), cpus("2-3")),
-        Step::Cpus(Some(Target::Step(1)), cpus("4-5")),
+    let pools = two_pools(["credit2", "rtds"], ["2-3", "4-5"]);
+    let rest = [
         Step::DomainParams(d2, [set("weight", 300), set("rt-budget", 1_000)]),
         Step::MoveDomain(d1, Target::Step(0)),
         Step::MoveDomain(d2, Target::Step(1)),
         Step::MoveDomain(d3, Target::Step(0)),
         Step::SetSched(Target::Id(PoolId::POOL0), sched("rr")),
         Step::PoolParams(Target::Step(0), [set("ratelimit", 0), None]),
-    ] {
+    ];
+    for s in pools.into_iter().chain(rest) {
         p.add(s).unwrap();
     }
     p

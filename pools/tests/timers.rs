@@ -6,7 +6,7 @@ mod world;
 use tarn_abi::call::param::Setting;
 use tarn_abi::{CpuId, CpuSet, Label, PoolId, Span};
 use tarn_pools::*;
-use world::{TimerFault, World, sched, vcpu};
+use world::{TimerFault, World, sched, two_pools, vcpu};
 
 const FAULTS: [TimerFault; 3] = [TimerFault::Lost, TimerFault::Late, TimerFault::Early];
 /// Within this time everybody has run once: some rounds of slices and of periods.
@@ -25,30 +25,20 @@ fn busy() -> World {
 /// Pools of one and of two CPUs with more vCPUs than that, another scheduler for Pool-0, parameters; or, with `bad`, the
 /// same with a last step that cannot be.
 fn plan(w: &World, bad: bool) -> Plan {
-    let name = |t| Name::new(t).unwrap();
-    let cpus = |t| CpuSet::parse(t).unwrap();
     let weight = |value| {
         let name = Label::new("weight").unwrap();
         [Some(Setting { name, value }), None]
     };
     let (d1, d2, d3) = (w.domains[1].0, w.domains[2].0, w.domains[3].0);
     let mut p = Plan::new();
-    for s in [
-        Step::CreatePool {
-            name: name("one"),
-            sched: sched("credit2"),
-        },
-        Step::CreatePool {
-            name: name("two"),
-            sched: sched("rr"),
-        },
-        Step::Cpus(Some(Target::Step(0)), cpus("3")),
-        Step::Cpus(Some(Target::Step(1)), cpus("4-5")),
+    let pools = two_pools(["credit2", "rr"], ["3", "4-5"]);
+    let rest = [
         Step::MoveDomain(d1, Target::Step(0)),
         Step::MoveDomain(d2, Target::Step(1)),
         Step::SetSched(Target::Id(PoolId::POOL0), sched("rr")),
         Step::DomainParams(d3, weight(if bad { 0 } else { 300 })),
-    ] {
+    ];
+    for s in pools.into_iter().chain(rest) {
         p.add(s).unwrap();
     }
     p

@@ -160,6 +160,17 @@ pub const fn cpu(n: u32) -> u32 {
     0x100 + n
 }
 
+/// A domain with one vCPU, 64 MiB and a vPL011; addresses and sizes of its modules have `cells` each.
+pub fn small_domain(name: &str, cells: u32) -> Node {
+    node(name)
+        .text("compatible", &["xen,domain"])
+        .cells("#address-cells", &[cells])
+        .cells("#size-cells", &[cells])
+        .cells("memory", &[0, 65_536])
+        .cells("cpus", &[1])
+        .flag("vpl011")
+}
+
 /// A complete machine: `cpus` CPUs, 1 GiB of RAM at 0x4000_0000, GICv3, timer, PSCI, PL011 behind a bus, /chosen.
 pub fn machine(cpus: u32) -> Node {
     let mut list = node("cpus")

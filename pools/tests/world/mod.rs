@@ -106,6 +106,21 @@ pub fn sched(name: &str) -> tarn_abi::SchedId {
     sched_by_name(name).unwrap()
 }
 
+/// Steps that make two pools, `one` and `two`, with these schedulers and CPUs.
+pub fn two_pools(scheds: [&str; 2], cpus: [&str; 2]) -> [Step; 4] {
+    let create = |name, kind| Step::CreatePool {
+        name: Name::new(name).unwrap(),
+        sched: sched(kind),
+    };
+    let give = |pool, list| Step::Cpus(Some(Target::Step(pool)), CpuSet::parse(list).unwrap());
+    [
+        create("one", scheds[0]),
+        create("two", scheds[1]),
+        give(0, cpus[0]),
+        give(1, cpus[1]),
+    ]
+}
+
 impl World {
     pub fn new(cpus: usize, name: &str) -> World {
         let set = Box::new(Set::new());
