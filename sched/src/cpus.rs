@@ -64,6 +64,14 @@ impl<T: Default> Cpus<T> {
         self.members
     }
 
+    /// Whether `cpu` is the only member, neither idle nor without a timer.
+    #[inline]
+    pub(crate) fn only(&self, cpu: Option<CpuId>) -> bool {
+        cpu.is_some_and(|c| {
+            self.members == CpuSet::one(c) && !self.idle.contains(c) && !self.tickless.contains(c)
+        })
+    }
+
     /// The CPUs of `mask` that are members; all members if none is.
     pub(crate) fn effective(&self, mask: &CpuSet) -> CpuSet {
         let m = mask.intersection(&self.members);

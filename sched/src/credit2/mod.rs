@@ -496,6 +496,10 @@ impl Scheduler for Credit2 {
         }
         if put_back {
             self.enqueue(e);
+            // The CPU that has put it back knows of it: its timer is set for when it is due again.
+            if !self.rows[e].is_boosted() && self.cpus.only(from) {
+                return Kick::NONE;
+            }
             self.place(e, now)
         } else {
             self.enqueue_and_place(e, now)
