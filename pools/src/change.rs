@@ -73,7 +73,8 @@ pub struct Preview {
 pub(crate) struct Undo {
     pub(crate) domain: DomainId,
     pub(crate) params: DomainParams,
-    pub(crate) vcpus: Vec<VcpuParams>,
+    /// By row, in the order in which they were changed.
+    pub(crate) vcpus: Vec<(u16, VcpuParams)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -222,26 +222,33 @@ impl<R: RelaxStrategy> PoolSet<R> {
             vcpus: Vec::new(),
         };
         room(&mut undo.vcpus, n)?;
-        // Each vCPU's own other parameters decide whether the new ones fit: all are judged before any is set.
-        let mut wanted = Vec::new();
+        // Each vCPU's own other parameters decide whether the new ones fit: all are judged before any is set. Who asks for
+        // less comes first: what all of them ask for together fits if and only if each step does.
+        let (mut wanted, mut less) = (Vec::new(), 0);
         room(&mut wanted, n)?;
         for i in 0..n {
             let row = p.doms.at(dom).vcpus[i];
-            wanted.push(vcpu_with(&p.rows.at(row).params, &rest)?);
+            let was = &p.rows.at(row).params;
+            let new = vcpu_with(was, &rest)?;
+            if new.rt.load() < was.rt.load() {
+                wanted.insert(less, (row, new));
+                less += 1;
+            } else {
+                wanted.push((row, new));
+            }
         }
-        for (i, new) in wanted.into_iter().enumerate() {
-            let row = p.doms.at(dom).vcpus[i];
+        for (row, new) in wanted {
             let r = p.rows.at(row);
             let (ent, was) = (r.ent, r.params);
             match p.sched().adjust_vcpu(ent, &new, now) {
                 Ok(k) => c.kick = c.kick.and(k),
                 Err(e) => {
-                    c.kick = c.kick.and(p.restore(dom, &undo.vcpus, now));
+                    c.kick = c.kick.and(p.restore(&undo.vcpus, now));
                     return Err(e.into());
                 }
             }
             p.rows.at(row).params = new;
-            undo.vcpus.push(was);
+            undo.vcpus.push((row, was));
         }
         c.kick = c.kick.and(p.set_domain(dom, &params, now));
         c.domain_undo.push(undo);
@@ -283,7 +290,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if let Ok((mut guard, dom, _)) = self.lock_domain(u.domain) {
                 let p: &mut Pool = &mut guard;
                 let now = p.tick(now);
-                kick = kick.and(p.restore(dom, &u.vcpus, now));
+                kick = kick.and(p.restore(&u.vcpus, now));
                 kick = kick.and(p.set_domain(dom, &u.params, now));
             }
         }
@@ -351,17 +358,16 @@ pub(crate) fn room_for_box<T>() -> Result<(), PoolError> {
 }
 
 impl Pool {
-    /// Gives the first vCPUs of a domain these parameters back.
-    fn restore(&mut self, dom: u16, was: &[tarn_sched::VcpuParams], now: Instant) -> Kick {
+    /// Gives vCPUs their parameters back, the last first: each step leads to what was admitted before. Under rtds, who had
+    /// less for a moment has at most that much left of the current period.
+    fn restore(&mut self, was: &[(u16, tarn_sched::VcpuParams)], now: Instant) -> Kick {
         let mut kick = Kick::NONE;
-        for (i, old) in was.iter().enumerate() {
-            let row = self.doms.at(dom).vcpus[i];
-            let ent = self.rows.at(row).ent;
-            // Admitted before, admitted again.
-            if let Ok(k) = self.sched().adjust_vcpu(ent, old, now) {
-                kick = kick.and(k);
-            }
-            self.rows.at(row).params = *old;
+        for (row, old) in was.iter().rev() {
+            let ent = self.rows.at(*row).ent;
+            let back = self.sched().adjust_vcpu(ent, old, now);
+            debug_assert!(back.is_ok(), "admitted before, admitted again");
+            kick = kick.and(back.unwrap_or(Kick::NONE));
+            self.rows.at(*row).params = *old;
         }
         kick
     }

@@ -413,6 +413,42 @@ fn what_rtds_has_promised_is_kept() {
     w.check_at_rest();
 }
 
+/// A domain's vCPUs, which ask for different parts of a CPU, get new parameters: what fits in the end is accepted whatever
+/// lies between, and a refusal half-way leaves each as it was in its scheduler, too.
+#[test]
+fn a_domains_vcpus_are_judged_together() {
+    let mut w = World::new(2, "credit2");
+    w.add(0, 1, PoolId::POOL0);
+    let d = w.add(1, 4, PoolId::POOL0);
+    let each = |budget| Step::DomainParams(d, [set("rt-budget", budget), None]);
+    w.carry_out(&plan(&[
+        create("rt", "rtds"),
+        Step::Cpus(Some(Target::Step(0)), cpus("1")),
+        each(1_000),
+        Step::MoveDomain(d, Target::Step(0)),
+    ]))
+    .unwrap();
+    let give = |w: &World, i, budget| {
+        let p = w.set.vcpu_info(vcpu(d, i), w.now).unwrap().params;
+        let p = vcpu_with(&p, &[set("rt-budget", budget), None]).unwrap();
+        w.set.adjust_vcpu(vcpu(d, i), &p, w.now).map(|_| ())
+    };
+    // Of periods of 10 ms: the whole CPU.
+    for (i, budget) in [(0, 5_000), (3, 3_000)] {
+        give(&w, i, budget).unwrap();
+    }
+    let before = w.picture();
+    let refusal = w.carry_out(&plan(&[each(3_000)])).unwrap_err();
+    assert!(matches!(
+        refusal.error,
+        PoolError::Sched(SchedError::Inadmissible { .. })
+    ));
+    assert_eq!(w.picture(), before);
+    assert!(give(&w, 1, 1_100).is_err(), "the first has its half again");
+    w.carry_out(&plan(&[each(2_500)])).unwrap();
+    w.check_at_rest();
+}
+
 /// A change is taken back at every point of its way until it is too late, and then everything is as before.
 #[test]
 fn a_change_can_be_taken_back() {

@@ -105,6 +105,11 @@ impl RtParams {
         period: Span::ms(10),
         budget: Span::ms(4),
     };
+
+    /// The part of a CPU that this asks for, in thousandths, rounded up.
+    pub fn load(&self) -> u64 {
+        (self.budget.0 * 1000).div_ceil(self.period.0.max(1))
+    }
 }
 
 /// Parameters of an entity.

@@ -29,10 +29,6 @@ struct Row {
 }
 
 impl Row {
-    fn load(&self) -> u64 {
-        (self.rt.budget.0 * 1000).div_ceil(self.rt.period.0.max(1))
-    }
-
     /// The period is over: a new one, aligned with the old.
     fn replenish(&mut self, now: Instant) {
         let period = self.rt.period.0.max(1);
@@ -81,12 +77,12 @@ impl Rtds {
 
     /// Whether the vCPUs there are can all be served when those of `old` are replaced by `n` of `rt`.
     fn admit(&self, old: &[Ent], n: usize, rt: &RtParams) -> Result<(), SchedError> {
-        let own = (rt.budget.0 * 1000).div_ceil(rt.period.0.max(1));
+        let own = rt.load();
         let others = self
             .rows
             .iter()
             .filter(|(o, _)| !old.contains(o))
-            .map(|(_, r)| r.load());
+            .map(|(_, r)| r.rt.load());
         let start = (own * n as u64, own);
         let (asked, largest) = others.fold(start, |(sum, max), l| (sum + l, max.max(l)));
         fits(self.planned.len() as u64, asked, largest)
@@ -235,7 +231,7 @@ impl Scheduler for Rtds {
     }
 
     fn can_lose(&self, gone: &CpuSet) -> Result<(), SchedError> {
-        let loads = self.rows.iter().map(|(_, r)| r.load());
+        let loads = self.rows.iter().map(|(_, r)| r.rt.load());
         let (asked, largest) = loads.fold((0, 0), |(sum, max), l| (sum + l, max.max(l)));
         fits(self.planned.difference(gone).len() as u64, asked, largest)
     }
