@@ -11,10 +11,10 @@ use std::process::Command;
 use crate::toolchain::{TARGET, Toolchain};
 use crate::{flat, paths, toolchain};
 
-/// Guests run with the MMU off for a while: unaligned accesses fault there.
-const GUEST_FLAGS: &str =
-    "-C relocation-model=pic -C target-feature=+strict-align -C force-frame-pointers=yes";
-const HV_FLAGS: &str = "-C relocation-model=pic -C force-frame-pointers=yes";
+/// With the MMU off, as everybody runs for a while, unaligned accesses fault: the target itself makes none.
+const FLAGS: &str = "-C relocation-model=pic -C force-frame-pointers=yes";
+/// Below target/, for all images: what they share is compiled once.
+const FOLDER: &str = "bare";
 /// Folders of guests: what Tarn embeds, and examples; the test guests are found by looking.
 const GUESTS: [&str; 3] = [
     "dom0-shim",
@@ -56,8 +56,8 @@ pub fn build(options: Options) -> Result<(), String> {
     }
     if !options.hv_only {
         let guests = guest_packages()?;
-        compile(toolchain, "guests", GUEST_FLAGS, &guests, options, &[])?;
-        convert("guests", &guests, options)?;
+        compile(toolchain, "guests", &guests, options, &[])?;
+        convert(&guests, options)?;
         c_guest(options)?;
     }
     if options.guests_only {
@@ -86,8 +86,8 @@ pub fn build(options: Options) -> Result<(), String> {
         binaries: vec![(package.name.clone(), "tarn".into())],
         ..package
     });
-    compile(toolchain, "hv", HV_FLAGS, &hv, options, &environment)?;
-    convert("hv", &hv, options)
+    compile(toolchain, "hv", &hv, options, &environment)?;
+    convert(&hv, options)
 }
 
 /// Names of the packages that only make sense on the board: every guest, then the hypervisor.
@@ -152,8 +152,7 @@ fn package_name(folder: &Path) -> Result<String, String> {
 
 fn compile(
     toolchain: Toolchain,
-    kind: &str,
-    flags: &str,
+    what: &str,
     packages: &[Package],
     options: Options,
     environment: &[(&str, PathBuf)],
@@ -161,8 +160,8 @@ fn compile(
     let mut command = toolchain.cargo("build");
     command
         .arg("--target-dir")
-        .arg(paths::target().join(kind))
-        .env("RUSTFLAGS", flags);
+        .arg(paths::target().join(FOLDER))
+        .env("RUSTFLAGS", FLAGS);
     if !options.debug {
         command.arg("--release");
     }
@@ -173,13 +172,13 @@ fn compile(
         command.args(["--package", &package.name]);
     }
     command.envs(environment.iter().map(|(name, path)| (name, path)));
-    run(&mut command, &format!("building {kind}"))
+    run(&mut command, &format!("building {what}"))
 }
 
-fn convert(kind: &str, packages: &[Package], options: Options) -> Result<(), String> {
+fn convert(packages: &[Package], options: Options) -> Result<(), String> {
     let images = paths::images();
     let profile = if options.debug { "debug" } else { "release" };
-    let built = paths::target().join(kind).join(TARGET).join(profile);
+    let built = paths::target().join(FOLDER).join(TARGET).join(profile);
     for (binary, name) in packages.iter().flat_map(|package| &package.binaries) {
         let elf = paths::read(&built.join(binary))?;
         let flat = flat::from_elf(&elf).map_err(|error| format!("{name}: {error}"))?;
