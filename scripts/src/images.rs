@@ -22,6 +22,18 @@ const GUESTS: [&str; 3] = [
     "examples/guest-samples",
 ];
 
+/// What a build prints when all is well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Say {
+    /// The compiler, what is compiled, the images.
+    #[default]
+    Everything,
+    /// What is compiled.
+    Progress,
+    /// Nothing.
+    Nothing,
+}
+
 /// What to build.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -31,8 +43,8 @@ pub struct Options {
     pub guests_only: bool,
     /// Skip the guests: their images are there already.
     pub hv_only: bool,
-    /// Print nothing when all is well.
-    pub quiet: bool,
+    /// What to print.
+    pub say: Say,
 }
 
 /// A package that gives one or more images.
@@ -51,7 +63,7 @@ pub fn build(options: Options) -> Result<(), String> {
     let toolchain = toolchain::find()?;
     let images = paths::images();
     paths::make_dir(&images)?;
-    if !options.quiet {
+    if options.say == Say::Everything {
         println!("compiler: {}", toolchain.describe());
     }
     if !options.hv_only {
@@ -165,7 +177,7 @@ fn compile(
     if !options.debug {
         command.arg("--release");
     }
-    if options.quiet {
+    if options.say == Say::Nothing {
         command.arg("--quiet");
     }
     for package in packages {
@@ -184,7 +196,7 @@ fn convert(packages: &[Package], options: Options) -> Result<(), String> {
         let flat = flat::from_elf(&elf).map_err(|error| format!("{name}: {error}"))?;
         paths::write(&images.join(format!("{name}.elf")), &elf)?;
         paths::write(&images.join(format!("{name}.bin")), &flat.bytes)?;
-        if !options.quiet {
+        if options.say == Say::Everything {
             println!(
                 "image {name:<16} {:>8} bytes in the file, {:>6} KiB in memory",
                 flat.bytes.len(),
@@ -230,7 +242,7 @@ fn c_guest(options: Options) -> Result<(), String> {
     )?;
     let bytes = paths::read(&image)?;
     let header = flat::image_header(&bytes).ok_or("guest-c: no arm64 Image header")?;
-    if !options.quiet {
+    if options.say == Say::Everything {
         println!(
             "image {:<16} {:>8} bytes in the file, {:>6} KiB in memory",
             "guest-c",

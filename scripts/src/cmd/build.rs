@@ -26,7 +26,11 @@ pub fn main(args: &[String]) -> Outcome {
             debug: parsed.has("--debug"),
             guests_only: parsed.has("--guests"),
             hv_only: parsed.has("--hv"),
-            quiet: parsed.has("--quiet"),
+            say: if parsed.has("--quiet") {
+                images::Say::Nothing
+            } else {
+                images::Say::Everything
+            },
         })
         .and_then(|()| system::build_tool())
         .into()

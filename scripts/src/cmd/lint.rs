@@ -191,7 +191,7 @@ fn bare_clippy(mut command: Command) -> Result<Command, String> {
     if !embedded.iter().all(|image| image.is_file()) {
         images::build(images::Options {
             guests_only: true,
-            quiet: true,
+            say: images::Say::Nothing,
             ..images::Options::default()
         })?;
     }

@@ -168,7 +168,7 @@ fn start(machine: &Machine, parsed: &Parsed) -> Result<(), String> {
     if !parsed.has("--no-build") {
         images::build(images::Options {
             debug: parsed.has("--debug"),
-            quiet: true,
+            say: images::Say::Progress,
             ..images::Options::default()
         })?;
     }
