@@ -297,6 +297,13 @@ fn run(seed: u64, ops: u64) {
             _ => d.life(),
         }
         d.w.check();
+        if d.rng.chance(4) {
+            let mut rng = Rng(d.rng.next() | 1);
+            if let Err(e) = d.w.check_nobody_is_forgotten(&mut rng) {
+                panic!("seed {seed}, operation {n}: {e}\n{}", d.w.picture());
+            }
+            d.w.check();
+        }
         if n % 4_096 == 4_095 {
             d.w.settle();
             d.w.check();

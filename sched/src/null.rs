@@ -60,6 +60,16 @@ impl Null {
         }
     }
 
+    /// Who must come by for `e` to run: its CPU; but if another one still holds it, as of one that dozed where it has its
+    /// CPU no longer, then that one, to let go of it. (`context_saved` calls the right one.)
+    fn call(&self, e: Ent) -> Kick {
+        let r = &self.rows[e];
+        match r.home {
+            Some(home) if r.runnable => Kick::one(r.on.unwrap_or(home)),
+            _ => Kick::NONE,
+        }
+    }
+
     /// Gives `e` a CPU, or a place in the line.
     fn settle(&mut self, e: Ent) -> Kick {
         let allowed = self.cpus.effective(&self.rows[e].mask);
@@ -68,11 +78,7 @@ impl Null {
                 self.vacant.remove(c);
                 self.cpus[c].owner = Some(e);
                 self.rows[e].home = Some(c);
-                if self.rows[e].runnable {
-                    Kick::one(c)
-                } else {
-                    Kick::NONE
-                }
+                self.call(e)
             }
             None => {
                 self.line.push(&mut self.rows, e);
@@ -203,7 +209,7 @@ impl Scheduler for Null {
             return Kick::NONE;
         }
         r.runnable = true;
-        r.home.map_or(Kick::NONE, Kick::one)
+        self.call(e)
     }
 
     fn yield_now(&mut self, _e: Ent, _now: Instant) {}
@@ -236,19 +242,12 @@ impl Scheduler for Null {
     }
 
     fn context_saved(&mut self, e: Ent, _now: Instant) -> Kick {
-        let r = &mut self.rows[e];
-        let on = r.on.take();
-        let kick = if r.runnable {
-            r.home.map_or(Kick::NONE, Kick::one)
-        } else {
-            Kick::NONE
-        };
-        if let Some(c) = on
+        if let Some(c) = self.rows[e].on.take()
             && self.cpus[c].curr == Some(e)
         {
             self.cpus[c].curr = None;
         }
-        kick
+        self.call(e)
     }
 
     fn has_work(&self, cpu: CpuId, _now: Instant) -> bool {
@@ -278,5 +277,56 @@ impl Scheduler for Null {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HINT: GuestHint = GuestHint {
+        irqs_masked: false,
+        dont_desched: false,
+        enlightened: false,
+        must_idle: false,
+    };
+
+    /// A sleeper gets another CPU while the old one still holds its registers: who wakes it must call the holder, since
+    /// the new CPU may not have it before they are in memory.
+    #[test]
+    fn a_dozing_vcpu_whose_cpu_was_changed_wakes() {
+        let (c0, c1, now) = (CpuId(0), CpuId(1), Instant(0));
+        let on = |c| VcpuParams {
+            affinity: CpuSet::one(c),
+            ..VcpuParams::DEFAULT
+        };
+        // The other CPU is free, or becomes free only after the sleeper has woken.
+        for free in [true, false] {
+            let mut s = Null::new(&SchedParams::DEFAULT);
+            for c in [c0, c1] {
+                s.alloc_pcpu(c).unwrap();
+                let _ = s.switch_sched(c, now);
+            }
+            let e = s.alloc_vcpu(Tag(1), &on(c0)).unwrap();
+            let other = s.alloc_vcpu(Tag(2), &on(c1)).unwrap();
+            let _ = s.insert(e, true, now);
+            if !free {
+                let _ = s.insert(other, false, now);
+            }
+            assert_eq!(s.pick_next(c0, HINT, now).next, Some(Tag(1)));
+            s.sleep(e, now);
+            assert_eq!(s.pick_next(c0, HINT, now).next, None);
+            let _ = s.adjust_vcpu(e, &on(c1), now).unwrap();
+            assert_eq!(s.pick_next(c0, HINT, now).next, None);
+            let mut kick = s.wake(e, WakeReason::Timer, now);
+            if !free {
+                assert_eq!(kick, Kick::NONE, "there is no CPU for it yet");
+                kick = s.remove(other, now);
+            }
+            assert!(kick.0.contains(c0), "{kick:?}");
+            assert_eq!(s.pick_next(c0, HINT, now).next, None);
+            assert_eq!(s.context_saved(e, now), Kick::one(c1));
+            assert_eq!(s.pick_next(c1, HINT, now).next, Some(Tag(1)));
+        }
     }
 }

@@ -129,6 +129,21 @@ impl Rtds {
         self.place(e)
     }
 
+    /// `e` has just come to wait for its next period. If that is the first to begin, no CPU has a timer for it: one that
+    /// has nothing to do sets it, or else one that is busy. (Each sets its timer to the first when it decides.)
+    fn awaits_period(&mut self, e: Ent) -> Kick {
+        if self.ends.top().is_none_or(|first| first.0 != e) {
+            return Kick::NONE;
+        }
+        let (members, last) = (self.cpus.members(), self.rows[e].last);
+        let idle = self.cpus.summon_idle(&members, last);
+        if !idle.is_none() {
+            return idle;
+        }
+        let busy = members.iter().find(|c| self.cpus[*c].running);
+        busy.map_or(Kick::NONE, Kick::one)
+    }
+
     fn place(&mut self, e: Ent) -> Kick {
         let r = &self.rows[e];
         let (allowed, last, deadline) = (*self.queue.allowed(r.class), r.last, r.deadline);
@@ -359,12 +374,7 @@ impl Scheduler for Rtds {
         let (on, spent) = (r.on, r.budget <= 0);
         self.join_ends(e);
         match on {
-            None if spent => {
-                // Nobody may be awake to begin its next period: an idle CPU arms a timer for it.
-                let r = &self.rows[e];
-                let allowed = *self.queue.allowed(r.class);
-                self.cpus.summon_idle(&allowed, r.last)
-            }
+            None if spent => self.awaits_period(e),
             None => self.enqueue(e),
             // (No `curr`: that CPU has tried a group that had nothing to run, and holds it still.)
             Some(c) if self.cpus[c].curr.is_none_or(|x| x == e) => {
@@ -372,6 +382,7 @@ impl Scheduler for Rtds {
                 self.cpus.idle.remove(c);
                 Kick::one(c)
             }
+            Some(_) if spent => self.awaits_period(e),
             Some(_) => Kick::NONE,
         }
     }
@@ -568,5 +579,38 @@ mod tests {
             Some(Tag(9))
         );
         assert_eq!(s.stats(e).runtime, Span::ms(3));
+    }
+
+    /// Somebody wakes whose budget is spent while every CPU is busy for longer than his period lasts: whoever comes by
+    /// must be there when his next one begins.
+    #[test]
+    fn a_period_begins_on_time_though_everybody_is_busy() {
+        let mut s = Rtds::new(&SchedParams::DEFAULT);
+        let (c0, t) = (CpuId(0), |ms: u64| Instant(ms * 1_000_000));
+        s.alloc_pcpu(c0).unwrap();
+        let _ = s.switch_sched(c0, t(0));
+        let ask = |period, budget| VcpuParams {
+            rt: RtParams {
+                period: Span::ms(period),
+                budget: Span::ms(budget),
+            },
+            ..VcpuParams::DEFAULT
+        };
+        let short = s.alloc_vcpu(Tag(1), &ask(10, 1)).unwrap();
+        let long = s.alloc_vcpu(Tag(2), &ask(100, 50)).unwrap();
+        let hint = GuestHint::default();
+        let _ = s.insert(short, true, t(0));
+        let _ = s.pick_next(c0, hint, t(0));
+        // Its budget goes to the last and it sleeps.
+        s.sleep(short, t(1));
+        let _ = s.insert(long, true, t(1));
+        let pick = s.pick_next(c0, hint, t(1));
+        assert_eq!((pick.next, pick.until), (Some(Tag(2)), Some(t(51))));
+        let _ = s.context_saved(short, t(1));
+        let kick = s.wake(short, WakeReason::Timer, t(2));
+        assert_eq!(kick, Kick::one(c0), "nobody comes by at 10 ms");
+        let pick = s.pick_next(c0, hint, t(2));
+        assert_eq!((pick.next, pick.until), (Some(Tag(2)), Some(t(10))));
+        assert_eq!(s.pick_next(c0, hint, t(10)).next, Some(Tag(1)));
     }
 }

@@ -415,6 +415,75 @@ impl World {
         }
     }
 
+    /// Everything that is due by now has happened, and for a while nothing else is; false if that does not come about.
+    fn rests(&mut self) -> bool {
+        let soon = 200 * self.cpus.len() as u64;
+        for _ in 0..1_000 {
+            self.settle();
+            let end = Instant(self.now.0 + soon);
+            if self.cpus.iter().all(|c| c.timer.is_none_or(|t| t > end)) {
+                return true;
+            }
+            self.next_event(end);
+        }
+        false
+    }
+
+    /// Whether who runs on `cpu` changes at known moments only: where it goes by deadlines, and nobody has a cap.
+    fn by_deadline(&self, cpu: CpuId) -> bool {
+        let pool = self.set.cpu_info(cpu, self.now).unwrap().pool;
+        let capped = |d: &(DomainId, u16)| {
+            let info = self.set.domain_info(d.0, self.now);
+            info.is_ok_and(|i| i.params.cap != 0)
+        };
+        if self.domains.iter().any(capped) {
+            return false;
+        }
+        pool.is_some_and(|p| {
+            self.set.pool_info(p).unwrap().sched_name == "rtds" && self.set.group_at(p, 0).is_none()
+        })
+    }
+
+    /// Nobody needs to be asked twice: with every call delivered, a CPU that comes by uncalled finds nothing to run that
+    /// it did not find before, neither at once nor at any moment before the first of the timers that are set.
+    pub fn check_nobody_is_forgotten(&mut self, rng: &mut Rng) -> Result<(), String> {
+        if !self.rests() {
+            return Ok(());
+        }
+        // One or the other: a CPU that is asked now looks ahead again, too.
+        let later = rng.chance(70);
+        if later {
+            let first = self.cpus.iter().filter_map(|c| c.timer).min();
+            let room = first.map_or(1_000_000_000, |t| t.since(self.now).0);
+            // Who should have run by then waits still: the later the better, as a rule.
+            let most = room.saturating_sub(200 * self.cpus.len() as u64);
+            self.now.0 += if rng.chance(75) {
+                most
+            } else {
+                rng.below(most)
+            };
+        }
+        let first = rng.below(self.cpus.len() as u64) as usize;
+        for i in 0..self.cpus.len() {
+            let i = (first + i) % self.cpus.len();
+            let cpu = CpuId(i as u16);
+            let (was, busy) = (self.cpus[i].loaded, self.cpus[i].running);
+            if busy && !self.by_deadline(cpu) {
+                continue;
+            }
+            self.come_by(cpu);
+            let is = &self.cpus[i];
+            if is.running != busy || (busy && is.loaded != was) {
+                let (now, v) = (self.now, is.loaded);
+                return Err(format!(
+                    "at {now:?} {cpu:?}, which nobody has called, goes from {was:?} to {v:?}, later {later}"
+                ));
+            }
+        }
+        self.settle();
+        Ok(())
+    }
+
     /// When nothing is called and nothing changes: nobody waits while a CPU of its pool is idle, and every guest can
     /// still run.
     pub fn check_at_rest(&mut self) {

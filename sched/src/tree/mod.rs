@@ -413,13 +413,23 @@ impl Tree {
         }
         t
     }
-    /// See `Scheduler`.
+    /// See `Scheduler`. And no group has somebody waiting while all its processors sleep.
     pub fn check(&self) -> Result<(), &'static str> {
         self.root.check()?;
-        self.nodes
-            .iter()
-            .flatten()
-            .try_for_each(|n| n.sched.check())
+        for n in self.nodes.iter().flatten() {
+            n.sched.check()?;
+            let Some(g) = &n.group else { continue };
+            let vps = || (0..g.vps.len() as u16).map(CpuId);
+            // (Whose period only begins later does not wait yet: the beginning of time.)
+            let waits = vps().any(|c| n.sched.has_work(c, Instant(0)));
+            if waits && g.vps.iter().all(|v| !v.runnable) {
+                return Err("somebody waits in a group whose processors all sleep");
+            }
+            if g.vps.iter().any(|v| v.live && !v.runnable) {
+                return Err("a processor that runs somebody sleeps in its parent");
+            }
+        }
+        Ok(())
     }
 }
 
