@@ -25,7 +25,11 @@ const SPEC: Spec = Spec {
     options: &[
         switch("--list", "list the tests"),
         switch("--verbose", "print the console of tests that pass, too"),
-        value("--jobs", "N", "machines at once (default 2)"),
+        value(
+            "--jobs",
+            "N",
+            "machines at once where instructions are counted (default 2)",
+        ),
         switch("--bench", "measure instead of testing"),
         value(
             "--gic",

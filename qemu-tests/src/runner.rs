@@ -2,14 +2,17 @@
 //!
 //! A test is a function over a `Bench`, through which it starts its machines; the bench keeps every console, so that a
 //! failure is printed with all that its machines said. Order of verdicts is order of finishing; the names say the rest.
+//!
+//! Must never run a machine whose CPUs are threads of the host beside another one: it would be judged by what the host
+//! does. Machines that count instructions are one thread each, and nothing they see depends on others.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use xtask::console::{Console, Tap};
-use xtask::machine::Machine;
+use xtask::machine::{Clock, Machine};
 use xtask::paths;
 
 /// What a test does.
@@ -47,10 +50,23 @@ impl Test {
     }
 }
 
+/// The host, shared by tests whose machines count instructions, or one test's own.
+static HOST: RwLock<()> = RwLock::new(());
+
+/// A test's part of the host, until it ends.
+enum Part {
+    None,
+    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    All(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
+
 /// What a test works with.
 pub struct Bench {
     name: String,
     machines: Vec<(String, Tap)>,
+    part: Part,
+    /// How long it has waited for others to end.
+    waited: Duration,
 }
 
 impl Bench {
@@ -59,7 +75,26 @@ impl Bench {
         Self {
             name: name.to_owned(),
             machines: Vec::new(),
+            part: Part::None,
+            waited: Duration::ZERO,
         }
+    }
+
+    /// Waits until a machine with this clock may run.
+    fn take(&mut self, clock: Clock) {
+        let begin = Instant::now();
+        match (&self.part, clock) {
+            (Part::All(_), _) | (Part::Shared(_), Clock::Instructions) => return,
+            (Part::None, Clock::Instructions) => {
+                self.part = Part::Shared(HOST.read().unwrap_or_else(PoisonError::into_inner));
+            }
+            (_, Clock::Host) => {
+                // Given back first: two that want more than they have would wait for each other.
+                self.part = Part::None;
+                self.part = Part::All(HOST.write().unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+        self.waited += begin.elapsed();
     }
 
     /// A folder of this test's own.
@@ -77,6 +112,7 @@ impl Bench {
         machine: &Machine,
         seconds: u64,
     ) -> Result<Console, String> {
+        self.take(machine.clock);
         let scratch = self.scratch().join(format!("{}", self.machines.len()));
         let command = machine.command(&scratch)?;
         let console = Console::start(
@@ -117,19 +153,20 @@ fn slowness() -> u64 {
 pub fn run(tests: Vec<Test>, jobs: usize, verbose: bool) -> bool {
     let total = tests.len();
     let queue = Mutex::new(VecDeque::from(tests));
+    // The queue is free again before the test begins.
+    let next = || {
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.pop_front()
+    };
     let count = Mutex::new((0u64, 0u64));
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, total.max(1)) {
             scope.spawn(|| {
-                while let Some(test) = queue
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .pop_front()
-                {
+                while let Some(test) = next() {
                     let mut bench = Bench::new(&test.name);
                     let begin = Instant::now();
                     let result = (test.body)(&mut bench);
-                    let seconds = begin.elapsed().as_secs_f64();
+                    let seconds = (begin.elapsed() - bench.waited).as_secs_f64();
                     let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
                     match &result {
                         Ok(()) => {

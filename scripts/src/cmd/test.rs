@@ -19,7 +19,11 @@ const TEST: Spec = Spec {
         switch("--lint", "formatting, clippy and project rules"),
         switch("--host", "tests of the host crates"),
         switch("--qemu", "tests that boot images"),
-        value("--jobs", "N", "machines at once (default 2)"),
+        value(
+            "--jobs",
+            "N",
+            "machines at once where instructions are counted (default 2)",
+        ),
         switch("--list", "list the tests that boot images"),
         switch("--verbose", "print the console of tests that pass, too"),
         switch("--no-build", "use the images there are"),
