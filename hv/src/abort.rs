@@ -132,17 +132,26 @@ fn gic(
     a: &Access,
     frame: &mut GuestFrame,
     cpu: &'static Cpu,
-    l: &Loaded,
+    l: &mut Loaded,
 ) -> Outcome {
     l.vcpu().counters.add(Kind::Gic);
     let (v, size) = (l.index, a.size);
     if a.write {
         let value = a.stored(frame.reg(a.rt as usize));
-        let done = vgic::registers(l, cpu, |g, lrs| match window {
-            Window::Distributor => g.dist_write(v, offset, size, value, lrs),
-            Window::Redistributors => g.redist_write(v, offset, size, value, lrs),
+        let (done, unfinished) = vgic::registers(l, cpu, |g, lrs| {
+            let done = match window {
+                Window::Distributor => g.dist_write(v, offset, size, value, lrs),
+                Window::Redistributors => g.redist_write(v, offset, size, value, lrs),
+            };
+            (done, g.unfinished(v))
         });
-        return wrote(done, a, frame, cpu, l);
+        return match done {
+            Ok(kick) => {
+                frame.skip(esr::il(sysreg::esr_el2()));
+                vgic::accessed(l, kick, vgic::REGISTER, unfinished, cpu)
+            }
+            Err(r) => refused(r, a, frame, cpu, l),
+        };
     }
     let constant = match window {
         Window::Distributor => l.domain.gic.constant_dist(offset, size),
@@ -157,23 +166,6 @@ fn gic(
     });
     match read {
         Ok(value) => answer(a, value, frame),
-        Err(r) => refused(r, a, frame, cpu, l),
-    }
-}
-
-fn wrote(
-    done: Result<vdev::vgic::Kick, Refused>,
-    a: &Access,
-    frame: &mut GuestFrame,
-    cpu: &'static Cpu,
-    l: &Loaded,
-) -> Outcome {
-    match done {
-        Ok(kick) => {
-            vgic::deliver(&l.domain, kick, vgic::REGISTER, cpu);
-            frame.skip(esr::il(sysreg::esr_el2()));
-            Outcome::Resume
-        }
         Err(r) => refused(r, a, frame, cpu, l),
     }
 }

@@ -61,6 +61,10 @@ kinds! {
     Vtimer = "irq-vtimer",
     /// Maintenance interrupts.
     Maintenance = "irq-maintenance",
+    /// Nanoseconds in steps of accesses that were too much for one piece, with a look for interrupts after each.
+    StepNs = "step-ns",
+    /// The longest of these steps, ns: of several vCPUs the longest counts.
+    StepLongest = "step-longest-ns",
 }
 
 /// A counter for each reason.
@@ -85,8 +89,27 @@ impl Counters {
         c.store(c.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// At least `n` from now on.
+    #[inline]
+    pub fn at_least(&self, k: Kind, n: u64) {
+        let c = &self.0[k as usize];
+        if c.load(Ordering::Relaxed) < n {
+            c.store(n, Ordering::Relaxed);
+        }
+    }
+
+    /// Value of counter number `i` for all of these vCPUs together, and what there is of others already.
+    pub fn add_up<'a>(i: usize, others: u64, all: impl Iterator<Item = &'a Counters>) -> u64 {
+        let values = all.filter_map(|c| c.get(i));
+        if i == Kind::StepLongest as usize {
+            values.fold(others, u64::max)
+        } else {
+            values.fold(others, u64::wrapping_add)
+        }
+    }
+
     /// Value of counter number `i`.
-    pub fn get(&self, i: usize) -> Option<u64> {
+    fn get(&self, i: usize) -> Option<u64> {
         self.0.get(i).map(|c| c.load(Ordering::Relaxed))
     }
 }

@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use drivers::gic::NoV2;
 use drivers::{CpuIfState, Gic, VIface};
 use pools::{Kick, WakeReason, Woken};
+use vdev::alarm::Turn;
 use vdev::vgic::{Irq, Version};
 
 /// "Come by."
@@ -304,11 +305,9 @@ fn timer(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Outcome
     local.armed = Instant::NEVER;
     // Bounded: at most one alarm per vCPU is there, and none is set again for the past. Many may be due at once: what else
     // has come meanwhile goes first, and this timer, which is due, comes again right after it.
-    while let Some(v) = local.alarms.take_due(now) {
+    let mut turn = Turn::at(now);
+    while let Some(v) = turn.next(&mut local.alarms, arch::interrupt_pending) {
         alarm(cpu, local, v, now);
-        if arch::interrupt_pending() {
-            break;
-        }
     }
     if local.probe.0 <= now {
         run::probe(cpu, local, frame, now);

@@ -10,7 +10,6 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod abort;
 #[cfg(target_os = "none")]
-mod alarm;
 #[cfg(target_os = "none")]
 mod arch;
 #[cfg(target_os = "none")]

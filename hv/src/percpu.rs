@@ -4,7 +4,6 @@
 //! per entry to EL2, by trap.rs, and EL2 does not nest: so there is never a second reference. Others talk to a CPU by
 //! the atomics here and an SGI.
 
-use crate::alarm::Alarms;
 use crate::arch::sysreg;
 use crate::vcpu::Loaded;
 use crate::vcpu::given::Given;
@@ -13,6 +12,7 @@ use abi::{CpuId, Instant, MAX_CPUS, Span};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pools::IdleCpu;
+use vdev::alarm::Alarms;
 
 /// A CPU's block. `boot.s` and `vectors.s` know the first three fields.
 #[repr(C, align(64))]

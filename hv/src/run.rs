@@ -2,8 +2,8 @@
 //!
 //! Handlers decide and return an `Outcome`; `leave` acts. It asks the pool whom to run (pools::dispatch holds the
 //! protocol; `CpuMachine` here carries its registers in and out), sleeps when there is nobody, performs a building
-//! domain's steps, and returns with the frame and list registers of the vCPU to enter. Interrupts stay masked
-//! throughout; a CPU that sleeps or builds takes them by asking the GIC.
+//! domain's steps and those of an access that concerns many, and returns with the frame and list registers of the vCPU to
+//! enter. Interrupts stay masked throughout; a CPU that sleeps or performs steps takes them by asking the GIC.
 
 use crate::arch::{self, GuestFrame, Relax, sysreg};
 use crate::counters::Kind;
@@ -46,6 +46,8 @@ pub enum Outcome {
     Block,
     /// The pool decides anew.
     Reschedule,
+    /// The vCPU goes on when the rest of its access is done (`vgic::Rest`).
+    Unfinished,
 }
 
 /// HCR_EL2 for guests, but for `waits`. Cache maintenance by set and way does not trap: on the CPU it runs on it
@@ -496,18 +498,29 @@ pub fn wake_dozer(cpu: &'static Cpu, local: &mut CpuLocal, why: WakeReason) {
 
 #[inline(never)]
 fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
+    // When interrupts were looked for last between the steps of an access.
+    let mut looked = Instant::NEVER;
     let mut again = match outcome {
         Outcome::Resume => local.loaded.is_none() || local.dozing,
         Outcome::Reschedule => true,
+        Outcome::Unfinished => {
+            let again = take(cpu, local, frame);
+            looked = time::now();
+            again
+        }
         Outcome::Block => block(cpu, local),
     };
     loop {
         if again || cpu.resched.load(Ordering::Acquire) {
             reschedule(cpu, local, frame);
-            again = false;
+            again = looked != Instant::NEVER && {
+                stepped(local, &mut looked);
+                take(cpu, local, frame)
+            };
             continue;
         }
         if local.loaded.is_none() || local.dozing {
+            looked = Instant::NEVER;
             arm(local);
             if !arch::interrupt_pending() {
                 arch::wait_for_interrupt();
@@ -516,16 +529,43 @@ fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: 
             again = o == Outcome::Reschedule;
             continue;
         }
-        if !work(local, frame) {
+        if !rest(cpu, local, &mut looked) && !work(local, frame) {
             break;
         }
-        arm(local);
-        if arch::interrupt_pending() {
-            let o = irq::handle(cpu, local, frame);
-            again = o == Outcome::Reschedule;
-        }
+        again = take(cpu, local, frame);
     }
     arm(local);
+}
+
+/// Between two steps: takes an interrupt, if one is there. Whether the pool has to be asked then.
+fn take(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> bool {
+    arm(local);
+    arch::interrupt_pending() && irq::handle(cpu, local, frame) == Outcome::Reschedule
+}
+
+/// A step of what the loaded vCPU's last access left to be done; false if there is nothing. Interrupts were looked for last
+/// at `looked`.
+fn rest(cpu: &Cpu, local: &mut CpuLocal, looked: &mut Instant) -> bool {
+    let Some(l) = &mut local.loaded else {
+        return false;
+    };
+    if !vgic::go_on(l, cpu) {
+        *looked = Instant::NEVER;
+        return false;
+    }
+    stepped(local, looked);
+    true
+}
+
+/// Interrupts are looked for again, for the first time since `looked`: so long was this step of the loaded vCPU.
+fn stepped(local: &CpuLocal, looked: &mut Instant) {
+    let now = time::now();
+    if let Some(l) = &local.loaded {
+        let took = now.since(*looked).0;
+        l.vcpu().counters.add_n(Kind::StepNs, took);
+        l.vcpu().counters.at_least(Kind::StepLongest, took);
+    }
+    *looked = now;
 }
 
 /// A step of what the loaded vCPU has to do before it enters the guest; false if there is none.

@@ -160,18 +160,24 @@ const SGI1R_WRITE: u64 = esr::EC_SYS64 << 26 | 1 << 25 | 3 << 20 | 5 << 17 | 12 
 const SGI1R_RT: u64 = 0x1f << 5;
 
 #[inline]
-fn sgi(which: SgiReg, rt: usize, frame: &mut GuestFrame, cpu: &'static Cpu, l: &Loaded) -> Outcome {
+fn sgi(
+    which: SgiReg,
+    rt: usize,
+    frame: &mut GuestFrame,
+    cpu: &'static Cpu,
+    l: &mut Loaded,
+) -> Outcome {
     l.vcpu().counters.add(Kind::Sgi);
     let value = frame.reg(rt);
     frame.skip(true);
-    let kick = {
+    let (kick, unfinished) = {
         let mut g = l.domain.vgic.lock();
         let kick = g.sgi_v3(l.index, which, value, &mut vgic::lrs());
         vgic::release(&mut g, l.index);
-        kick
+        (kick, g.unfinished(l.index))
     };
-    vgic::deliver(&l.domain, kick, vgic::line((value >> 24 & 15) as u16), cpu);
-    Outcome::Resume
+    let why = vgic::line((value >> 24 & 15) as u16);
+    vgic::accessed(l, kick, why, unfinished, cpu)
 }
 
 enum Answer {

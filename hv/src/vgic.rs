@@ -7,7 +7,7 @@ use crate::arch::sysreg;
 use crate::domain::Domain;
 use crate::irq;
 use crate::percpu::{self, Cpu};
-use crate::run::POOLS;
+use crate::run::{Outcome, POOLS};
 use crate::time;
 use crate::vcpu::{Loaded, NOWHERE, given};
 use abi::{CpuId, Instant, VcpuId};
@@ -110,9 +110,21 @@ pub fn deliver(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
     }
 }
 
+/// A call of another CPU is one unit, a wake-up that asks a pool sixteen: what one piece of work with interrupts masked may
+/// come to.
+const ONE_PIECE: u32 = 16;
+const CALL: u32 = 1;
+const WAKE: u32 = 16;
+
 fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
+    // What comes here concerns the few that one device, timer or set of list registers is for.
+    let _ = deliver_up_to(u32::MAX, d, kick, why, here);
+}
+
+/// Tells vCPUs until `units` are spent; the rest comes back.
+fn deliver_up_to(mut units: u32, d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) -> Kick {
     let mut wake = kick.wake;
-    while wake != 0 {
+    while wake != 0 && units != 0 {
         let i = wake.trailing_zeros() as usize;
         wake &= wake - 1;
         let Some(v) = d.vcpus.get(i) else { continue };
@@ -125,9 +137,11 @@ fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
             } else {
                 v.last_line.store(given::code(why), Ordering::Relaxed);
                 irq::poke(CpuId(on));
+                units = units.saturating_sub(CALL);
             }
             continue;
         }
+        units = units.saturating_sub(WAKE);
         irq::count_lock(here.id, v.id);
         match POOLS.wake(v.id, why, time::now()) {
             Woken::Running(cpu) if cpu != here.id => irq::poke(cpu),
@@ -136,16 +150,85 @@ fn deliver_some(d: &Domain, kick: Kick, why: WakeReason, here: &Cpu) {
         }
     }
     let mut resync = kick.resync & !kick.wake;
-    while resync != 0 {
+    while resync != 0 && units != 0 {
         let i = resync.trailing_zeros() as usize;
         resync &= resync - 1;
         if let Some(v) = d.vcpus.get(i) {
             let on = v.loaded_on.load(Ordering::Acquire);
             if on != NOWHERE && on != here.id.0 {
                 irq::poke(CpuId(on));
+                units = units.saturating_sub(CALL);
             }
         }
     }
+    Kick { wake, resync }
+}
+
+/// What a vCPU's last access left to be done before it runs on. It is done in steps, with a look for interrupts after
+/// each, in that vCPU's own time and wherever it is loaded (run.rs, `slow_leave`).
+#[derive(Clone, Copy)]
+pub struct Rest {
+    /// Whom to tell.
+    kick: Kick,
+    why: WakeReason,
+    /// The model has not finished the write.
+    model: bool,
+}
+
+impl Rest {
+    /// Nothing.
+    pub const NOTHING: Rest = Rest {
+        kick: Kick::NONE,
+        why: REGISTER,
+        model: false,
+    };
+}
+
+/// The end of an access of the loaded vCPU that may concern many: tells it to one, or leaves all to steps.
+#[inline]
+pub fn accessed(
+    l: &mut Loaded,
+    kick: Kick,
+    why: WakeReason,
+    unfinished: bool,
+    here: &Cpu,
+) -> Outcome {
+    let all = kick.wake | kick.resync;
+    if !unfinished && all & all.wrapping_sub(1) == 0 {
+        deliver(&l.domain, kick, why, here);
+        return Outcome::Resume;
+    }
+    l.ctx.rest = Rest {
+        kick,
+        why,
+        model: unfinished,
+    };
+    Outcome::Unfinished
+}
+
+/// A step of what the loaded vCPU's last access left to be done; false if there is nothing.
+#[inline]
+pub fn go_on(l: &mut Loaded, here: &Cpu) -> bool {
+    let Rest { kick, model, .. } = l.ctx.rest;
+    if kick.is_none() && !model {
+        return false;
+    }
+    step(l, here);
+    true
+}
+
+#[cold]
+fn step(l: &mut Loaded, here: &Cpu) {
+    let mut rest = l.ctx.rest;
+    if rest.kick.is_none() {
+        let mut vgic = l.domain.vgic.lock();
+        rest.kick = vgic.go_on(l.index, &mut lrs());
+        rest.model = vgic.unfinished(l.index);
+        release(&mut vgic, l.index);
+    } else {
+        rest.kick = deliver_up_to(ONE_PIECE, &l.domain, rest.kick, rest.why, here);
+    }
+    l.ctx.rest = rest;
 }
 
 /// Brings the loaded vCPU's list registers up to date before it runs on.

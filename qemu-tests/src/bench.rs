@@ -116,6 +116,19 @@ fn measure(gic: u8, with_linux: bool, rows: &mut Vec<Row>) -> Result<(), String>
             }
         }
     }
+    let label = "all interrupts at once";
+    let tarn = counted_on(&mut bench, gic, SMP, label, storm(gic))
+        .map_err(|error| failed(&bench, error))?;
+    // Of each event the longest piece there was.
+    let mut longest = BTreeMap::new();
+    for (name, figure) in &tarn {
+        let name = name.trim_end_matches("-spread");
+        let most = longest.entry(format!("gic{gic}.{name}")).or_insert(0);
+        *most = figure.max.max(*most);
+    }
+    for (name, most) in longest {
+        rows.push(row(name, None, Some(most)));
+    }
     if with_linux {
         let bare = linux_native(&mut bench, gic).map_err(|error| failed(&bench, error))?;
         let tarn = linux_domain(&mut bench, gic).map_err(|error| failed(&bench, error))?;
@@ -193,9 +206,30 @@ fn one_cpu() -> Vec<(String, String)> {
     all
 }
 
+/// A guest with as many interrupts and vCPUs as there can be, which has them all at once. In a pool of its own, where the
+/// vCPU that measures keeps the CPU from those it wakes.
+fn storm(gic: u8) -> String {
+    let vcpus = if gic == 2 { 8 } else { 64 };
+    let pool = "/ { chosen { storm: storm { compatible = \"xen,cpupool\"; cpupool-cpus = <&cpu1>;
+                tarn,boost = <0>; tarn,ratelimit = <500000>; }; }; };\n";
+    let extra = "nr_spis = <988>; domain-cpupool = <&storm>;";
+    pool.to_owned() + &domain("bench", "guest-bench", vcpus, 64, "mode=storm", extra)
+}
+
 /// The bench guest's figures on a machine with one CPU.
 fn shared(bench: &mut Bench, gic: u8, label: &str, config: String) -> Result<Figures, String> {
-    let machine = counted(Machine::tarn(gic, 1)).with_config(config);
+    counted_on(bench, gic, 1, label, config)
+}
+
+/// The bench guest's figures on a machine with so many CPUs.
+fn counted_on(
+    bench: &mut Bench,
+    gic: u8,
+    cpus: u32,
+    label: &str,
+    config: String,
+) -> Result<Figures, String> {
+    let machine = counted(Machine::tarn(gic, cpus)).with_config(config);
     let mut console = bench.start(label, &machine, 600)?;
     let (which, _) = console.expect_any(&["BENCH-END", DEATHS[0], DEATHS[1]])?;
     if which > 0 {

@@ -11,6 +11,7 @@ mod calls;
 mod cases;
 mod disk;
 mod figures;
+mod gdb;
 mod runner;
 mod trampoline;
 mod transcript;

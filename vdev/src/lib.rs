@@ -12,6 +12,7 @@ extern crate alloc;
 #[macro_use]
 extern crate std;
 
+pub mod alarm;
 pub mod idregs;
 pub mod mitigations;
 pub mod mmio;

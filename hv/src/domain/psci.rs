@@ -56,7 +56,7 @@ pub fn handle(call: PsciCall, frame: &mut GuestFrame, l: &mut Loaded) -> Outcome
             Outcome::Block
         }
         PsciCall::AffinityInfo { target, level } => {
-            frame.x[0] = affinity_info(&d, target, level);
+            frame.x[0] = affinity_info(&d, l.index, target, level);
             Outcome::Resume
         }
         PsciCall::SystemOff => {
@@ -84,12 +84,15 @@ fn power(d: &Domain, index: usize) -> u64 {
     }
 }
 
-fn affinity_info(d: &Domain, target: u64, level: u8) -> u64 {
+fn affinity_info(d: &Domain, caller: usize, target: u64, level: u8) -> u64 {
     if level == 0 {
         return find(d, target).map_or(PsciError::InvalidParameters.to_x0(), |i| power(d, i));
     }
     // A higher level is on if any CPU in it is.
     let mask = !((1u64 << (8 * level)) - 1);
+    if d.gic.mpidr(caller) & mask == target & mask {
+        return 0; // the caller, for one: no lock has to be taken for each of many
+    }
     let mut members = (0..d.vcpus.len())
         .filter(|i| d.gic.mpidr(*i) & mask == target & mask)
         .peekable();

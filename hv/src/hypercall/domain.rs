@@ -1,10 +1,11 @@
 //! Area 2: domains.
 
 use super::{change, why};
+use crate::counters::{self, Counters};
 use crate::domain::{Domain, State, life, recipe, table};
 use crate::mem::nodes;
 use crate::run::POOLS;
-use crate::{console, counters, irq, time};
+use crate::{console, irq, time};
 use abi::call::domain::{
     ConfigRow, CrashReport, DomainFlags, DomainNow, DomainRow, DomainRun, DomainState, DomainTimes,
 };
@@ -195,11 +196,7 @@ fn row(d: &Domain) -> Result<DomainRow, Errno> {
 fn counter(id: DomainId, index: usize) -> Result<Counter, Errno> {
     let d = table::domain(id)?;
     let name = counters::NAMES.get(index).ok_or(Errno::End)?;
-    let value = d
-        .vcpus
-        .iter()
-        .filter_map(|v| v.counters.get(index))
-        .fold(0, u64::wrapping_add);
+    let value = Counters::add_up(index, 0, d.vcpus.iter().map(|v| &v.counters));
     Ok(Counter {
         value,
         name: Text::truncated(name),

@@ -1,7 +1,7 @@
 //! Area 6: a domain's own affairs. Every call concerns the calling vCPU or its own domain; no id is taken from outside.
 
 use super::vcpu::run_times;
-use crate::counters;
+use crate::counters::{self, Counters};
 use crate::domain::Domain;
 use crate::percpu::Cpu;
 use crate::run::{Outcome, POOLS};
@@ -70,7 +70,7 @@ const BOOSTS: [&str; 15] = [
 fn counter(d: &Domain, index: u32) -> Result<Counter, Errno> {
     let i = index as usize;
     if let Some(name) = counters::NAMES.get(i) {
-        let value = d.vcpus.iter().filter_map(|v| v.counters.get(i)).sum();
+        let value = Counters::add_up(i, 0, d.vcpus.iter().map(|v| &v.counters));
         return Ok(Counter {
             value,
             name: Text::truncated(name),

@@ -1,6 +1,7 @@
 //! Area 0: the version, the machine, its counters, and its end.
 
 use super::why;
+use crate::counters::{self, Counters};
 use crate::mem::{frames, heap, nodes, stage1};
 use crate::percpu::Cpu;
 use crate::run::POOLS;
@@ -182,16 +183,11 @@ fn counter(index: usize) -> Result<Counter, Errno> {
         _ => {
             // Then the exits of all live domains, summed.
             let i = index - 7;
-            let name = crate::counters::NAMES.get(i).ok_or(Errno::End)?;
+            let name = counters::NAMES.get(i).ok_or(Errno::End)?;
             let mut sum = 0u64;
             let mut from = 0;
             while let Some(d) = crate::domain::table::at_or_after(from) {
-                sum = sum.wrapping_add(
-                    d.vcpus
-                        .iter()
-                        .filter_map(|v| v.counters.get(i))
-                        .fold(0, u64::wrapping_add),
-                );
+                sum = Counters::add_up(i, sum, d.vcpus.iter().map(|v| &v.counters));
                 from = d.id.index() + 1;
             }
             (*name, sum)

@@ -7,6 +7,7 @@ use crate::arch::GuestFrame;
 use crate::arch::el1::{El1State, FpState};
 use crate::domain::build::Builder;
 use crate::vcpu::page::BoostPage;
+use crate::vgic::Rest;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 use drivers::CpuIfState;
@@ -32,6 +33,8 @@ pub struct Context {
     pub mdscr: u64,
     /// Work to be done in this vCPU's time before its first instruction: building its domain.
     pub work: Option<Box<Builder>>,
+    /// What its last access left to be done before its next instruction.
+    pub rest: Rest,
     /// The page it registered to tell how urgent it is.
     pub page: Option<BoostPage>,
     /// Which CPU's EL1 and FP registers may still hold this state, as `Context::tag`; 0 = none.
@@ -52,6 +55,7 @@ impl Context {
             vdisr: 0,
             mdscr: 0,
             work: None,
+            rest: Rest::NOTHING,
             page: None,
             home: 0,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
@@ -70,6 +74,7 @@ impl Context {
         self.cpuif = cpuif;
         self.vdisr = 0;
         self.mdscr = 0;
+        self.rest = Rest::NOTHING;
         self.page = None;
         self.home = 0;
     }

@@ -14,6 +14,7 @@ mod passthrough;
 mod quickstart;
 mod raspi4b;
 mod sched;
+mod serror;
 mod storm;
 mod system;
 mod trees;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Test> {
         linux::native_tests(),
         guests::tests(),
         isolation::tests(),
+        serror::tests(),
         links::tests(),
         control::tests(),
         sched::tests(),

@@ -8,6 +8,7 @@
 //! for maintenance: NPIE when pending ones wait, LRENPIE when active ones are outside.
 
 use super::bank::PRIORITY;
+use super::prio;
 use super::{Kick, ListReg, ListRegs, LrSet, MAX_LRS, Maintenance, Version, Vgic, bits};
 
 /// What a vCPU's CPU interface lets through, from its VMCR.
@@ -293,7 +294,8 @@ impl Vgic {
         let vcpu = &mut self.vcpus[v];
         vcpu.release |= dropped;
         if active {
-            vcpu.act.insert(w, m);
+            vcpu.act
+                .insert(w, m, prio::of_word(w, &vcpu.prio, &self.prio));
         }
         if v2_sgi {
             if latched {
@@ -327,7 +329,9 @@ impl Vgic {
             bank.release |= m;
             self.vcpus[v].release = true;
         }
-        self.vcpus[v].act.remove(w, m);
+        let vcpu = &mut self.vcpus[v];
+        vcpu.act
+            .remove(w, m, prio::of_word(w, &vcpu.prio, &self.prio));
         self.refresh(v, w, m)
     }
 
@@ -394,16 +398,14 @@ impl Vgic {
 
     /// The highest-priority ready interrupt.
     #[inline]
-    fn best(&mut self, v: usize) -> Option<u16> {
-        let vcpu = &mut self.vcpus[v];
-        vcpu.ready.best(&vcpu.prio, &self.prio)
+    fn best(&self, v: usize) -> Option<u16> {
+        self.vcpus[v].ready.best()
     }
 
     /// The highest-priority active interrupt that is in no list register.
     #[inline]
-    fn best_active(&mut self, v: usize) -> Option<u16> {
-        let vcpu = &mut self.vcpus[v];
-        vcpu.act.best(&vcpu.prio, &self.prio)
+    fn best_active(&self, v: usize) -> Option<u16> {
+        self.vcpus[v].act.best()
     }
 
     /// Puts a ready interrupt into list register `n`.
@@ -417,7 +419,8 @@ impl Vgic {
     ) {
         let (w, m) = split(intid);
         let vcpu = &mut self.vcpus[v];
-        vcpu.ready.remove(w, m);
+        vcpu.ready
+            .remove(w, m, prio::of_word(w, &vcpu.prio, &self.prio));
         vcpu.used |= 1 << n;
         vcpu.lr[n & (MAX_LRS - 1)] = intid;
         if w == 0 {
@@ -469,7 +472,9 @@ impl Vgic {
         // while others wait, which it might overtake.
         let stays = w == 0 || self.target[intid as usize - 32] as usize == v;
         let stays = stays && self.vcpus[v].ready.is_empty();
-        self.vcpus[v].act.remove(w, m);
+        let vcpu = &mut self.vcpus[v];
+        vcpu.act
+            .remove(w, m, prio::of_word(w, &vcpu.prio, &self.prio));
         let bank = self.bank(v, w);
         let mut state = ListReg::ACTIVE;
         let mut recheck = bank.level & !bank.edge & !bank.hw & bank.enabled & m != 0;

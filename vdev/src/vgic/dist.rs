@@ -6,6 +6,7 @@
 //! widths are [`Refused::Width`], except that a GICv2 answers narrower reads, as QEMU's does.
 
 use super::regs::Bitmap;
+use super::rest::Rest;
 use super::{Kick, ListRegs, NOBODY, Version, Vgic, bits};
 use crate::{Refused, Size};
 
@@ -129,7 +130,7 @@ impl Vgic {
         }
     }
 
-    /// Writes GICD at `offset` for vCPU `v`, which is loaded in `lrs`.
+    /// Writes GICD at `offset` for vCPU `v`, which is loaded in `lrs`. May leave it [`Vgic::unfinished`].
     #[inline]
     pub fn dist_write<L: ListRegs + ?Sized>(
         &mut self,
@@ -175,6 +176,12 @@ impl Vgic {
             }
             _ => return Err(Refused::Width),
         };
+        if offset >= PRIORITY {
+            self.own_later(v);
+        }
+        if self.unfinished(v) {
+            return Ok(kick.without(v));
+        }
         Ok(kick.and(self.settle(v, lrs)).without(v))
     }
 
@@ -239,19 +246,10 @@ impl Vgic {
         if self.enables == value & 3 {
             return Kick::NONE;
         }
-        let mut kick = self.fold(v, lrs);
+        let kick = self.fold(v, lrs);
         self.vcpus[v].dirty = true;
         self.enables = value & 3;
-        for i in 0..self.vcpus.len() {
-            if self.vcpus[i].used != 0 {
-                self.vcpus[i].dirty = true;
-                kick.resync |= 1 << i;
-            }
-            kick = kick.and(self.refresh(i, 0, u32::MAX));
-        }
-        for w in 1..self.words {
-            kick = kick.and(self.refresh(0, w, self.config.implemented(w)));
-        }
+        self.vcpus[v].rest = Rest::Shared(32);
         kick
     }
 

@@ -137,7 +137,7 @@ impl Vgic {
         if w == 0 {
             let vcpu = &mut self.vcpus[v];
             let ready = vcpu.bank.ready(groups);
-            let wake = (vcpu.set_ready(0, mask, ready) as u64) << v;
+            let wake = (vcpu.set_ready(0, mask, ready, &[]) as u64) << v;
             return Kick { wake, resync: 0 };
         }
         let ready = self.spis[w - 1].ready(groups);
@@ -150,7 +150,7 @@ impl Vgic {
             if let Some(vcpu) = self.vcpus.get_mut(to) {
                 // All that go to the same vCPU at once.
                 same |= left & vcpu.route[w];
-                kick.wake |= (vcpu.set_ready(w, same, ready) as u64) << to;
+                kick.wake |= (vcpu.set_ready(w, same, ready, &self.prio) as u64) << to;
             }
             left &= !same;
         }
@@ -158,7 +158,7 @@ impl Vgic {
     }
 
     /// A trapped write of `value` to an SGI register by vCPU `from`, whose list registers are `lrs` (IHI0069, "SGI
-    /// Generation registers"). Reserved encodings and CPUs that do not exist are ignored.
+    /// Generation registers"). May leave it [`Vgic::unfinished`]. Reserved encodings and CPUs that do not exist are ignored.
     #[inline]
     pub fn sgi_v3<L: ListRegs + ?Sized>(
         &mut self,
@@ -196,7 +196,7 @@ impl Vgic {
             return Kick::NONE;
         }
         let all = u64::MAX >> (64 - self.vcpus.len());
-        let mut targets = if value >> 40 & 1 != 0 {
+        let targets = if value >> 40 & 1 != 0 {
             all & !(1 << from)
         } else {
             // Aff3, Aff2 and the range selector must be zero, Aff1 names sixteen vCPUs.
@@ -206,18 +206,16 @@ impl Vgic {
             }
             (value & 0xffff) << (cluster * 16) & all
         };
-        let mut kick = Kick::NONE;
-        while targets != 0 {
-            let to = targets.trailing_zeros() as usize;
-            targets &= targets - 1;
-            kick = kick.and(self.sgi(from, to, (value >> 24) as usize & 15, reg, lrs));
+        let kick = self.sgi_some(from, targets, (value >> 24) as u8 & 15, reg, lrs);
+        if self.unfinished(from) {
+            return kick;
         }
         kick.and(self.flush(from, lrs)).without(from)
     }
 
     /// SGI `n` to vCPU `to`. Into its list registers at once, if it is the sender and that is all there is to do.
     #[inline(always)]
-    fn sgi<L: ListRegs + ?Sized>(
+    pub(super) fn sgi<L: ListRegs + ?Sized>(
         &mut self,
         from: usize,
         to: usize,
@@ -272,7 +270,7 @@ impl Vgic {
         if bank.resident & m != 0 {
             bank.touched |= m;
             vcpu.stirred = true;
-        } else if bank.ready(groups) & m == 0 || !vcpu.set_ready(0, m, m) {
+        } else if bank.ready(groups) & m == 0 || !vcpu.set_ready(0, m, m, &[]) {
             return Kick::NONE;
         }
         vcpu.hint = if only { n as u8 + 1 } else { 0 };

@@ -9,6 +9,9 @@
 //! where the guest acknowledges and ends it without Tarn. What is resident is read back (`fold`) only when it
 //! matters. Calls made on behalf of a loaded vCPU get its list registers and leave them right; what others must do
 //! is returned as a [`Kick`].
+//!
+//! A write that concerns many interrupts is begun and left [`Vgic::unfinished`]: who made it goes on with it, piece by
+//! piece (`rest`), before its vCPU runs on.
 
 mod bank;
 mod config;
@@ -20,6 +23,7 @@ mod prio;
 mod quick;
 mod redist;
 mod regs;
+mod rest;
 
 pub use config::{MAX_SPIS, Version, VgicConfig, VgicError};
 pub use cpu::CpuIf;
@@ -29,6 +33,7 @@ pub use lr::{ListReg, ListRegs, LrFile, LrSet, MAX_LRS, Maintenance};
 use alloc::vec::Vec;
 use bank::Bank;
 use prio::PrioSet;
+use rest::Rest;
 
 /// Words of 32 interrupts: one private to each vCPU, up to 31 shared.
 pub(crate) const WORDS: usize = 32;
@@ -116,6 +121,8 @@ struct Vcpu {
     sgi_src: [u8; 16],
     /// GICv2: who sent the SGI n that is active.
     sgi_act: [u8; 16],
+    /// What is left to do of its last write.
+    rest: Rest,
 }
 
 /// The interrupt controller of one domain.
@@ -164,9 +171,7 @@ impl Vgic {
             spi_link: filled(spis, 0)?,
             ppi_link: [0; 32],
         };
-        for n in 0..spis {
-            vgic.set_target(n, vgic.default_target());
-        }
+        vgic.route_to_default();
         Ok(vgic)
     }
 
@@ -204,10 +209,19 @@ impl Vgic {
             first.release = true;
         }
         self.prio.fill(0);
-        for n in 0..self.target.len() {
-            self.owner[n] = NOBODY;
-            self.route[n] = 0;
-            self.set_target(n, self.default_target());
+        self.owner.fill(NOBODY);
+        self.route.fill(0);
+        self.route_to_default();
+    }
+
+    /// Routes all shared interrupts as after reset, at once. The vCPUs are as after reset.
+    fn route_to_default(&mut self) {
+        let to = self.default_target();
+        self.target.fill(to);
+        if let Some(vcpu) = self.vcpus.get_mut(usize::from(to)) {
+            for w in 1..self.words {
+                vcpu.route[w] = self.config.implemented(w);
+            }
         }
     }
 
@@ -226,9 +240,8 @@ impl Vgic {
         let (w, m) = (n / 32 + 1, 1 << (n % 32));
         if let Some(old) = self.vcpus.get_mut(self.target[n] as usize) {
             old.route[w] &= !m;
-            old.ready.remove(w, m);
-            // From now on its priority is another vCPU's business.
-            old.ready.reprioritise(w);
+            old.ready
+                .remove(w, m, prio::of_word(w, &old.prio, &self.prio));
         }
         if let Some(new) = self.vcpus.get_mut(to as usize) {
             new.route[w] |= m;
@@ -297,18 +310,21 @@ impl Vcpu {
             prio: [0; 32],
             sgi_src: [0; 16],
             sgi_act: [0; 16],
+            rest: Rest::Nothing,
         }
     }
 
-    /// Of the interrupts of `mask` in word `w`, exactly `ready` are deliverable. Whether some are so newly.
+    /// Of the interrupts of `mask` in word `w`, exactly `ready` are deliverable. Whether some are so newly. `shared` are
+    /// the priorities of shared interrupts.
     #[inline]
-    fn set_ready(&mut self, w: usize, mask: u32, ready: u32) -> bool {
+    fn set_ready(&mut self, w: usize, mask: u32, ready: u32, shared: &[u8]) -> bool {
         let old = self.ready.word(w);
         let new = old & !mask | ready & mask;
         if new == old {
             return false;
         }
-        self.ready.set_word_again(w, new);
+        self.ready
+            .set_word(w, new, prio::of_word(w, &self.prio, shared));
         let more = new & !old != 0;
         self.todo |= more;
         self.hint = 0;

@@ -36,7 +36,7 @@ impl Vgic {
         }
         let vcpu = &mut self.vcpus[v];
         if vcpu.todo {
-            vcpu.ready.set_word(0, 0);
+            vcpu.ready.set_word(0, 0, &[]);
             vcpu.todo = false;
         }
         vcpu.stirred = false;

@@ -73,7 +73,8 @@ impl Vgic {
         }
     }
 
-    /// Writes GICR at `offset` from the start of the region of all redistributors, for vCPU `v` loaded in `lrs`.
+    /// Writes GICR at `offset` from the start of the region of all redistributors, for vCPU `v` loaded in `lrs`. May
+    /// leave it [`Vgic::unfinished`].
     pub fn redist_write<L: ListRegs + ?Sized>(
         &mut self,
         v: usize,
@@ -112,6 +113,12 @@ impl Vgic {
             }
             Size::Double if is_lpi_double(reg) || reg == 0x008 => {}
             _ => return Err(Refused::Width),
+        }
+        if reg >= PRIORITY {
+            self.own_later(v);
+        }
+        if self.unfinished(v) {
+            return Ok(kick.without(v));
         }
         Ok(kick.and(self.settle(v, lrs)).without(v))
     }

@@ -6,6 +6,8 @@
 
 use super::bank::Bank;
 use super::cpu::split;
+use super::prio;
+use super::rest::{self, Rest};
 use super::{Kick, ListRegs, NOBODY, Version, Vgic, bits};
 use crate::Refused;
 
@@ -19,6 +21,8 @@ pub(super) enum Bitmap {
     ClearPending,
     SetActive,
     ClearActive,
+    /// Not at such an offset: the upper bits of ICFGR, put together.
+    Edge,
 }
 
 impl Bitmap {
@@ -46,12 +50,6 @@ struct Bits {
     mask: u32,
 }
 
-impl Bits {
-    const fn only(self, mask: u32) -> Bits {
-        Bits { mask, ..self }
-    }
-}
-
 impl Vgic {
     /// Reads a bitmap register of word `w`.
     pub(super) fn read_bitmap<L: ListRegs + ?Sized>(
@@ -77,6 +75,7 @@ impl Vgic {
                 let bank = self.bank(t, w);
                 Ok(bank.active & !bank.resident | active)
             }
+            Bitmap::Edge => Ok(self.bank(t, w).edge & self.config.implemented(w)),
         }
     }
 
@@ -162,7 +161,7 @@ impl Vgic {
         kick
     }
 
-    /// Writes a bitmap register of word `w`.
+    /// Writes a bitmap register of word `w`: for as many as one piece may be for, the others later (`rest`).
     pub(super) fn write_bitmap<L: ListRegs + ?Sized>(
         &mut self,
         a: usize,
@@ -172,47 +171,99 @@ impl Vgic {
         value: u32,
         lrs: &mut L,
     ) -> Kick {
-        let mask = value & self.config.implemented(w);
-        let it = Bits { a, t, w, mask };
-        let v2_sgis = if self.config.version == Version::V2 && w == 0 {
+        let care = self.config.implemented(w);
+        let all = self.concerned(t, w, reg, value, care);
+        let now = lowest(all);
+        if now & now.wrapping_sub(1) != 0 {
+            // One is brought into list registers at once, several are a piece by themselves.
+            self.vcpus[a].rest = Rest::Own;
+        }
+        if now != all {
+            self.vcpus[a].rest = Rest::Bits {
+                t: t as u8,
+                w: w as u8,
+                reg,
+                value,
+                care: all & !now,
+            };
+        }
+        if now == 0 {
+            return Kick::NONE;
+        }
+        let it = Bits { a, t, w, mask: now };
+        match reg {
+            Bitmap::Group => self.flip_group(it, lrs),
+            Bitmap::SetEnable => {
+                self.bank(t, w).enabled |= now;
+                self.changed(t, w, now)
+            }
+            Bitmap::ClearEnable => {
+                let kick = self.grab(it, lrs);
+                self.bank(t, w).enabled &= !now;
+                kick.and(self.changed(t, w, now))
+            }
+            Bitmap::SetPending => {
+                let bank = self.bank(t, w);
+                let new = now & !bank.latch;
+                bank.latch |= new;
+                bank.by_hand |= now & bank.hw;
+                self.changed(t, w, new)
+            }
+            Bitmap::ClearPending => self.clear_pending(it, lrs),
+            Bitmap::SetActive => self.set_active(it, lrs),
+            Bitmap::ClearActive => self.clear_active(it, lrs),
+            Bitmap::Edge => {
+                let kick = self.grab(it, lrs);
+                self.bank(t, w).edge ^= now;
+                kick.and(self.changed(t, w, now))
+            }
+        }
+    }
+
+    /// The rest of such a write: of the interrupts `care`, those it still concerns.
+    pub(super) fn write_bitmap_rest<L: ListRegs + ?Sized>(
+        &mut self,
+        a: usize,
+        (t, w, reg): (usize, usize, Bitmap),
+        value: u32,
+        care: u32,
+        lrs: &mut L,
+    ) -> Kick {
+        // What it does not care for is as it is.
+        let value = match reg {
+            Bitmap::Group => value & care | self.bank(t, w).group & !care,
+            Bitmap::Edge => value & care | self.bank(t, w).edge & !care,
+            _ => value & care,
+        };
+        self.write_bitmap(a, t, w, reg, value, lrs)
+    }
+
+    /// The interrupts of `care` in word `w` that writing `value` changes anything about.
+    fn concerned(&mut self, t: usize, w: usize, reg: Bitmap, value: u32, care: u32) -> u32 {
+        // The enables and pending bits of a GICv2's SGIs are not written here.
+        let fixed = if self.config.version == Version::V2 && w == 0 {
             0xffff
         } else {
             0
         };
-        match reg {
-            Bitmap::Group => self.write_group(it, lrs),
-            Bitmap::SetEnable => {
-                let new = mask & !self.bank(t, w).enabled;
-                self.bank(t, w).enabled |= new;
-                self.changed(t, w, new)
-            }
-            Bitmap::ClearEnable => {
-                let gone = mask & self.bank(t, w).enabled & !v2_sgis;
-                let kick = self.grab(it.only(gone), lrs);
-                self.bank(t, w).enabled &= !gone;
-                kick.and(self.changed(t, w, gone))
-            }
-            Bitmap::SetPending => {
-                let new = mask & !v2_sgis & !self.bank(t, w).latch;
-                let bank = self.bank(t, w);
-                bank.latch |= new;
-                bank.by_hand |= mask & bank.hw;
-                self.changed(t, w, new)
-            }
-            Bitmap::ClearPending => self.clear_pending(it.only(mask & !v2_sgis), lrs),
-            Bitmap::SetActive => self.set_active(it, lrs),
-            Bitmap::ClearActive => self.clear_active(it, lrs),
+        let bank = self.bank(t, w);
+        care & match reg {
+            Bitmap::Group => bank.group ^ value,
+            Bitmap::SetEnable => value & !bank.enabled,
+            Bitmap::ClearEnable => value & bank.enabled & !fixed,
+            Bitmap::SetPending => value & !fixed & (!bank.latch | bank.hw & !bank.by_hand),
+            Bitmap::ClearPending => value & !fixed & (bank.latch | bank.by_hand | bank.resident),
+            Bitmap::SetActive => value & (bank.resident | !bank.active),
+            Bitmap::ClearActive => value & (bank.resident | bank.active),
+            Bitmap::Edge => bank.edge ^ value,
         }
     }
 
-    fn write_group<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
-        let Bits {
-            t, w, mask: value, ..
-        } = it;
-        let flips = self.bank(t, w).group ^ value;
-        let kick = self.grab(it.only(flips), lrs);
-        self.bank(t, w).group = value;
-        kick.and(self.changed(t, w, flips))
+    fn flip_group<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
+        let Bits { t, w, mask, .. } = it;
+        let kick = self.grab(it, lrs);
+        self.bank(t, w).group ^= mask;
+        kick.and(self.changed(t, w, mask))
     }
 
     fn clear_pending<L: ListRegs + ?Sized>(&mut self, it: Bits, lrs: &mut L) -> Kick {
@@ -251,8 +302,10 @@ impl Vgic {
                 self.owner[spi] = if target == NOBODY { a as u8 } else { target };
                 self.owner[spi] as usize
             };
-            self.vcpus[holder].act.insert(w, 1 << n);
-            self.vcpus[holder].dirty = true;
+            let vcpu = &mut self.vcpus[holder];
+            let prio = prio::of_word(w, &vcpu.prio, &self.prio);
+            vcpu.act.insert(w, 1 << n, prio);
+            vcpu.dirty = true;
             kick.resync |= 1 << holder;
         }
         kick.and(self.refresh(t, w, new))
@@ -316,7 +369,8 @@ impl Vgic {
             self.target[intid - 32] as usize
         };
         if let Some(vcpu) = self.vcpus.get_mut(waits_on) {
-            vcpu.ready.reprioritise(w);
+            let prio = prio::of_word(w, &vcpu.prio, &self.prio);
+            vcpu.ready.reprioritise(w, m, prio);
             if vcpu.ready.word(w) & m != 0 && vcpu.want.npie {
                 vcpu.dirty = true;
                 kick.resync |= 1 << waits_on;
@@ -324,7 +378,10 @@ impl Vgic {
         }
         if self.bank(t, w).active & m != 0 {
             let holder = self.holder(t, w, intid % 32);
-            self.vcpus[holder].act.reprioritise(w);
+            if let Some(vcpu) = self.vcpus.get_mut(holder) {
+                let prio = prio::of_word(w, &vcpu.prio, &self.prio);
+                vcpu.act.reprioritise(w, m, prio);
+            }
         }
         kick
     }
@@ -351,20 +408,19 @@ impl Vgic {
         if first < 16 || w >= self.words {
             return Kick::NONE;
         }
-        let new = gather(value >> 1) << shift;
-        let flips = (self.bank(t, w).edge ^ new) & 0xffff << shift & self.config.implemented(w);
-        let kick = self.grab(
-            Bits {
-                a,
-                t,
-                w,
-                mask: flips,
-            },
-            lrs,
-        );
-        self.bank(t, w).edge ^= flips;
-        kick.and(self.changed(t, w, flips))
+        let (new, sixteen) = (gather(value >> 1) << shift, 0xffff << shift);
+        let value = self.bank(t, w).edge & !sixteen | new & sixteen;
+        self.write_bitmap(a, t, w, Bitmap::Edge, value, lrs)
     }
+}
+
+/// The lowest interrupts of `mask`, no more than one piece may be for.
+fn lowest(mask: u32) -> u32 {
+    if mask.count_ones() <= rest::AT_ONCE {
+        return mask;
+    }
+    let left = (0..rest::AT_ONCE).fold(mask, |left, _| left & left.wrapping_sub(1));
+    mask & !left
 }
 
 /// Bits 15:0 to the even bits.

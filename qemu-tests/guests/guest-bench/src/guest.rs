@@ -6,7 +6,7 @@
 //! it gives the floor; what only a hypervisor answers is left out there. Two CPUs are needed for the second half.
 //! `mode=wake` measures instead how late a guest is that wakes every `period=`US microseconds, `count=` times, and
 //! `mode=switch` what it costs two of its CPUs, which share one of the machine's, to hand it to each other, and `mode=ring`
-//! what it costs to ring the doorbell of `port=`.
+//! what it costs to ring the doorbell of `port=`; `mode=storm` how long one exit is at most that concerns many interrupts or CPUs.
 use guest_rt::gic::{self, Gic, reg};
 use guest_rt::timer::{Timer, frequency};
 use guest_rt::{console, entry_ticks, machine, mmu, println, psci, trap};
@@ -14,6 +14,7 @@ use guest_rt::{console, entry_ticks, machine, mmu, println, psci, trap};
 mod asm;
 mod pair;
 mod series;
+mod storm;
 
 use series::Series;
 
@@ -39,6 +40,7 @@ fn main() {
     match machine().argument("mode") {
         Some("wake") => wake(&gic),
         Some("switch") => pair::switch(),
+        Some("storm") => storm::storm(&gic),
         Some("ring") => {
             let port = number("port", 1);
             // What is measured below tells no answers.

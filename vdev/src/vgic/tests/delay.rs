@@ -84,9 +84,9 @@ impl World {
             if version == Version::V3 {
                 for offset in [0x1_0080, 0x1_0100] {
                     let offset = (v as u32) << 17 | offset;
-                    let kick = w
-                        .vgic
-                        .redist_write(v, offset, Size::Word, u64::MAX, &mut w.cpus[v]);
+                    let kick =
+                        w.vgic
+                            .redist_write_all(v, offset, Size::Word, u64::MAX, &mut w.cpus[v]);
                     w.kick(kick.unwrap());
                 }
             }
@@ -106,7 +106,7 @@ impl World {
         if self.loaded[v] {
             let kick = self
                 .vgic
-                .dist_write(v, offset, size, value, &mut self.cpus[v])
+                .dist_write_all(v, offset, size, value, &mut self.cpus[v])
                 .unwrap();
             self.kick(kick);
         }

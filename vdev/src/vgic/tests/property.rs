@@ -136,6 +136,27 @@ impl World {
             .dist_write(v, offset, size, value, &mut self.cpus[v])
             .unwrap();
         self.kick(kick);
+        self.pieces(v);
+    }
+
+    /// The rest of a write, with what can come between its pieces: whom it told look, it looks itself, it loses its CPU.
+    fn pieces(&mut self, v: usize) {
+        let mut n = 0;
+        while self.vgic.unfinished(v) {
+            let kick = match n % 3 {
+                0 => Kick::NONE,
+                1 => self.vgic.flush(v, &mut self.cpus[v]),
+                _ => {
+                    let kick = self.vgic.unload(v, &mut self.cpus[v]);
+                    kick.and(self.vgic.flush(v, &mut self.cpus[v]))
+                }
+            };
+            self.kick(kick);
+            let kick = self.vgic.go_on(v, &mut self.cpus[v]);
+            self.kick(kick);
+            n += 1;
+            assert!(n < 40, "a write that does not end");
+        }
     }
 
     /// GICR of `v` itself on GICv3, GICD otherwise.
@@ -147,6 +168,7 @@ impl World {
                 .redist_write(v, offset, size, value, &mut self.cpus[v])
                 .unwrap();
             self.kick(kick);
+            self.pieces(v);
         } else {
             self.write(v, offset, size, value);
         }

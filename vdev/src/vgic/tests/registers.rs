@@ -33,14 +33,14 @@ fn every_offset_and_width_answers() {
         for offset in 0..0x1_0000 {
             for size in SIZES {
                 let _ = g.dist_read(0, offset, size, &lrs);
-                let _ = g.dist_write(0, offset, size, u64::MAX, &mut lrs);
+                let _ = g.dist_write_all(0, offset, size, u64::MAX, &mut lrs);
                 let _ = g.dist_read(0, offset, size, &lrs);
             }
         }
         for offset in (0..0x4_0000).chain([u32::MAX, 64 << 17, (64 << 17) - 1]) {
             for size in SIZES {
                 let _ = g.redist_read(0, offset, size, &lrs);
-                let _ = g.redist_write(0, offset, size, u64::MAX, &mut lrs);
+                let _ = g.redist_write_all(0, offset, size, u64::MAX, &mut lrs);
             }
         }
     }
@@ -110,7 +110,7 @@ fn widths() {
             Err(Refused::Width),
             "{offset:#x} {size:?}"
         );
-        let write = g.dist_write(0, offset, size, u64::MAX, &mut lrs);
+        let write = g.dist_write_all(0, offset, size, u64::MAX, &mut lrs);
         assert_eq!(write, Err(Refused::Width), "{offset:#x} {size:?}");
     }
     assert_eq!(g.dist_read(0, 0x7fe0, Size::Word, &lrs), Ok(0)); // INTID 1020
@@ -132,17 +132,17 @@ fn widths() {
     assert_eq!(g.dist_read(0, 9, Size::Byte, &lrs), Ok(4));
     assert_eq!(g.dist_read(0, 0xfe8, Size::Half, &lrs), Ok(0x2b));
     assert_eq!(
-        g.dist_write(0, 0x421, Size::Byte, 0xa8, &mut lrs),
+        g.dist_write_all(0, 0x421, Size::Byte, 0xa8, &mut lrs),
         Ok(Kick::NONE)
     );
     assert_eq!(g.dist_read(0, 0x420, Size::Word, &lrs), Ok(0xa800));
     assert_eq!(
-        g.dist_write(0, 0x823, Size::Byte, 0xff, &mut lrs),
+        g.dist_write_all(0, 0x823, Size::Byte, 0xff, &mut lrs),
         Ok(Kick::NONE)
     );
     assert_eq!(g.dist_read(0, 0x820, Size::Word, &lrs), Ok(3 << 24));
     assert_eq!(
-        g.dist_write(0, 0, Size::Byte, 1, &mut lrs),
+        g.dist_write_all(0, 0, Size::Byte, 1, &mut lrs),
         Err(Refused::Width)
     );
     assert_eq!(
@@ -156,7 +156,7 @@ fn a_uniprocessor_gicv2_has_no_targets() {
     let mut g = vgic(Version::V2, 1, 32);
     let mut lrs = LrFile::new(4);
     assert_eq!(
-        g.dist_write(0, 0x820, Size::Word, 0x0101_0101, &mut lrs),
+        g.dist_write_all(0, 0x820, Size::Word, 0x0101_0101, &mut lrs),
         Ok(Kick::NONE)
     );
     assert_eq!((word(&mut g, 0x800), word(&mut g, 0x820)), (0, 0));
@@ -168,7 +168,7 @@ fn read_only_and_absent_bits() {
     let mut g = vgic(Version::V3, 2, 988);
     let mut write = |g: &mut Vgic, offset, value| {
         let _ = g
-            .dist_write(0, offset, Size::Word, value, &mut lrs)
+            .dist_write_all(0, offset, Size::Word, value, &mut lrs)
             .unwrap();
     };
     write(&mut g, 0, u64::MAX);
@@ -221,8 +221,8 @@ proptest! {
             let kick = match (redist, write) {
                 (false, false) => { let _ = g.dist_read(v, offset, size, file); continue }
                 (true, false) => { let _ = g.redist_read(v, frame, size, file); continue }
-                (false, true) => g.dist_write(v, offset, size, value, file),
-                (true, true) => g.redist_write(v, frame, size, value, file),
+                (false, true) => g.dist_write_all(v, offset, size, value, file),
+                (true, true) => g.redist_write_all(v, frame, size, value, file),
             };
             if let Ok(kick) = kick {
                 prop_assert_eq!((kick.wake | kick.resync) >> vcpus, 0);

@@ -18,7 +18,7 @@ fn world(version: Version, vcpus: u16, lrs: usize) -> (Vgic, Vec<FakeCpu>) {
     let cpu = &mut cpus[0];
     let write = |vgic: &mut Vgic, cpu: &mut FakeCpu, offset, value| {
         assert!(
-            vgic.dist_write(0, offset, Size::Word, value, cpu)
+            vgic.dist_write_all(0, offset, Size::Word, value, cpu)
                 .unwrap()
                 .is_none()
         );
@@ -31,7 +31,7 @@ fn world(version: Version, vcpus: u16, lrs: usize) -> (Vgic, Vec<FakeCpu>) {
     for v in 0..u32::from(vcpus) {
         if version == Version::V3 {
             for offset in [0x1_0080, 0x1_0100] {
-                let kick = vgic.redist_write(0, v << 17 | offset, Size::Word, 0xffff_ffff, cpu);
+                let kick = vgic.redist_write_all(0, v << 17 | offset, Size::Word, 0xffff_ffff, cpu);
                 assert!(kick.unwrap().is_none());
             }
         }
@@ -87,7 +87,10 @@ fn an_sgi_costs_one_list_register_write() {
 #[test]
 fn sgi_registers_choose_their_targets() {
     let (mut vgic, mut cpus) = world(Version::V3, 40, 4);
-    let mut sgi = |reg, value| vgic.sgi_v3(0, reg, value, &mut cpus[0]).wake;
+    let mut sgi = |reg, value| {
+        let kick = vgic.sgi_v3(0, reg, value, &mut cpus[0]);
+        vgic.finish(0, kick, &mut cpus[0]).wake
+    };
     // Aff1 = 2 holds vCPUs 32 to 39 only.
     assert_eq!(sgi(SgiReg::Sgi1, 1 << 24 | 2 << 16 | 0xffff), 0xff << 32);
     // All but self.
@@ -106,7 +109,7 @@ fn sgi_registers_choose_their_targets() {
     }
     // vCPU 1's SGI 3 in group 0.
     let kick = vgic
-        .redist_write(1, 1 << 17 | 0x1_0080, Size::Word, !8, &mut cpus[1])
+        .redist_write_all(1, 1 << 17 | 0x1_0080, Size::Word, !8, &mut cpus[1])
         .unwrap();
     assert!(kick.is_none());
     let value = 3 << 24 | 2;
@@ -189,13 +192,13 @@ fn a_linked_interrupt_ended_by_registers_is_released() {
     }
     assert!(vgic.flush(0, &mut cpus[0]).is_none());
     assert_eq!(cpus[0].ack(), Some((27, 0)));
-    let icactiver0 = vgic.redist_write(0, 0x1_0380, Size::Word, 1 << 27, &mut cpus[0]);
+    let icactiver0 = vgic.redist_write_all(0, 0x1_0380, Size::Word, 1 << 27, &mut cpus[0]);
     assert_eq!(icactiver0, Ok(Kick::NONE));
     assert_eq!(
         (vgic.take_release(0), vgic.take_release(0)),
         (Some(27), None)
     );
-    let icpendr1 = vgic.dist_write(0, 0x284, Size::Word, 1 << 8, &mut cpus[0]);
+    let icpendr1 = vgic.dist_write_all(0, 0x284, Size::Word, 1 << 8, &mut cpus[0]);
     assert_eq!(icpendr1, Ok(Kick::NONE));
     assert_eq!(
         (vgic.take_release(0), vgic.take_release(0)),
@@ -227,7 +230,7 @@ fn a_linked_interrupt_made_pending_by_hand_does_not_depend_on_its_line() {
         vgic.link_ppi(27, 27);
         let cpu = &mut cpus[0];
         let by_hand = |vgic: &mut Vgic, cpu: &mut FakeCpu, offset| {
-            let kick = vgic.redist_write(0, offset, Size::Word, 1 << 27, cpu);
+            let kick = vgic.redist_write_all(0, offset, Size::Word, 1 << 27, cpu);
             assert_eq!(kick, Ok(Kick::NONE));
         };
         by_hand(&mut vgic, cpu, ISPENDR);
@@ -261,7 +264,7 @@ fn a_linked_interrupt_made_pending_by_hand_does_not_depend_on_its_line() {
 #[test]
 fn reading_state_that_another_cpu_holds_waits_for_it() {
     let (mut vgic, mut cpus) = world(Version::V3, 2, 4);
-    let irouter = vgic.dist_write(0, 0x6000 + 8 * 40, Size::Double, 1, &mut cpus[0]);
+    let irouter = vgic.dist_write_all(0, 0x6000 + 8 * 40, Size::Double, 1, &mut cpus[0]);
     assert_eq!(irouter, Ok(Kick::NONE));
     assert_eq!(vgic.pulse(Irq::spi(40)), wake(1));
     assert!(vgic.flush(1, &mut cpus[1]).is_none());
@@ -285,7 +288,8 @@ fn reading_state_that_another_cpu_holds_waits_for_it() {
 fn changes_to_what_another_cpu_holds_reach_it_at_its_next_exit() {
     let (mut vgic, mut cpus) = world(Version::V3, 2, 4);
     let set = |vgic: &mut Vgic, cpu: &mut FakeCpu, offset, value| {
-        vgic.dist_write(0, offset, Size::Word, value, cpu).unwrap()
+        vgic.dist_write_all(0, offset, Size::Word, value, cpu)
+            .unwrap()
     };
     assert!(set(&mut vgic, &mut cpus[0], 0x6000 + 8 * 40, 1).is_none());
     assert_eq!(vgic.pulse(Irq::spi(40)), wake(1));
@@ -303,7 +307,7 @@ fn changes_to_what_another_cpu_holds_reach_it_at_its_next_exit() {
     assert!(vgic.flush(0, &mut cpus[0]).is_none());
     assert_eq!((cpus[0].ack(), cpus[1].ack()), (Some((40, 0)), None));
     // Deactivated from afar.
-    let kick = vgic.dist_write(1, 0x384, Size::Word, 1 << 8, &mut cpus[1]);
+    let kick = vgic.dist_write_all(1, 0x384, Size::Word, 1 << 8, &mut cpus[1]);
     assert_eq!(kick, Ok(resync(0)));
     assert!(vgic.flush(0, &mut cpus[0]).is_none());
     assert!(cpus[0].file.lrs[0].is_free());
@@ -315,7 +319,7 @@ fn one_list_register_and_a_nested_interrupt() {
     let cpu = &mut cpus[0];
     for (intid, priority) in [(40u32, 0xa0), (41, 0x80), (42, 0x60)] {
         assert!(
-            vgic.dist_write(0, 0x400 + intid, Size::Byte, priority, cpu)
+            vgic.dist_write_all(0, 0x400 + intid, Size::Byte, priority, cpu)
                 .unwrap()
                 .is_none()
         );
@@ -368,7 +372,7 @@ fn deactivation_by_dir_of_what_is_in_no_list_register() {
 fn gicv2_sgis_keep_their_sources_apart() {
     let (mut vgic, mut cpus) = world(Version::V2, 3, 4);
     let sgi = |vgic: &mut Vgic, cpus: &mut [FakeCpu], from: usize, value| {
-        vgic.dist_write(from, 0xf00, Size::Word, value, &mut cpus[from])
+        vgic.dist_write_all(from, 0xf00, Size::Word, value, &mut cpus[from])
             .unwrap()
     };
     // 0 and 2 to 1, then 1 to itself, then 0 to all but itself.
@@ -398,7 +402,7 @@ fn gicv2_sgis_keep_their_sources_apart() {
     // SPENDSGIR and CPENDSGIR, by byte.
     let byte = |vgic: &mut Vgic, cpu: &mut FakeCpu, offset, value| {
         assert!(
-            vgic.dist_write(1, offset, Size::Byte, value, cpu)
+            vgic.dist_write_all(1, offset, Size::Byte, value, cpu)
                 .unwrap()
                 .is_none()
         );
@@ -486,12 +490,12 @@ fn list_register_files_clamp_their_size() {
 #[test]
 fn an_edge_while_active_follows_the_new_route() {
     let (mut vgic, mut cpus) = world(Version::V3, 2, 4);
-    let edge = vgic.dist_write(0, 0xc08, Size::Word, 0xaaaa_aaaa, &mut cpus[0]);
+    let edge = vgic.dist_write_all(0, 0xc08, Size::Word, 0xaaaa_aaaa, &mut cpus[0]);
     assert_eq!(edge, Ok(Kick::NONE));
     assert_eq!(vgic.pulse(Irq::spi(40)), wake(0));
     assert!(vgic.flush(0, &mut cpus[0]).is_none());
     assert_eq!(cpus[0].ack(), Some((40, 0)));
-    let route = vgic.dist_write(0, 0x6000 + 8 * 40, Size::Double, 1, &mut cpus[0]);
+    let route = vgic.dist_write_all(0, 0x6000 + 8 * 40, Size::Double, 1, &mut cpus[0]);
     assert_eq!(route, Ok(Kick::NONE));
     assert_eq!(vgic.pulse(Irq::spi(40)).resync, 1);
     assert!(vgic.flush(0, &mut cpus[0]).is_none());
@@ -507,10 +511,10 @@ fn one_that_comes_again_does_not_overtake_those_that_wait() {
     let (mut vgic, mut cpus) = world(Version::V3, 1, 2);
     let cpu = &mut cpus[0];
     for (intid, priority) in [(40u32, 0x20), (41, 0x40)] {
-        let kick = vgic.dist_write(0, 0x400 + intid, Size::Byte, priority, cpu);
+        let kick = vgic.dist_write_all(0, 0x400 + intid, Size::Byte, priority, cpu);
         assert_eq!(kick, Ok(Kick::NONE));
     }
-    let prio = vgic.redist_write(0, 0x1_0401, Size::Byte, 0x80, cpu);
+    let prio = vgic.redist_write_all(0, 0x1_0401, Size::Byte, 0x80, cpu);
     assert_eq!(prio, Ok(Kick::NONE));
     assert!(vgic.sgi_v3(0, SgiReg::Sgi1, 1 << 24 | 1, cpu).is_none());
     assert_eq!(cpu.ack(), Some((1, 0)));
@@ -539,7 +543,7 @@ fn a_linked_interrupt_that_lost_its_link_is_released() {
     assert!(vgic.inject_hw(0, 27, cpu).is_none());
     assert_eq!(cpu.ack(), Some((27, 0)));
     // Made pending while active: its register cannot stay linked.
-    let pend = vgic.redist_write(0, 0x1_0200, Size::Word, 1 << 27, cpu);
+    let pend = vgic.redist_write_all(0, 0x1_0200, Size::Word, 1 << 27, cpu);
     assert_eq!(pend, Ok(Kick::NONE));
     let in_lr = |cpu: &FakeCpu| {
         cpu.file
@@ -565,7 +569,7 @@ fn a_linked_interrupt_that_lost_its_link_is_released() {
 fn an_active_interrupt_outside_the_list_registers_is_not_doubled() {
     let (mut vgic, mut cpus) = world(Version::V3, 1, 1);
     let cpu = &mut cpus[0];
-    let prio = vgic.redist_write(0, 0x1_0404, Size::Word, 0x40_8000, cpu);
+    let prio = vgic.redist_write_all(0, 0x1_0404, Size::Word, 0x40_8000, cpu);
     assert_eq!(prio, Ok(Kick::NONE));
     for n in [5u16, 6] {
         assert!(
@@ -594,7 +598,7 @@ fn an_active_interrupt_outside_the_list_registers_is_not_doubled() {
 fn an_edge_while_active_does_not_overtake_those_that_wait() {
     let (mut vgic, mut cpus) = world(Version::V3, 1, 2);
     let cpu = &mut cpus[0];
-    let prio = vgic.dist_write(0, 0x428, Size::Word, 0x4040_4080, cpu);
+    let prio = vgic.dist_write_all(0, 0x428, Size::Word, 0x4040_4080, cpu);
     assert_eq!(prio, Ok(Kick::NONE));
     assert_eq!(vgic.pulse(Irq::spi(40)), wake(0));
     assert!(vgic.flush(0, cpu).is_none());
