@@ -118,7 +118,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         p.domains -= 1;
         p.disown(d);
         self.set_domain_home(d, Home::NOWHERE);
-        Ok(kick)
+        Ok(kick.and(p.arms()))
     }
 
     /// Stops a domain; counted. Its vCPUs stop when the CPUs of the kick have come by.

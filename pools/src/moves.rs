@@ -287,7 +287,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             kick = kick.and(target.sched().insert(ent, false, now));
         }
         self.set_domain_home(d, Home::new(to, there, d.generation));
-        kick = kick.and(target.restate(there, now));
+        kick = kick.and(source.arms()).and(target.restate(there, now));
         Moved {
             kick,
             adjusted,

@@ -355,11 +355,16 @@ impl Pool {
         if kept && let Some(m) = &mut self.doms.at(dom).moving {
             m.since.get_or_insert(now);
         }
+        kick.and(self.arms())
+    }
+
+    /// A group that has just lost its work wants to be asked again later: some CPU must have a timer for it.
+    pub(crate) fn arms(&mut self) -> Kick {
         if self.sched().unarmed() {
-            // A group that has lost its work to this wants to be asked again later: some CPU must have a timer for it.
-            kick = kick.and(self.timekeeper());
+            self.timekeeper()
+        } else {
+            Kick::NONE
         }
-        kick
     }
 
     /// What can be set of it.

@@ -104,6 +104,10 @@ impl Tree {
 
     fn put_group_to_sleep(&mut self, node: u16, now: Instant) {
         for i in 0..self.group(node).vps.len() {
+            if !self.group(node).vps[i].runnable {
+                // Asleep, and therefore known as idle: with all CPUs gone, nearly all of them are.
+                continue;
+            }
             let pick = self
                 .sched(node)
                 .pick_next(CpuId(i as u16), GuestHint::default(), now);

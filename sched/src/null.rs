@@ -256,6 +256,10 @@ impl Scheduler for Null {
             .is_some_and(|e| self.rows[e].runnable && self.rows[e].on.is_none())
     }
 
+    fn serves(&self, e: Ent, _now: Instant) -> bool {
+        self.rows[e].home.is_some()
+    }
+
     fn stats(&self, e: Ent) -> Stats {
         Stats {
             runtime: self.rows[e].runtime,

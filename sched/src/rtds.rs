@@ -488,6 +488,11 @@ impl Scheduler for Rtds {
                 .is_some_and(|(_, key, _)| key as u64 <= now.0)
     }
 
+    fn serves(&self, e: Ent, now: Instant) -> bool {
+        let r = &self.rows[e];
+        r.budget > 0 || now >= r.deadline
+    }
+
     fn stats(&self, e: Ent) -> Stats {
         let r = &self.rows[e];
         Stats {

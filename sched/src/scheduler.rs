@@ -265,6 +265,12 @@ pub trait Scheduler: Send {
     }
     /// Whether `cpu` may find somebody waiting whom it could run.
     fn has_work(&self, cpu: CpuId, now: Instant) -> bool;
+    /// Whether `e`, if it is runnable, can get a CPU without something else having to happen before: a new period, a CPU
+    /// that becomes free.
+    fn serves(&self, e: Ent, now: Instant) -> bool {
+        let _ = (e, now);
+        true
+    }
     /// Whether the entity is boosted at this moment.
     fn is_boosted(&self, e: Ent) -> bool {
         let _ = e;

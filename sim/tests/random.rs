@@ -2,7 +2,7 @@
 //! is shown. `TARN_SIM_CASES` sets how many (1,000 by default), `TARN_SIM_FIRST` where to begin, `TARN_SIM_JOBS` how many at
 //! once. `cargo xtask soak` runs 100,000 of them.
 
-use tarn_abi::trace::Record;
+use tarn_abi::trace::{Op, Record};
 use tarn_sim::engine::{Options, run};
 use tarn_sim::rng::Rng;
 use tarn_sim::{Scenario, replay};
@@ -33,7 +33,10 @@ fn one<'a>(r: &mut Rng, of: &[&'a str]) -> &'a str {
 
 fn generate(case: u64) -> Pieces {
     let mut r = Rng::stream(case, 7, 7);
-    let sched = one(&mut r, &["credit2", "credit2", "credit2", "rr", "null"]);
+    let sched = one(
+        &mut r,
+        &["credit2", "credit2", "credit2", "rr", "null", "rtds"],
+    );
     let n_pools = 1 + r.below(2);
     let mut cpus = 0;
     let mut pools = Vec::new();
@@ -58,7 +61,7 @@ fn generate(case: u64) -> Pieces {
             } else {
                 String::new()
             };
-            let kind = one(&mut r, &["credit2", "rr"]);
+            let kind = one(&mut r, &["credit2", "rr", "credit2", "rr", "rtds"]);
             format!(
                 "[[group]]\nname = \"g{g}\"\n{parent}vps = {}\nweight = {}\nsched = \"{kind}\"\n",
                 1 + r.below(3),
@@ -83,6 +86,12 @@ fn generate(case: u64) -> Pieces {
         }
         if r.below(5) == 0 {
             t += &format!("cap = {}\n", 1 + r.below(100));
+        }
+        if sched == "rtds" {
+            t += &format!(
+                "period = \"{}us\"\nbudget = \"50us\"\n",
+                500 + r.below(5_000)
+            );
         }
         t += &format!("boost_ratio = {}\n", one(&mut r, &["250", "0", "500"]));
         for _ in 0..1 + r.below(3) {
@@ -124,7 +133,7 @@ fn generate(case: u64) -> Pieces {
         let d = r.below(n_domains);
         let (at, every) = (r.below(20_000), 500 + r.below(9000));
         let again = format!("time = \"{at}us\"\nevery = \"{every}us\"\n");
-        actions.push(match r.below(6) {
+        actions.push(match r.below(7) {
             0 => format!("[[at]]\n{again}do = \"weight\"\ndomain = \"d{d}\"\nweight = {}\n", 1 + r.below(5000)),
             1 => format!("[[at]]\n{again}do = \"affinity\"\ndomain = \"d{d}\"\ncpus = \"{}\"\n", r.below(cpus)),
             2 => format!(
@@ -137,6 +146,15 @@ fn generate(case: u64) -> Pieces {
                 1 + r.below(cpus.max(2) - 1),
                 r.below(2)
             ),
+            6 if sched != "null" => {
+                let to = one(&mut r, &["credit2", "rr", "credit2", "rr", "rtds"]);
+                let pool = r.below(n_pools);
+                let with = match r.below(2) {
+                    0 => format!("cpus = \"{}\"\n", r.below(cpus)),
+                    _ => String::new(),
+                };
+                format!("[[at]]\n{again}do = \"sched\"\npool = \"p{pool}\"\nsched = \"{to}\"\n{with}")
+            }
             5 if n_groups > 0 => {
                 format!("[[at]]\n{again}do = \"group\"\ndomain = \"d{d}\"\ngroup = \"g{}\"\n", r.below(n_groups))
             }
@@ -181,9 +199,15 @@ fn broken(p: &Pieces) -> Option<String> {
     }
 }
 
-/// What does not replay of a recording.
+/// What does not replay of a recording, as far as it replays at all: until a pool gets another scheduler.
 fn again(records: &[Vec<(u64, Record)>]) -> Option<String> {
-    let text = replay::text(records);
+    let until_exchanged = |list: &Vec<(u64, Record)>| {
+        let other = |r: &(u64, Record)| r.1.op() == Some(Op::Begin);
+        let end = list.iter().skip(1).position(other);
+        list[..end.map_or(list.len(), |n| n + 1)].to_vec()
+    };
+    let records: Vec<_> = records.iter().map(until_exchanged).collect();
+    let text = replay::text(&records);
     if text.is_empty() {
         return None;
     }

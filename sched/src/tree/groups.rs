@@ -153,6 +153,9 @@ impl Tree {
             }
         }
         self.groups -= 1;
+        // What it wanted to be asked for is nobody's business any more, and nobody has a timer for it when it was the last.
+        let left = self.nodes.iter().flatten().filter_map(|n| n.group.as_ref());
+        self.due = left.filter_map(|g| g.due).map(|d| d.0).min();
         if parent != 0 {
             self.group(parent).members -= 1;
         }

@@ -208,6 +208,24 @@ impl Tree {
         }
     }
 
+    /// A processor of the group has been called that its parent lets nobody run on for now, as with a spent budget: one
+    /// that sleeps and may run takes its place, or those that run must share their time.
+    fn substitute(&mut self, node: u16, now: Instant) -> Kick {
+        let parent = self.group(node).parent;
+        let mut busy = Kick::NONE;
+        for i in 0..self.group(node).vps.len() {
+            let vp = &self.group(node).vps[i];
+            let (ent, runnable, cpu) = (vp.ent, vp.runnable, vp.cpu);
+            if !runnable && self.sched(parent).serves(ent, now) {
+                self.group(node).vps[i].runnable = true;
+                let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
+                return self.translate(parent, k, false, now);
+            }
+            busy = busy.and(cpu.map_or(Kick::NONE, Kick::one));
+        }
+        busy
+    }
+
     /// A group's kick in terms of CPUs: sleeping virtual processors wake in their parent.
     fn translate(&mut self, node: u16, kick: Kick, boosted: bool, now: Instant) -> Kick {
         if node == 0 || kick.is_none() {
@@ -225,6 +243,9 @@ impl Tree {
                 out = out.and(self.translate(parent, k, false, now));
             } else if let Some(c) = cpu {
                 out = out.and(Kick::one(c));
+            }
+            if !self.sched(parent).serves(ent, now) {
+                out = out.and(self.substitute(node, now));
             }
             if boosted {
                 let k = self.sched(parent).boost(ent, BoostCause::Interrupt, now);
@@ -276,7 +297,22 @@ impl Tree {
     }
     /// See `Scheduler`.
     pub fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick {
-        self.root.free_pcpu(cpu, now)
+        let mut kick = self.root.free_pcpu(cpu, now);
+        for i in 1..self.nodes.len() as u16 {
+            let Some(Node {
+                sched,
+                group: Some(g),
+            }) = &self.nodes[usize::from(i)]
+            else {
+                continue;
+            };
+            // A processor that has lost its place with the CPU may be the one that was called for somebody's sake.
+            let stuck = |v: &Vp| v.runnable && v.cpu.is_none() && !self.root.serves(v.ent, now);
+            if g.parent == 0 && g.vps.iter().any(stuck) && sched.has_work(CpuId(0), now) {
+                kick = kick.and(self.substitute(i, now));
+            }
+        }
+        kick
     }
     /// See `Scheduler`.
     pub fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError> {
@@ -367,7 +403,12 @@ impl Tree {
     /// See `Scheduler`.
     #[inline]
     pub fn notify(&mut self, l: Leaf, why: WakeReason, now: Instant) -> Kick {
+        let was = l.node != NodeId::ROOT && self.is_boosted(l);
         let k = self.sched(l.node.0).notify(l.ent, why, now);
+        if was {
+            // What a boost of it could do has been done: it may even run, and another processor of its group wait.
+            return self.translate(l.node.0, k, false, now);
+        }
         self.carried(l, k, now)
     }
     /// See `Scheduler`. Others outside its group go first, too.
@@ -437,3 +478,6 @@ impl Tree {
 fn gone() -> ! {
     panic!("scheduling group used after it was removed")
 }
+
+#[cfg(test)]
+mod tests;

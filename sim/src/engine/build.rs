@@ -12,7 +12,7 @@ impl<'a> Engine<'a> {
         s.pools
             .iter()
             .for_each(|p| present = present.union(&p.cpus));
-        let mut conserving = true;
+        let mut conserving = Vec::new();
         for (i, p) in s.pools.iter().enumerate() {
             let wanted = scheduler_name(o, &p.sched);
             let mut params = p.params;
@@ -21,7 +21,7 @@ impl<'a> Engine<'a> {
                 params.boost = false;
                 name = "credit2";
             }
-            conserving &= matches!(name, "credit2" | "rr" | "plain" | "credit1" | "eevdf");
+            conserving.push(conserves(name));
             let baseline: Option<Box<dyn Scheduler>> = match name {
                 "plain" => Some(Box::new(Plain::new(&params))),
                 "credit1" => Some(Box::new(Plain::sampled(&params))),
@@ -138,10 +138,10 @@ impl<'a> Engine<'a> {
             moving: vec![false; n],
             domain_pool: s.domains.iter().map(|d| d.pool).collect(),
             conserving,
+            exchanging: None,
             lenient: o.lenient,
             groups,
             capped: s.domains.iter().map(|d| d.cap != 0).collect(),
-            in_group: s.domains.iter().map(|d| d.group.is_some()).collect(),
             holder_preemptions: 0,
             hash: 0xcbf2_9ce4_8422_2325,
             trace: o.trace.then(Vec::new),

@@ -36,7 +36,7 @@ impl Engine<'_> {
                 ));
             }
         }
-        if self.w.ipi != 0 || !self.conserving {
+        if self.w.ipi != 0 || !self.conserving.contains(&true) {
             return Ok(());
         }
         let free: Vec<usize> = (0..self.w.cpus.len())
@@ -52,24 +52,10 @@ impl Engine<'_> {
         }
         for v in 0..self.vcpus.len() {
             let x = &self.vcpus[v];
-            if x.waiting.is_none()
-                || x.cpu.is_some()
-                || self.stopped(x.dom)
-                || self.capped[x.dom]
-                || self.in_group[x.dom]
-            {
+            if x.waiting.is_none() || x.cpu.is_some() || self.stopped(x.dom) || self.capped[x.dom] {
                 continue;
             }
-            let info = self
-                .set
-                .vcpu_info(x.id, Instant(at))
-                .map_err(|e| e.to_string())?;
-            let pool = self.set.pool_info(info.pool).map_err(|e| e.to_string())?;
-            let mut allowed = info.params.affinity.intersection(&pool.cpus);
-            if allowed.is_empty() {
-                allowed = pool.cpus;
-            }
-            for c in allowed.iter().map(|c| c.index()) {
+            for c in self.rivals(v)?.iter().map(|c| c.index()) {
                 let cpu = &self.w.cpus[c];
                 if cpu.visit {
                     continue;
@@ -87,6 +73,59 @@ impl Engine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The groups that vCPU `v` is in, from the inside to the outside.
+    fn groups_of(&self, v: usize) -> Result<Vec<usize>, String> {
+        let info = self.set.vcpu_info(self.vcpus[v].id, self.now());
+        let own = info.map_err(|e| e.to_string())?.group;
+        let mut at = own.and_then(|g| self.groups.iter().position(|x| *x == g));
+        let mut list = Vec::new();
+        while let Some(g) = at {
+            list.push(g);
+            at = self.s.groups[g].parent;
+        }
+        Ok(list)
+    }
+
+    /// The CPUs that vCPU `v`, which waits, waits for: none of them may be idle or without a timer. For a member of a group
+    /// with all its processors on CPUs these CPUs, since who competes with it is inside; else it is as good as outside.
+    fn rivals(&self, v: usize) -> Result<CpuSet, String> {
+        let info = self.set.vcpu_info(self.vcpus[v].id, self.now());
+        let info = info.map_err(|e| e.to_string())?;
+        let pool = self.set.pool_info(info.pool).map_err(|e| e.to_string())?;
+        if !self
+            .pools
+            .iter()
+            .zip(&self.conserving)
+            .any(|(p, c)| *p == info.pool && *c)
+        {
+            return Ok(CpuSet::EMPTY);
+        }
+        for g in self.groups_of(v)? {
+            let group = &self.s.groups[g];
+            if !conserves(&group.sched) {
+                return Ok(CpuSet::EMPTY);
+            }
+            let mut inside = CpuSet::EMPTY;
+            for c in pool.cpus.iter() {
+                let cpu = &self.w.cpus[c.index()];
+                if let Some(u) = cpu.running
+                    && (cpu.visit || self.groups_of(u)?.contains(&g))
+                {
+                    inside.insert(c);
+                }
+            }
+            if inside.len() >= usize::from(group.vps) {
+                return Ok(inside);
+            }
+        }
+        let allowed = info.params.affinity.intersection(&pool.cpus);
+        Ok(if allowed.is_empty() || info.group.is_some() {
+            pool.cpus
+        } else {
+            allowed
+        })
     }
 
     pub(super) fn finish(self, seed: u64, moments: u64) -> Result<Outcome, String> {

@@ -22,8 +22,8 @@ use std::collections::BinaryHeap;
 use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, VcpuId};
 use tarn_pools::{
     Block, Clock, DeboostCause, DomainParams, GroupConfig, GroupId, GuestHint, IdleCpu, Kick,
-    Machine, PoolConfig, PoolSet, Progress, Running, Stats, Totals, VcpuParams, WakeReason, Woken,
-    sched_by_name,
+    Machine, Plan, PoolConfig, PoolSet, Progress, Running, Stats, Status, Step, Target, Totals,
+    VcpuParams, WakeReason, Woken, sched_by_name,
 };
 
 type Set = PoolSet<spin::relax::Spin>;
@@ -55,10 +55,12 @@ struct Engine<'a> {
     paused: Vec<u32>,
     moving: Vec<bool>,
     domain_pool: Vec<usize>,
-    conserving: bool,
+    /// By pool: its scheduler lets no CPU idle while somebody waits.
+    conserving: Vec<bool>,
+    /// The pool whose scheduler is being exchanged, and by which action.
+    exchanging: Option<(usize, usize)>,
     lenient: bool,
     groups: Vec<GroupId>,
-    in_group: Vec<bool>,
     capped: Vec<bool>,
     holder_preemptions: u64,
     hash: u64,
@@ -71,6 +73,11 @@ pub fn run(s: &Scenario, o: &Options) -> Result<Outcome, String> {
     let mut e = Engine::new(s, o, seed)?;
     let moments = e.go(o)?;
     e.finish(seed, moments)
+}
+
+/// Whether a scheduler lets no CPU idle while somebody waits whom it could run.
+fn conserves(name: &str) -> bool {
+    matches!(name, "credit2" | "rr" | "plain" | "credit1" | "eevdf")
 }
 
 fn scheduler_name<'a>(o: &'a Options, own: &'a str) -> &'a str {
@@ -155,7 +162,8 @@ impl<'a> Engine<'a> {
     }
 
     fn stopped(&self, d: usize) -> bool {
-        self.paused[d] != 0 || self.moving[d]
+        let halted = self.exchanging.is_some_and(|x| x.0 == self.domain_pool[d]);
+        self.paused[d] != 0 || self.moving[d] || halted
     }
 
     /// Which vCPU of its domain `v` is.

@@ -84,7 +84,37 @@ impl Engine<'_> {
                     .move_to_group(domain_id(d), g.map(|g| self.groups[g]), now);
                 progress(&mut self.w, p)?;
                 self.moving[d] = again;
-                self.in_group[d] = g.is_some();
+            }
+            What::Sched(pool, kind, cpus) => {
+                if self.exchanging.is_none() {
+                    let kind = sched_by_name(&kind).ok_or("no such scheduler")?;
+                    let to = Target::Id(self.pools[pool]);
+                    let mut plan = Plan::of(Step::SetSched(to, kind)).map_err(fail)?;
+                    if !cpus.is_empty() {
+                        plan.add(Step::Cpus(Some(to), cpus)).map_err(fail)?;
+                    }
+                    let (k, begun) = self.set.begin(&plan, now);
+                    self.w.send(k);
+                    begun.map_err(|refusal| fail(refusal.error))?;
+                    self.exchanging = Some((pool, i));
+                }
+                // One of another action is waited for.
+                again = true;
+                if self.exchanging == Some((pool, i)) {
+                    match self.set.status(now) {
+                        Status::Pending(k) => self.w.send(k),
+                        Status::None => {
+                            self.exchanging = None;
+                            self.conserving[pool] = conserves(&kind);
+                            again = false;
+                            let here = &self.domain_pool;
+                            let all = self.vcpus.iter_mut().filter(|v| here[v.dom] == pool);
+                            for v in all.filter(|v| v.waiting.is_some()) {
+                                v.waiting = Some(now.0);
+                            }
+                        }
+                    }
+                }
             }
         }
         if again {

@@ -130,6 +130,8 @@ pub enum What {
     Regroup(usize, Option<usize>),
     /// Another cap.
     Cap(usize, u32),
+    /// Another scheduler for a pool, and these CPUs with it.
+    Sched(usize, String, CpuSet),
 }
 
 /// A bar: a metric, of whom, and its limit.

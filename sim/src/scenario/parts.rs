@@ -257,6 +257,10 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
     let weight = r.int("weight", 256, 1, 65_535)? as u32;
     let cap = r.int("cap", 0, 0, 100_000)? as u32;
     let cpus = r.cpus("cpus")?;
+    let sched = r.text("sched")?;
+    if sched.is_some_and(|s| tarn_pools::sched_by_name(s).is_none()) {
+        return r.bad("sched", "names no scheduler");
+    }
     let op = r.text("do")?;
     let op = r.need("do", op)?;
     let mut out = Vec::new();
@@ -271,6 +275,14 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
             let c = r.need("cpus", cpus)?;
             doms.iter().for_each(|&d| push(What::Affinity(d, c)));
         }
+        "sched" => {
+            let (p, kind) = (r.need("pool", pool)?, r.need("sched", sched)?);
+            push(What::Sched(
+                p,
+                kind.to_string(),
+                cpus.unwrap_or(CpuSet::EMPTY),
+            ));
+        }
         "move" => {
             let p = r.need("pool", pool)?;
             doms.iter().for_each(|&d| push(What::Move(d, p)));
@@ -282,7 +294,7 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
         _ => {
             return r.bad(
                 "do",
-                "must be weight, cap, affinity, pause, unpause, move, group or cpu",
+                "must be weight, cap, affinity, pause, unpause, move, group, sched or cpu",
             );
         }
     }

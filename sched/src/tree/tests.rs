@@ -1,0 +1,139 @@
+//! Processors that are called and cannot come, calls that would get lost, moments that are nobody's any more.
+//!
+//! What any scheduler must do alone is tested with it; random lives are in `pools/tests/liveness.rs`.
+
+use super::*;
+use crate::params::RtParams;
+use crate::registry;
+
+const C0: CpuId = CpuId(0);
+const C1: CpuId = CpuId(1);
+const HINT: GuestHint = GuestHint {
+    irqs_masked: false,
+    dont_desched: false,
+    enlightened: false,
+    must_idle: false,
+};
+const AWAY: GuestHint = GuestHint {
+    must_idle: true,
+    ..HINT
+};
+const LINE: WakeReason = WakeReason::Interrupt { line: 40 };
+
+fn t(us: u64) -> Instant {
+    Instant(us * 1000)
+}
+
+fn instance(name: &str) -> Box<dyn Scheduler> {
+    registry::build(registry::by_name(name).unwrap(), &SchedParams::DEFAULT).unwrap()
+}
+
+/// Of ten milliseconds.
+fn budget(ms: u64) -> VcpuParams {
+    VcpuParams {
+        rt: RtParams {
+            period: Span::ms(10),
+            budget: Span::ms(ms),
+        },
+        ..VcpuParams::DEFAULT
+    }
+}
+
+/// A root over these CPUs, and a group in it with two processors.
+fn tree(root: &str, cpus: &[CpuId], group: &str, each: &VcpuParams) -> (Tree, NodeId) {
+    let mut tree = Tree::new(instance(root));
+    for &c in cpus {
+        tree.alloc_pcpu(c).unwrap();
+        let _ = tree.switch_sched(c, t(0));
+    }
+    let sched = instance(group);
+    let g = tree.add_group(NodeId::ROOT, sched, 2, each, t(0)).unwrap();
+    for &c in cpus {
+        assert_eq!(tree.pick_next(c, HINT, t(0)).next, None);
+    }
+    (tree, g)
+}
+
+fn member(tree: &mut Tree, g: NodeId, tag: u32) -> Leaf {
+    tree.alloc_vcpu(g, Tag(tag), &budget(1)).unwrap()
+}
+
+/// Of two processors under null one has the only CPU, the other stands in line. Who is called for there must share.
+#[test]
+fn who_waits_for_a_processor_in_line_shares_the_other() {
+    let (mut tree, g) = tree("null", &[C0], "rr", &budget(1));
+    let (a, b) = (member(&mut tree, g, 1), member(&mut tree, g, 2));
+    assert_eq!(tree.insert(a, true, t(1)), Kick::one(C0));
+    assert_eq!(tree.pick_next(C0, HINT, t(1)).next, Some(Tag(1)));
+    let kick = tree.insert(b, true, t(2));
+    assert_eq!(kick, Kick::one(C0), "nobody tells the CPU that runs on");
+    let pick = tree.pick_next(C0, HINT, t(2));
+    assert_eq!(pick.next, Some(Tag(1)));
+    let end = pick.until.expect("a turn ends");
+    assert_eq!(tree.pick_next(C0, HINT, end).next, Some(Tag(2)));
+}
+
+/// A processor whose budget is spent is called; the other has all of its own, and the CPU has nothing to do.
+#[test]
+fn a_spent_processor_is_stood_in_for() {
+    let (mut tree, g) = tree("rtds", &[C0], "rr", &budget(3));
+    let a = member(&mut tree, g, 1);
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+    tree.sleep(a, t(3000));
+    assert_eq!(tree.pick_next(C0, HINT, t(3000)).next, None);
+    let _ = tree.context_saved(a, C0, t(3000));
+    assert_eq!(tree.wake(a, LINE, t(4000)), Kick::one(C0));
+    assert_eq!(tree.pick_next(C0, HINT, t(4000)).next, Some(Tag(1)));
+}
+
+/// A CPU leaves a pool under null, and the processor that had it goes into the line with somebody in it.
+#[test]
+fn who_loses_a_cpu_with_its_processor_gets_another() {
+    let (mut tree, g) = tree("null", &[C0, C1], "rr", &budget(1));
+    let a = member(&mut tree, g, 1);
+    assert_eq!(tree.insert(a, true, t(1)), Kick::one(C0));
+    assert_eq!(tree.pick_next(C0, HINT, t(1)).next, Some(Tag(1)));
+    assert_eq!(tree.pick_next(C0, AWAY, t(2)).next, None);
+    let _ = tree.context_saved(a, C0, t(2));
+    let kick = tree.free_pcpu(C0, t(2));
+    assert!(kick.0.contains(C1), "{kick:?}");
+    assert_eq!(tree.pick_next(C1, HINT, t(2)).next, Some(Tag(1)));
+}
+
+/// An interrupt for a boosted member that runs: nobody has to come for it, and no sister is boosted for it.
+#[test]
+fn an_interrupt_for_one_that_runs_boosted_calls_nobody() {
+    let (mut tree, g) = tree("credit2", &[C0], "credit2", &budget(1));
+    let [a, b, c] = [1, 2, 3].map(|tag| member(&mut tree, g, tag));
+    let _ = tree.insert(a, false, t(0));
+    let _ = tree.insert(b, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(2)));
+    let _ = tree.insert(c, true, t(1));
+    let _ = tree.pick_next(C0, HINT, t(1));
+    assert_eq!(tree.wake(a, LINE, t(5000)), Kick::one(C0));
+    let pick = tree.pick_next(C0, HINT, t(5000));
+    assert_eq!((pick.next, pick.boosted), (Some(Tag(1)), true));
+    let _ = tree.context_saved(b, C0, t(5001));
+    assert_eq!(tree.notify(a, LINE, t(5002)), Kick::NONE);
+    let vps = &tree.group(g.0).vps;
+    let waits = vps.iter().find(|v| v.cpu.is_none() && v.runnable);
+    let sister = waits.expect("the other processor waits").ent;
+    assert!(!tree.root.is_boosted(sister));
+}
+
+/// What a group wanted goes with it: else the next one's moment, being later, would be thought to have its timer.
+#[test]
+fn a_removed_group_is_due_no_more() {
+    let (mut tree, g) = tree("rr", &[C0], "rtds", &budget(1));
+    let a = member(&mut tree, g, 1);
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+    assert_eq!(tree.pick_next(C0, HINT, t(1000)).next, None);
+    let _ = tree.context_saved(a, C0, t(1000));
+    assert_eq!(tree.due(), Some(t(10_000)));
+    let _ = tree.remove(a, t(2000));
+    tree.free_vcpu(a);
+    let _ = tree.remove_group(g, t(2000)).unwrap();
+    assert_eq!(tree.due(), None);
+}
