@@ -183,7 +183,9 @@ fn explain(s: &mut Session<'_>, text: &str, e: Errno) -> Fail {
     }
     let next = match e {
         Errno::Stale | Errno::NoSuch => "'list' and 'pool-list' show what there is",
-        Errno::NoMemory => "'info' shows what is free, 'destroy' frees more",
+        Errno::NoMemory => {
+            "'info' shows what is free, 'pool-memory' where a pool's comes from; 'destroy' frees more"
+        }
         Errno::LastCpu => "move its domains first: 'cpupool-migrate DOMAIN POOL'",
         Errno::NotEmpty => "'pool-list' and 'group-list' show what is in it",
         Errno::NoCpus => "'cpupool-cpu-add POOL CPU' gives it one",
@@ -261,6 +263,18 @@ fn help(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         let Some(c) = find(word) else {
             return Err(unknown(s, word));
         };
+        if s.json {
+            let columns = [
+                Column::hidden("command"),
+                Column::hidden("help"),
+                Column::hidden("usage"),
+                Column::hidden("more"),
+            ];
+            return Table::print(s, columns, &mut |s, t| {
+                t.row(s, [&c.name, &c.help, &Usage(c), &c.more]);
+                Ok(())
+            });
+        }
         s.print(format_args!("{}: {}\n", Usage(c), c.help));
         if !c.more.is_empty() {
             s.print(format_args!("{}\n", c.more));

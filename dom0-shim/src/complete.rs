@@ -43,7 +43,10 @@ fn each_of(
 ) -> Result<(), Fail> {
     match kind {
         Kind::Command => {
-            cmd::COMMANDS.iter().for_each(|c| f(s, c.name.as_bytes()));
+            for c in cmd::COMMANDS {
+                f(s, c.name.as_bytes());
+                c.aliases.iter().for_each(|a| f(s, a.as_bytes()));
+            }
             Ok(())
         }
         Kind::Domain => names::each_domain(s, &mut |s, row| {

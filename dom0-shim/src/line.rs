@@ -3,11 +3,11 @@
 //! Keys: printable ASCII inserts anywhere; left/right (or Ctrl-B/F), Home/End (or Ctrl-A/E) move; Backspace, Delete
 //! (or Ctrl-D) delete; Ctrl-U deletes to the start, Ctrl-K to the end, Ctrl-W the word before; up/down (or Ctrl-P/N)
 //! walk the history; Ctrl-C drops the line, Ctrl-L clears the screen; Tab is the caller's. CR, LF and CR LF end a
-//! line. Everything else is ignored, unknown escape sequences as a whole.
+//! line. Escape sequences it does not know are ignored as a whole.
 //!
 //! A terminal of 80 columns is assumed; a longer line scrolls sideways in it. A line that begins with `@` comes from a
-//! program and is only echoed. The editor must never run a line that is not what was typed: when a byte did not fit,
-//! Enter answers `TooLong` until the line has been edited.
+//! program and is only echoed. The editor must never run a line that is not what was typed: when a byte did not fit or
+//! is none that it knows, it rings, and Enter answers `Lost` until something has been deleted.
 
 use crate::history::History;
 use core::fmt::{self, Write};
@@ -27,12 +27,21 @@ pub enum Event {
     Edited,
     /// The line is complete: take it, then `start` the next.
     Enter,
-    /// The line is complete but bytes of it did not fit: do not run it; `start` the next.
-    TooLong,
+    /// The line is complete but is not all that was typed: do not run it; `start` the next.
+    Lost(Lost),
     /// The line was dropped: `start` the next.
     Dropped,
     /// Tab was pressed.
     Tab,
+}
+
+/// Why a byte is not in the line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// It did not fit.
+    Full,
+    /// It is neither printable ASCII nor a key.
+    Strange,
 }
 
 /// Where in an escape sequence we are.
@@ -58,7 +67,7 @@ pub struct Editor {
     cursor: usize,
     /// First byte shown.
     left: usize,
-    lost: bool,
+    lost: Option<Lost>,
     escape: Escape,
     after_cr: bool,
     history: History,
@@ -75,7 +84,7 @@ impl Default for Editor {
             len: 0,
             cursor: 0,
             left: 0,
-            lost: false,
+            lost: None,
             escape: Escape::None,
             after_cr: false,
             history: History::default(),
@@ -100,7 +109,7 @@ impl Editor {
     /// An empty line, with its prompt.
     pub fn start(&mut self, out: &mut dyn Write) -> fmt::Result {
         (self.len, self.cursor, self.left, self.back) = (0, 0, 0, 0);
-        self.lost = false;
+        self.lost = None;
         out.write_str(PROMPT)
     }
 
@@ -145,7 +154,10 @@ impl Editor {
             0x15 => self.delete(0, self.cursor, out)?,
             0x17 => self.delete(self.word_start(), self.cursor, out)?,
             0x20..0x7f => self.insert(byte, out)?,
-            _ => {}
+            _ => {
+                self.lost.get_or_insert(Lost::Strange);
+                out.write_str(BELL)?;
+            }
         }
         Ok(Event::Edited)
     }
@@ -153,7 +165,7 @@ impl Editor {
     /// Puts a byte where the cursor is; rings the bell if the line is full.
     pub fn insert(&mut self, byte: u8, out: &mut dyn Write) -> fmt::Result {
         if self.len == LINE_MAX {
-            self.lost = true;
+            self.lost = Some(Lost::Full);
             return out.write_str(BELL);
         }
         self.text
@@ -171,8 +183,8 @@ impl Editor {
 
     fn enter(&mut self, out: &mut dyn Write) -> Result<Event, fmt::Error> {
         out.write_str("\n")?;
-        if self.lost {
-            return Ok(Event::TooLong);
+        if let Some(lost) = self.lost {
+            return Ok(Event::Lost(lost));
         }
         if !self.is_script() {
             self.history.keep(&self.text[..self.len]);
@@ -255,7 +267,7 @@ impl Editor {
         if self.cursor == self.len && (seen && self.len - self.left < WINDOW || self.is_script()) {
             self.cursor -= 1;
             self.len -= 1;
-            self.lost = false;
+            self.lost = None;
             return out.write_str("\x08 \x08");
         }
         self.delete(self.cursor - 1, self.cursor, out)
@@ -269,7 +281,7 @@ impl Editor {
         self.text.copy_within(to..self.len, from);
         self.len -= to - from;
         self.cursor = from;
-        self.lost = false;
+        self.lost = None;
         self.refresh(out)
     }
 
@@ -313,7 +325,7 @@ impl Editor {
         self.text[..line.len()].copy_from_slice(line);
         self.len = line.len();
         self.cursor = self.len;
-        self.lost = false;
+        self.lost = None;
         self.refresh(out)
     }
 

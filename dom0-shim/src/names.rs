@@ -435,14 +435,17 @@ pub fn number(word: &str) -> Option<u16> {
     }
 }
 
-/// The live domain that a word names, by its name or else by its number. Prints what is wrong if there is none.
+/// The live domain that a word names, by its number or else by its name. Prints what is wrong if there is none.
 pub fn find_domain(s: &mut Session<'_>, word: &str) -> Result<DomainId, Fail> {
+    let mut by_name = None;
     if let Some(name) = Text::new(word) {
-        match s.ask(&domain::Find { name }) {
-            Ok(id) => return Ok(id),
-            Err(Errno::NoSuch) => {}
-            Err(e) => return Err(e.into()),
-        }
+        by_name = match s.ask(&domain::Find { name }) {
+            Err(Errno::NoSuch) => None,
+            id => Some(id?),
+        };
+    }
+    if let (Some(id), None) = (by_name, number(word)) {
+        return Ok(id);
     }
     let mut nearest = Nearest::new(word);
     let (mut found, mut similar) = (None, None);
@@ -456,7 +459,7 @@ pub fn find_domain(s: &mut Session<'_>, word: &str) -> Result<DomainId, Fail> {
         }
         Ok(())
     })?;
-    if let Some(id) = found {
+    if let Some(id) = found.or(by_name) {
         return Ok(id);
     }
     let mut configured = false;
@@ -477,25 +480,25 @@ pub fn find_domain(s: &mut Session<'_>, word: &str) -> Result<DomainId, Fail> {
     })
 }
 
-/// The pool that a word names, by its name or else by its number, and the pool whose name is most like the word.
+/// The pool that a word names, by its number or else by its name, and the pool whose name is most like the word.
 fn look_up_pool(s: &mut Session<'_>, word: &str) -> Result<(Option<PoolId>, Option<Text>), Fail> {
     let mut nearest = Nearest::new(word);
     let (mut by_name, mut by_number, mut similar) = (None, None, None);
     each_pool(s, &mut |s, row| {
         let name = pool_name(s, row.id);
-        if name == *word {
-            by_name = Some(row.id);
-        } else if number(word) == Some(row.id.slot) {
+        if number(word) == Some(row.id.slot) {
             by_number = Some(row.id);
+        } else if name == *word {
+            by_name = Some(row.id);
         } else if nearest.nearer(name.as_bytes()) {
             similar = Some(name);
         }
         Ok(())
     })?;
-    Ok((by_name.or(by_number), similar))
+    Ok((by_number.or(by_name), similar))
 }
 
-/// The pool that a word names, by its name or else by its number. Prints what is wrong if there is none.
+/// The pool that a word names, by its number or else by its name. Prints what is wrong if there is none.
 pub fn find_pool(s: &mut Session<'_>, word: &str) -> Result<PoolId, Fail> {
     match look_up_pool(s, word)? {
         (Some(id), _) => Ok(id),

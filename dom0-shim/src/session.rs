@@ -142,6 +142,25 @@ impl<'h> Session<'h> {
         }
     }
 
+    /// The same to its end, whatever is typed meanwhile but Ctrl-C.
+    pub fn sit_out(&mut self, time: Span) -> Result<(), Errno> {
+        let begin = self.uptime().ok_or(Errno::NotSupported)?;
+        loop {
+            let passed = self.uptime().unwrap_or(time).0.saturating_sub(begin.0);
+            match time.0.checked_sub(passed) {
+                None | Some(0) => return Ok(()),
+                Some(left) => self.wait(Span(left))?,
+            };
+        }
+    }
+
+    /// Drops what was typed if it is one key and no more: the one that ended something. More of it is for the editor.
+    pub fn drop_key(&mut self) {
+        if self.ahead_len == 1 {
+            self.ahead_len = 0;
+        }
+    }
+
     /// Whether something was typed that nobody has read.
     pub fn typed_ahead(&self) -> bool {
         self.ahead_len > 0

@@ -1,9 +1,9 @@
 //! The loop: greeting, prompt, bytes to the editor, lines to the commands.
 //!
 //! A line that begins with `@` comes from a script: after each of its commands a line follows that is exactly `@ok` or
-//! `@error`. Nothing else is different.
+//! `@error`. Nothing else is different. A `#` in front of a word begins a comment, as in the seeds' sessions.
 
-use crate::line::{Editor, Event, LINE_MAX};
+use crate::line::{Editor, Event, LINE_MAX, Lost};
 use crate::session::{Fail, Session};
 use crate::{Hyp, cmd, complete, names};
 use core::fmt;
@@ -55,7 +55,13 @@ impl<'h> Shell<'h> {
         let mut from = 0u32;
         loop {
             match self.session.ask(&system::BootScript { from }) {
-                Ok(bytes) if bytes.as_slice().is_empty() => return,
+                Ok(bytes) if bytes.as_slice().is_empty() => {
+                    // The last line may have no end of its own; the user's first is another one.
+                    if !self.editor.text().is_empty() {
+                        let _ = self.take(b'\n');
+                    }
+                    return;
+                }
                 Ok(bytes) => {
                     from = from.saturating_add(bytes.as_slice().len() as u32);
                     for byte in bytes.as_slice() {
@@ -76,11 +82,16 @@ impl<'h> Shell<'h> {
             Event::Edited => return Ok(()),
             Event::Tab => return complete::complete(&mut self.session, &mut self.editor),
             Event::Dropped => {}
-            Event::TooLong => {
-                let fail = format_args!(
-                    "the line has more than {LINE_MAX} letters and was not run; split it"
-                );
-                self.session.fail(fail);
+            Event::Lost(why) => {
+                let s = &mut self.session;
+                match why {
+                    Lost::Full => s.fail(format_args!(
+                        "the line has more than {LINE_MAX} letters and was not run; split it"
+                    )),
+                    Lost::Strange => s.fail(format_args!(
+                        "something in the line is no printable ASCII, and it was not run; type it again"
+                    )),
+                };
                 if self.editor.is_script() {
                     self.session.print(format_args!("@error\n"));
                 }
@@ -124,12 +135,22 @@ fn greeting(s: &mut Session<'_>) -> Result<(), Fail> {
     Ok(())
 }
 
+/// What stands before a `#` that begins a word.
+fn without_comment(line: &str) -> &str {
+    let begins = |at: usize| at == 0 || line.as_bytes()[at - 1].is_ascii_whitespace();
+    match line.match_indices('#').find(|(at, _)| begins(*at)) {
+        Some((at, _)) => &line[..at],
+        None => line,
+    }
+}
+
 /// Runs the commands of a line in order, each whether or not those before it succeeded.
 fn run_line(s: &mut Session<'_>, line: &str) {
     let (script, commands) = match line.strip_prefix('@') {
         Some(rest) => (true, rest),
         None => (false, line),
     };
+    let commands = without_comment(commands);
     s.script = script;
     for command in commands.split(';').map(str::trim).filter(|c| !c.is_empty()) {
         let result = cmd::run(s, command);

@@ -5,6 +5,7 @@ mod fake;
 use fake::{End, Fake};
 use tarn_abi::DomainId;
 use tarn_abi::call::domain::{DomainFlags, DomainState};
+use tarn_dom0_shim::cmd::COMMANDS;
 
 #[test]
 fn greets_once() {
@@ -31,6 +32,118 @@ fn the_boot_script_is_typed_first() {
     assert!(at("tarn> @pause web\r\n@ok\r\n") < at("error: no command frobnicate"));
     assert!(at("error: no command frobnicate") < at("tarn> @list db\r\n"));
     assert!(out.ends_with("@ok\r\ntarn> "), "{out}");
+}
+
+/// A script whose last line has no end of its own does not get the user's first line behind it.
+#[test]
+fn the_boot_scripts_last_line_is_a_line() {
+    let mut f = Fake::new();
+    f.script = "@list db";
+    let (out, _) = f.session(&[b"@list web\r"]);
+    assert!(out.contains("tarn> @list db\r\n"), "{out}");
+    assert!(out.contains("tarn> @list web\r\n"), "{out}");
+}
+
+#[test]
+fn what_follows_a_number_sign_is_a_comment() {
+    let list = Fake::new().line("pool-list");
+    for line in ["pool-list # all; frobnicate", "xm pool-list #x"] {
+        assert_eq!(Fake::new().line(line), list, "{line}");
+    }
+    assert_eq!(Fake::new().line("# pool-list; frobnicate"), "");
+    assert_eq!(
+        Fake::new().line("pool-list pool#1"),
+        "error: no pool pool#1: did you mean pool1? 'pool-list' shows them all\n"
+    );
+}
+
+/// One JSON value at the start of `t`, and what stands behind it.
+fn value(t: &str) -> &str {
+    let Some(first) = t.chars().next() else {
+        panic!("no value");
+    };
+    match first {
+        '{' | '[' => {
+            let close = if first == '{' { '}' } else { ']' };
+            let mut rest = &t[1..];
+            loop {
+                if let Some(rest) = rest.strip_prefix(close) {
+                    return rest;
+                }
+                rest = rest.strip_prefix(',').unwrap_or(rest);
+                if first == '{' {
+                    rest = value(rest).strip_prefix(':').expect("a colon");
+                }
+                rest = value(rest);
+            }
+        }
+        '"' => {
+            let mut escaped = false;
+            let end = t[1..].find(|c| {
+                let end = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                end
+            });
+            &t[end.expect("the end of a text") + 2..]
+        }
+        _ if t.starts_with("null") => &t[4..],
+        _ => {
+            let end = t.find([',', '}', ']']).unwrap_or(t.len());
+            t[..end].parse::<f64>().expect("a number");
+            &t[end..]
+        }
+    }
+}
+
+/// Each command that lists something prints lines of JSON, one object each, and nothing else.
+#[test]
+fn every_listing_is_json_too() {
+    let words = |name: &str| match name {
+        "trace" => "0",
+        "cpu-run" => "3 midr",
+        "params" => "-d web",
+        "pool-apply" => "-n cpupool-migrate web pool2",
+        _ => "",
+    };
+    let mut lists = 0;
+    for c in COMMANDS.iter().filter(|c| c.json) {
+        // (The words of a plan's steps are the steps'.)
+        let line = format!("{} --json {}", c.name, words(c.name));
+        let printed = Fake::new().line(&line);
+        assert!(!printed.is_empty(), "{line}");
+        for row in printed.lines() {
+            assert!(row.starts_with('{'), "{line}: {row}");
+            assert_eq!(value(row), "", "{line}: {row}");
+        }
+        lists += 1;
+    }
+    assert!(lists > 15);
+    let all = Fake::new().line("runstate --json");
+    assert!(all.contains("\"vcpu\":1,\"state\""), "{all}");
+    assert!(all.contains("\"advice\":\""), "{all}");
+    let mut f = Fake::new();
+    f.domains[4].row.state = DomainState::Crashed;
+    let crashed = f.line("list db --json");
+    assert!(
+        crashed.contains("\"crash\":\"crashed at 0x40081234: "),
+        "{crashed}"
+    );
+    let help = Fake::new().line("help list --json");
+    assert!(help.starts_with("{\"command\":\"list\","), "{help}");
+}
+
+/// A measurement takes its time whatever is typed meanwhile, which is run afterwards; a key ends `top`, and only that.
+#[test]
+fn typing_ahead_does_not_cut_a_measurement_short() {
+    for line in ["runstate -i 5", "group-list -i 5"] {
+        let mut f = Fake::new();
+        let before = f.now;
+        let (out, _) = f.session(&[line.as_bytes(), b"\r", b"pool-list\r"]);
+        assert!(out.contains("tarn> pool-list\r\n"), "{out}");
+        assert!(f.now.0 - before.0 >= 5_000_000_000, "{line}");
+    }
+    let (out, _) = Fake::new().session(&[b"top\r", b"q", b"pool-list\r"]);
+    assert!(out.contains("tarn> pool-list\r\n"), "{out}");
 }
 
 #[test]

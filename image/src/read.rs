@@ -61,6 +61,9 @@ pub fn read(source: &Source) -> (Option<System>, Vec<Finding>) {
         });
         t.finish();
     }
+    if let Some(script) = &script {
+        untypable(script, &mut found);
+    }
     let pools: Vec<Pool> = pools
         .into_iter()
         .filter_map(|(table, span)| pool(table, span, &mut found))
@@ -80,6 +83,25 @@ pub fn read(source: &Source) -> (Option<System>, Vec<Finding>) {
         domains,
     };
     (Some(system), found)
+}
+
+/// Letters of a line at dom0's prompt.
+const LINE_AT_MOST: usize = 240;
+
+/// Lines of a script that dom0's prompt would not run: it takes printable ASCII, so much of it.
+fn untypable(script: &At<String>, found: &mut Vec<Finding>) {
+    for (n, line) in script.value.lines().enumerate() {
+        let printable = |b: u8| matches!(b, 0x20..0x7f);
+        let why = if !line.bytes().all(printable) {
+            "has something that is no printable ASCII"
+        } else if line.len() > LINE_AT_MOST {
+            "is longer than 240 letters"
+        } else {
+            continue;
+        };
+        let message = format!("[tarn]: dom0-script: line {} {why}", n + 1);
+        found.push(Finding::error(&script.span, message));
+    }
 }
 
 fn board_spec(

@@ -39,11 +39,12 @@ pub fn boost(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         None if n > 0 => Err(s.fail(format_args!(
             "say whose: -d DOMAIN, -d DOMAIN -v VCPU, -p POOL or -g GROUP"
         ))),
-        of => show(s, of),
+        of => show(s, of, ["-d", "-v"].map(|o| g.opt(o).unwrap_or("-"))),
     }
 }
 
-fn show(s: &mut Session<'_>, only: Option<Owner>) -> Result<(), Fail> {
+/// `domain` and `vcpu` as they were typed.
+fn show(s: &mut Session<'_>, only: Option<Owner>, [domain, vcpu]: [&str; 2]) -> Result<(), Fail> {
     let columns = [
         Column::text("Whose", "whose"),
         Column::text("Kind", "kind"),
@@ -68,7 +69,8 @@ fn show(s: &mut Session<'_>, only: Option<Owner>) -> Result<(), Fail> {
                 return Ok(());
             }
             Some(of @ Owner::Vcpu(_)) => {
-                one(s, of, &"-", "vcpu");
+                let whose = format_args!("{domain}/{vcpu}");
+                one(s, of, &whose, "vcpu");
                 return Ok(());
             }
             _ => {}

@@ -7,7 +7,7 @@ use crate::table::{Column, Table};
 use crate::units::{OrDash, Seconds};
 use core::fmt::{self, Display};
 use tarn_abi::call::system::{self, CpuRow, CpuWork};
-use tarn_abi::{CpuId, Errno, Span};
+use tarn_abi::{CpuId, DomainId, Errno, Span, VcpuId};
 
 /// Registers that `cpu-run` reads, as they are typed.
 pub const WORKS: [(&str, CpuWork); 14] = [
@@ -96,6 +96,11 @@ fn each_named(
 pub fn run(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let word = g.word(0).unwrap_or("");
     if let Some(time) = g.opt("hold=") {
+        if let Some(register) = g.word(1) {
+            return Err(s.fail(format_args!(
+                "a CPU reads {register} or is held: leave one of them out"
+            )));
+        }
         return hold(s, word, time);
     }
     let only = match g.word(1) {
@@ -153,8 +158,19 @@ fn hold(s: &mut Session<'_>, word: &str, time: &str) -> Result<(), Fail> {
         work: CpuWork::Hold,
         argument: micros * 1000,
     };
-    let ns = s.ask(&call)?;
-    s.print(format_args!("CPU {cpu} was held for {} us\n", ns / 1000));
+    each_named(s, word, &mut |_, _| Ok(()))?;
+    let held = s.ask(&call)? / 1000;
+    if s.json {
+        let columns = [
+            Column::number("CPU", "cpu"),
+            Column::number("Held(us)", "held_us"),
+        ];
+        return Table::print(s, columns, &mut |s, t| {
+            t.row(s, [&cpu, &held]);
+            Ok(())
+        });
+    }
+    s.print(format_args!("CPU {cpu} was held for {held} us\n"));
     Ok(())
 }
 
@@ -166,7 +182,7 @@ const MOST: u32 = 1 << 16;
 pub fn trace(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let word = g.word(0).unwrap_or("");
     let count = match g.opt("-n").map(names::number) {
-        Some(None) => return Err(s.fail(format_args!("-n takes a number"))),
+        Some(None) => return Err(s.fail(format_args!("-n takes a number up to 65535"))),
         Some(Some(n)) => n,
         None => RECORDS,
     };
@@ -211,11 +227,23 @@ pub fn trace(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
             }
             left -= 1;
             let domain = OrDash(row.domain.map(|id| names::domain_name(s, id)));
-            let vcpu = OrDash(row.vcpu.map(|v| v.slot));
+            let vcpu = OrDash(row.vcpu.and_then(|v| index_of(s, row.domain, v)));
             let time = Seconds(Span(row.at.0), 6);
             t.row(s, [&time, &row.what, &domain, &vcpu, &row.detail]);
         })
     })
+}
+
+/// The number of a vCPU in its domain, as all lists have it; none if the domain is gone.
+fn index_of(s: &mut Session<'_>, domain: Option<DomainId>, id: VcpuId) -> Option<u32> {
+    let mut found = None;
+    let _ = names::each_vcpu(s, domain?, &mut |_, (index, v)| {
+        if v.id == id {
+            found = Some(*index);
+        }
+        Ok(())
+    });
+    found
 }
 
 fn walk(

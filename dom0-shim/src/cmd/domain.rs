@@ -7,7 +7,7 @@ use crate::table::{Column, Table};
 use crate::units::Seconds;
 use core::fmt::{self, Display};
 use tarn_abi::call::console::{Focus, SetFocus};
-use tarn_abi::call::domain::{self, DomainFlags, DomainRow, DomainState};
+use tarn_abi::call::domain::{self, CrashReport, DomainFlags, DomainRow, DomainState};
 use tarn_abi::{DomainId, Errno, Text};
 
 /// The domain that the first argument names, if there is one.
@@ -63,10 +63,12 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         Column::text("State", "state"),
         Column::number("Time(s)", "time_s"),
         Column::text("Pool", "pool"),
+        Column::hidden("crash"),
     ];
     Table::print(s, columns, &mut |s, t| {
         names::each_domain(s, &mut |s, row| {
             if wanted(row.id) {
+                let crash = crash(s, row);
                 let (name, pool) = (names::domain_name(s, row.id), names::pool_name(s, row.pool));
                 let (memory, time) = (Mib(row.memory_kib), Seconds(row.time, 1));
                 t.row(
@@ -79,6 +81,7 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
                         &State(row),
                         &time,
                         &pool,
+                        &OrEmpty(crash),
                     ],
                 );
             }
@@ -89,18 +92,38 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         return Ok(());
     }
     names::each_domain(s, &mut |s, row| {
-        if row.state == DomainState::Crashed && wanted(row.id) {
+        if wanted(row.id)
+            && let Some(why) = crash(s, row)
+        {
             let name = names::domain_name(s, row.id);
-            if let Ok(why) = s.ask(&domain::Crash { id: row.id }) {
-                let at = format_args!(
-                    "{name} crashed at {:#x}: {}; 'destroy {name}' frees it\n",
-                    why.pc, why.reason
-                );
-                s.print(at);
-            }
+            s.print(format_args!("{name} {why}; 'destroy {name}' frees it\n"));
         }
         Ok(())
     })
+}
+
+/// Why a domain has crashed, if it has.
+struct Why(CrashReport);
+
+impl Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "crashed at {:#x}: {}", self.0.pc, self.0.reason)
+    }
+}
+
+fn crash(s: &mut Session<'_>, row: &DomainRow) -> Option<Why> {
+    let crashed = row.state == DomainState::Crashed;
+    let why = crashed.then(|| s.ask(&domain::Crash { id: row.id }))?;
+    why.ok().map(Why)
+}
+
+/// What there is to say, or nothing.
+struct OrEmpty(Option<Why>);
+
+impl Display for OrEmpty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |why| why.fmt(f))
+    }
 }
 
 pub fn create(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {

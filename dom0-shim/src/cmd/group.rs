@@ -43,7 +43,7 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         Some(word) => Some(names::find_pool(s, word)?),
         None => None,
     };
-    let usage = Usage::measure(s, g)?;
+    let usage = Usage::measure(s, g, false)?;
     Table::print(s, COLUMNS, &mut |s, t| {
         names::each_pool(s, &mut |s, row| {
             if only.is_some_and(|id| id != row.id) {

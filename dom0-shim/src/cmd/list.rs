@@ -251,6 +251,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         args: &[many(Kind::Steps, false)],
         opts: &[opt("-n", Kind::Switch)],
+        json: true,
         more: "Steps are pool-create, pool-modify, pool-destroy, pool-sched, cpupool-rename, cpupool-cpu-add,\n\
                cpupool-cpu-remove, cpupool-migrate and params, ' / ' between them:\n\
                pool-apply -n pool-create rt sched=rtds ncpu=2 / cpupool-migrate vm1 vm2 rt\n\
@@ -292,8 +293,8 @@ pub const COMMANDS: &[Command] = &[
             opt("-s", Kind::Switch),
         ],
         json: true,
-        more: "-w weight (256), -c cap in per cent of one CPU (0 = none), of -d; -r rate limit in us, of -p.\n\
-               'params' shows what else there is.",
+        more: "-w weight (256), -c cap in per cent of one CPU (0 = none), of -d; -r rate limit in us, of -p. -v all lists\n\
+               a domain's vCPUs, -p a pool's domains, -s the rate limits. 'params' shows what else there is.",
         ..row(
             "sched-credit2",
             "weight and cap of domains, rate limit of a pool",
@@ -306,9 +307,11 @@ pub const COMMANDS: &[Command] = &[
             opt("-v", Kind::Vcpu),
             opt("-p", Kind::Number),
             opt("-b", Kind::Number),
+            opt("-c", Kind::Pool),
         ],
         json: true,
-        more: "-p period and -b budget in us, of -d, or of one of its vCPUs with -v.",
+        more: "-p period and -b budget in us, of -d, or of one of its vCPUs with -v; -v all lists them. -c lists a pool's\n\
+               domains.",
         ..row("sched-rtds", "period and budget of domains", params::rtds)
     },
     Command {

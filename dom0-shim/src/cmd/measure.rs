@@ -36,8 +36,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads for the first time, lets `-i` pass, and reads again.
-    pub fn measure(s: &mut Session<'_>, g: &Given<'_>) -> Result<Usage, Fail> {
+    /// Reads for the first time, lets `-i` pass, and reads again; a key ends it earlier only if `keys` says so.
+    pub fn measure(s: &mut Session<'_>, g: &Given<'_>, keys: bool) -> Result<Usage, Fail> {
         let time = match g.opt("-i") {
             Some(text) => interval(s, text)?,
             None => INTERVAL,
@@ -50,7 +50,11 @@ impl Usage {
             elapsed: 0,
         };
         u.read(s, &mut |slot, now| *slot = now)?;
-        s.wait(time)?;
+        if keys {
+            s.wait(time)?;
+        } else {
+            s.sit_out(time)?;
+        }
         let now = s.uptime().ok_or(Errno::NotSupported)?;
         u.elapsed = now.0.saturating_sub(u.begun.0);
         u.read(s, &mut |slot, now| *slot = now.saturating_sub(*slot))?;
@@ -125,8 +129,9 @@ pub fn top(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     };
     let mut shown = 0u16;
     loop {
-        let u = Usage::measure(s, g)?;
+        let u = Usage::measure(s, g, times.is_none())?;
         if s.typed_ahead() && times.is_none() {
+            s.drop_key();
             return Ok(());
         }
         show(s, &u)?;

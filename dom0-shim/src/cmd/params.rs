@@ -1,7 +1,8 @@
 //! Commands about scheduling parameters: any by name, and Xen's letters for those it has.
 //!
 //! Which parameters there are, their units and ranges is asked of the hypervisor; nothing here knows a scheduler. One
-//! call sets two; more than two are set two by two, in the order given.
+//! call sets two; more than two are set two by two, in the order given. Must never set some of what was typed: a pool's
+//! and a domain's parameters are one plan, those of a vCPU or group are given back when one is refused.
 
 use super::parse::Given;
 use crate::names::{self, Owner};
@@ -11,8 +12,8 @@ use crate::table::{Column, Table};
 use crate::units::OrDash;
 use core::fmt::{self, Display};
 use tarn_abi::call::param::{ParamRow, Setting, Unit};
-use tarn_abi::call::{domain, group, pool, vcpu};
-use tarn_abi::{DomainId, Errno, Label};
+use tarn_abi::call::{domain, group, plan, pool, vcpu};
+use tarn_abi::{DomainId, Errno, Label, PoolId, VcpuId};
 
 /// A unit, as lists show it.
 struct UnitName(Unit);
@@ -64,7 +65,7 @@ fn find(s: &mut Session<'_>, of: Owner, name: &str) -> Result<ParamRow, Fail> {
 
 /// A value as it was typed: a number, or on and off for a switch.
 fn value(s: &mut Session<'_>, row: &ParamRow, text: &str) -> Result<u64, Fail> {
-    let (name, min, max) = (row.name, row.min, row.max);
+    let (name, max) = (row.name, row.max);
     let typed = match (row.kind.unit, text) {
         (Unit::Switch, "on") => Some(1),
         (Unit::Switch, "off") => Some(0),
@@ -77,31 +78,34 @@ fn value(s: &mut Session<'_>, row: &ParamRow, text: &str) -> Result<u64, Fail> {
         _ if row.kind.unit == Unit::Switch => {
             Err(s.fail(format_args!("{name} is on or off, not {text}")))
         }
-        _ => {
-            let unit = UnitName(row.kind.unit);
-            Err(s.fail(format_args!(
-                "{name} is a number from {min} to {max} ({unit}), not {text}"
-            )))
-        }
+        _ => Err(out_of_range(s, row, format_args!("{text}"))),
     }
+}
+
+/// Makes one setting of what was typed; and what there is now.
+fn wanted(s: &mut Session<'_>, of: Owner, wish: Wish<'_>) -> Result<(Setting, ParamRow), Fail> {
+    let row = find(s, of, wish.0)?;
+    let value = value(s, &row, wish.1)?;
+    let name = row.name;
+    Ok((Setting { name, value }, row))
 }
 
 /// Makes one setting of what was typed.
 pub fn setting(s: &mut Session<'_>, of: Owner, wish: Wish<'_>) -> Result<Setting, Fail> {
-    let row = find(s, of, wish.0)?;
-    let value = value(s, &row, wish.1)?;
-    Ok(Setting {
-        name: row.name,
-        value,
-    })
+    Ok(wanted(s, of, wish)?.0)
 }
 
-fn apply(
-    s: &mut Session<'_>,
-    of: Owner,
-    first: Setting,
-    second: Option<Setting>,
-) -> Result<(), Errno> {
+/// Two settings or one, as a call takes them.
+type Pair = (Setting, Option<Setting>);
+
+fn pair(chunk: &[Option<Setting>]) -> Option<Pair> {
+    Some((
+        chunk.first().copied().flatten()?,
+        chunk.get(1).copied().flatten(),
+    ))
+}
+
+fn apply(s: &mut Session<'_>, of: Owner, (first, second): Pair) -> Result<(), Errno> {
     match of {
         Owner::Pool(id) => s.ask(&pool::SetParams { id, first, second }),
         Owner::Domain(id) => s.ask(&domain::SetParams { id, first, second }),
@@ -110,47 +114,139 @@ fn apply(
     }
 }
 
-/// Sets parameters; every one is looked up and read before the first is set.
+/// Most parameters of a line.
+const MOST: usize = 8;
+
+/// Sets parameters, all or none.
 pub fn set(s: &mut Session<'_>, of: Owner, wishes: &[Wish<'_>]) -> Result<(), Fail> {
-    let mut settings = [None; 8];
-    for (slot, wish) in settings.iter_mut().zip(wishes) {
-        *slot = Some(setting(s, of, *wish)?);
+    if wishes.len() > MOST {
+        return Err(s.fail(format_args!("at most {MOST} parameters at once")));
     }
-    if wishes.len() > settings.len() {
-        let most = settings.len();
-        return Err(s.fail(format_args!("at most {most} parameters at once")));
+    let (mut new, mut old, mut idle) = ([None; MOST], [None; MOST], [None; MOST]);
+    for (i, wish) in wishes.iter().enumerate() {
+        let (setting, row) = wanted(s, of, *wish)?;
+        if new[..i]
+            .iter()
+            .flatten()
+            .any(|x: &Setting| x.name == setting.name)
+        {
+            return Err(s.fail(format_args!("{} is there twice", wish.0)));
+        }
+        new[i] = Some(setting);
+        old[i] = Some(Setting {
+            name: row.name,
+            value: row.value,
+        });
+        idle[i] = (!row.kind.used).then_some(row.name);
     }
-    for pair in settings.chunks(2) {
-        let Some(first) = pair[0] else { break };
-        if let Err(e) = apply(s, of, first, pair.get(1).copied().flatten()) {
-            return Err(refused(s, of, first, e));
+    let result = match of {
+        Owner::Pool(_) | Owner::Domain(_) if wishes.len() > 2 => as_plan(s, of, &new),
+        _ => in_turn(s, of, &new, &old),
+    };
+    if let Err((pair, e)) = result {
+        return Err(refused(s, of, pair, e));
+    }
+    for name in idle.iter().flatten() {
+        s.note(format_args!(
+            "{name} is kept, but the scheduler in charge makes no use of it"
+        ));
+    }
+    Ok(())
+}
+
+/// What was refused, if it is known, and why.
+type Refused = (Option<Pair>, Errno);
+
+/// Pair after pair; what is set is given back when the next is refused, the last first.
+fn in_turn(
+    s: &mut Session<'_>,
+    of: Owner,
+    new: &[Option<Setting>],
+    old: &[Option<Setting>],
+) -> Result<(), Refused> {
+    for (i, p) in new.chunks(2).map_while(pair).enumerate() {
+        if let Err(e) = apply(s, of, p) {
+            for p in old[..2 * i].chunks(2).rev().filter_map(pair) {
+                apply(s, of, p).map_err(|e| (None, e))?;
+            }
+            return Err((Some(p), e));
         }
     }
     Ok(())
 }
 
-fn refused(s: &mut Session<'_>, of: Owner, first: Setting, e: Errno) -> Fail {
+/// A plan of as many steps as there are pairs.
+fn as_plan(s: &mut Session<'_>, of: Owner, new: &[Option<Setting>]) -> Result<(), Refused> {
+    let none = |e| (None, e);
+    s.ask(&plan::Begin {}).map_err(none)?;
+    for (first, second) in new.chunks(2).map_while(pair) {
+        let step = match of {
+            Owner::Pool(id) => s.ask(&plan::SetPoolParams {
+                pool: plan::PoolRef::Id(id),
+                first,
+                second,
+            }),
+            Owner::Domain(domain) => s.ask(&plan::SetDomainParams {
+                domain,
+                first,
+                second,
+            }),
+            Owner::Vcpu(_) | Owner::Group(_) => Err(Errno::NotSupported),
+        };
+        step.map_err(|e| (Some((first, second)), e))?;
+    }
+    match s.ask(&plan::Commit {}) {
+        Ok(_) => Ok(()),
+        Err(Errno::Again) => {
+            let _ = s.ask(&plan::Abort {});
+            Err((None, Errno::Again))
+        }
+        Err(e) => match s.ask(&plan::LastVerdict {}) {
+            Ok(v) if v.failed != 0 => {
+                let step = new.chunks(2).nth(v.failed as usize - 1);
+                Err((step.and_then(pair), e))
+            }
+            _ => Err((None, e)),
+        },
+    }
+}
+
+fn refused(s: &mut Session<'_>, of: Owner, pair: Option<Pair>, e: Errno) -> Fail {
     if e != Errno::Invalid {
         return e.into();
     }
-    let Ok(row) = find(s, of, first.name.as_str().unwrap_or("")) else {
-        return Fail::Said;
-    };
-    let (name, min, max, unit) = (row.name, row.min, row.max, UnitName(row.kind.unit));
-    if (min..=max).contains(&first.value) {
-        return e.into();
+    let settings = pair.map(|(first, second)| [Some(first), second]);
+    for wrong in settings.iter().flatten().flatten() {
+        let Ok(row) = find(s, of, wrong.name.as_str().unwrap_or("")) else {
+            return Fail::Said;
+        };
+        if !(row.min..=row.max).contains(&wrong.value) {
+            return out_of_range(s, &row, format_args!("{}", wrong.value));
+        }
     }
-    s.fail(format_args!(
-        "{name} is a number from {min} to {max} ({unit}), not {}",
-        first.value
-    ))
+    e.into()
+}
+
+fn out_of_range(s: &mut Session<'_>, row: &ParamRow, typed: fmt::Arguments<'_>) -> Fail {
+    let (name, min, max) = (row.name, row.min, row.max);
+    match row.kind.unit {
+        Unit::Number => s.fail(format_args!(
+            "{name} is a number from {min} to {max}, not {typed}"
+        )),
+        unit => {
+            let unit = UnitName(unit);
+            s.fail(format_args!(
+                "{name} is a number from {min} to {max} ({unit}), not {typed}"
+            ))
+        }
+    }
 }
 
 /// Whose parameters -d, -v, -p and -g name.
 pub fn owner(s: &mut Session<'_>, g: &Given<'_>) -> Result<Option<Owner>, Fail> {
     let given = ["-d", "-p", "-g"].map(|o| g.opt(o));
     if given.iter().flatten().count() > 1 {
-        return Err(s.fail(format_args!("only one of -d, -p and -g")));
+        return Err(s.fail(format_args!("say whose once: only one of -d, -p and -g")));
     }
     Ok(match (given, g.opt("-v")) {
         ([Some(word), ..], vcpu) => {
@@ -182,17 +278,14 @@ pub fn params(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     if g.words().is_empty() {
         return show(s, of);
     }
-    let mut wishes = [("", ""); 8];
+    let mut wishes = [("", ""); MOST + 1];
     for (slot, word) in wishes.iter_mut().zip(g.words()) {
         let Some(wish) = word.split_once('=') else {
             return Err(s.fail(format_args!("{word}: say NAME=VALUE")));
         };
         *slot = wish;
     }
-    match wishes.get(..g.words().len()) {
-        Some(wishes) => set(s, of, wishes),
-        None => Err(s.fail(format_args!("at most {} at once", wishes.len()))),
-    }
+    set(s, of, &wishes[..g.words().len().min(MOST + 1)])
 }
 
 fn show(s: &mut Session<'_>, of: Owner) -> Result<(), Fail> {
@@ -258,71 +351,149 @@ fn letters(
     Ok(n > 0)
 }
 
-/// A table of all domains with some of their parameters.
-fn domains<const N: usize>(
+/// Whose parameters a list shows.
+#[derive(Clone, Copy)]
+enum Whose {
+    All,
+    Pool(PoolId),
+    Domain(DomainId),
+    /// vCPUs of a domain: one, or all.
+    Vcpus(DomainId, Option<VcpuId>),
+}
+
+/// What -d and -v ask to see.
+fn whose(s: &mut Session<'_>, id: DomainId, vcpu: Option<&str>) -> Result<Whose, Fail> {
+    Ok(match vcpu {
+        None => Whose::Domain(id),
+        Some("all") => Whose::Vcpus(id, None),
+        Some(word) => Whose::Vcpus(id, Some(names::find_vcpu(s, id, word)?)),
+    })
+}
+
+/// A table of two parameters of domains, or of vCPUs.
+fn domains(
     s: &mut Session<'_>,
-    only: Option<Owner>,
-    heads: [(&'static str, &'static str); N],
+    whose: Whose,
+    heads: [(&'static str, &'static str); 2],
 ) -> Result<(), Fail> {
-    let mut columns = [Column::text("Name", "name"); 5];
-    columns[1] = Column::number("ID", "id");
-    columns[2] = Column::text("Pool", "pool");
-    for (slot, (head, name)) in columns[3..].iter_mut().zip(heads) {
-        *slot = Column::number(head, name);
+    let [a, b] = heads.map(|(head, name)| Column::number(head, name));
+    let (name, id) = (Column::text("Name", "name"), Column::number("ID", "id"));
+    let pool = Column::text("Pool", "pool");
+    if let Whose::Vcpus(domain, only) = whose {
+        let vcpu = Column::number("VCPU", "vcpu");
+        return Table::print(s, [name, id, vcpu, pool, a, b], &mut |s, t| {
+            names::each_domain(s, &mut |s, row| {
+                if row.id != domain {
+                    return Ok(());
+                }
+                let (name, pool) = (names::domain_name(s, domain), names::pool_name(s, row.pool));
+                names::each_vcpu(s, domain, &mut |s, (index, v)| {
+                    if only.is_some_and(|id| id != v.id) {
+                        return Ok(());
+                    }
+                    let [a, b] = heads.map(|(_, p)| OrDash(get(s, Owner::Vcpu(v.id), p)));
+                    t.row(s, [&name, &domain.slot, index, &pool, &a, &b]);
+                    Ok(())
+                })
+            })
+        });
     }
-    Table::print(s, columns, &mut |s, t| {
+    Table::print(s, [name, id, pool, a, b], &mut |s, t| {
         names::each_domain(s, &mut |s, row| {
-            let of = Owner::Domain(row.id);
-            if only.is_some_and(|o| o != of) {
+            let shown = match whose {
+                Whose::Pool(pool) => row.pool == pool,
+                Whose::Domain(id) => row.id == id,
+                Whose::All | Whose::Vcpus(..) => true,
+            };
+            if !shown {
                 return Ok(());
             }
             let (name, pool) = (names::domain_name(s, row.id), names::pool_name(s, row.pool));
-            let values = heads.map(|(_, name)| OrDash(get(s, of, name)));
-            let (a, b) = (values[0], values[N - 1]);
+            let [a, b] = heads.map(|(_, p)| OrDash(get(s, Owner::Domain(row.id), p)));
             t.row(s, [&name, &row.id.slot, &pool, &a, &b]);
             Ok(())
         })
     })
 }
 
-pub fn credit2(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
-    match owner(s, g)? {
-        Some(of @ Owner::Pool(_)) => {
-            if !letters(s, g, of, &[("-r", "ratelimit")])? {
-                show(s, of)?;
+/// The rate limit of every pool, or of one.
+fn ratelimits(s: &mut Session<'_>, only: Option<PoolId>) -> Result<(), Fail> {
+    let columns = [
+        Column::text("Pool", "pool"),
+        Column::number("Ratelimit(us)", "ratelimit"),
+    ];
+    Table::print(s, columns, &mut |s, t| {
+        names::each_pool(s, &mut |s, row| {
+            if only.is_none_or(|id| id == row.id) {
+                let name = names::pool_name(s, row.id);
+                let limit = OrDash(get(s, Owner::Pool(row.id), "ratelimit"));
+                t.row(s, [&name, &limit]);
             }
             Ok(())
+        })
+    })
+}
+
+pub fn credit2(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+    let heads = [("Weight", "weight"), ("Cap", "cap")];
+    let of_domains = g.opt("-w").or(g.opt("-c")).is_some();
+    let (of_pool, pools) = (g.opt("-r").is_some(), g.opt("-s").is_some());
+    match owner(s, g)? {
+        Some(Owner::Pool(_)) if of_domains => {
+            Err(s.fail(format_args!("-w and -c go with -d: they are a domain's")))
         }
-        Some(of) => {
-            if g.opt("-r").is_some() {
-                return Err(s.fail(format_args!("-r goes with -p: it is a pool's")));
+        Some(of @ Owner::Pool(id)) => {
+            if letters(s, g, of, &[("-r", "ratelimit")])? {
+                return Ok(());
             }
+            if pools {
+                return ratelimits(s, Some(id));
+            }
+            domains(s, Whose::Pool(id), heads)
+        }
+        Some(_) if of_pool || pools => Err(s.fail(format_args!(
+            "-r and -s go with -p: the rate limit is a pool's"
+        ))),
+        Some(of) => {
             if letters(s, g, of, &[("-w", "weight"), ("-c", "cap")])? {
                 return Ok(());
             }
-            domains(s, Some(of), [("Weight", "weight"), ("Cap", "cap")])
+            let id = names::find_domain(s, g.opt("-d").unwrap_or(""))?;
+            let whose = whose(s, id, g.opt("-v"))?;
+            domains(s, whose, heads)
         }
-        None if g.opt("-w").or(g.opt("-c")).or(g.opt("-r")).is_some() => Err(s.fail(format_args!(
+        None if of_domains || of_pool => Err(s.fail(format_args!(
             "say whose: -d DOMAIN for -w and -c, -p POOL for -r"
         ))),
-        None => domains(s, None, [("Weight", "weight"), ("Cap", "cap")]),
+        None if pools => ratelimits(s, None),
+        None => domains(s, Whose::All, heads),
     }
 }
 
 pub fn rtds(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let heads = [("Period(us)", "rt-period"), ("Budget(us)", "rt-budget")];
     let Some(word) = g.opt("-d") else {
-        if g.opt("-p").or(g.opt("-b")).is_some() {
-            return Err(s.fail(format_args!("say whose: -d DOMAIN")));
+        if g.opt("-p").or(g.opt("-b")).or(g.opt("-v")).is_some() {
+            return Err(s.fail(format_args!("say whose: -d DOMAIN, or -d DOMAIN -v VCPU")));
         }
-        return domains(s, None, heads);
+        let whose = match g.opt("-c") {
+            Some(pool) => Whose::Pool(names::find_pool(s, pool)?),
+            None => Whose::All,
+        };
+        return domains(s, whose, heads);
     };
+    if g.opt("-c").is_some() {
+        return Err(s.fail(format_args!(
+            "-c lists a pool's domains: it does not go with -d"
+        )));
+    }
     let id = names::find_domain(s, word)?;
     let of = of_domain(s, id, g.opt("-v"))?;
     if letters(s, g, of, &[("-p", "rt-period"), ("-b", "rt-budget")])? {
         return Ok(());
     }
-    domains(s, Some(Owner::Domain(id)), heads)
+    let whose = whose(s, id, g.opt("-v"))?;
+    domains(s, whose, heads)
 }
 
 /// The name of every parameter that anything has; may give one twice.

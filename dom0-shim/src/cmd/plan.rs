@@ -10,8 +10,9 @@ use crate::session::{Fail, Session};
 use crate::table::{Column, Table};
 use crate::units::OrDash;
 use core::fmt::{self, Display};
+use tarn_abi::call::Request;
 use tarn_abi::call::plan::{self, PoolRef};
-use tarn_abi::call::report::Report;
+use tarn_abi::call::report::{Adjusted, Report};
 use tarn_abi::{CpuSet, Errno, MAX_POOLS, PoolId, Text};
 
 /// A pool as it will be.
@@ -26,13 +27,24 @@ struct Drafted {
 struct Draft {
     pools: [Option<Drafted>; MAX_POOLS],
     cpus: pool::Cpus,
+    /// The step being read, from 1 on, as it was typed.
+    typed: u8,
+    /// Which typed step each of the plan's steps belongs to: one that is typed may be several.
+    of: [u8; STEPS],
+    count: usize,
 }
+
+/// More steps than a plan takes.
+const STEPS: usize = 64;
 
 impl Draft {
     fn read(s: &mut Session<'_>) -> Result<Draft, Fail> {
         let mut draft = Draft {
             pools: [None; MAX_POOLS],
             cpus: pool::Cpus::read(s)?,
+            typed: 0,
+            of: [0; STEPS],
+            count: 0,
         };
         names::each_pool(s, &mut |s, row| {
             let name = names::pool_name(s, row.id);
@@ -46,6 +58,20 @@ impl Draft {
         Ok(draft)
     }
 
+    /// Hands a step to the hypervisor; its number.
+    fn plan<R: Request<Reply = u32>>(
+        &mut self,
+        s: &mut Session<'_>,
+        step: &R,
+    ) -> Result<u32, Errno> {
+        let n = s.ask(step)?;
+        if let Some(slot) = self.of.get_mut(self.count) {
+            *slot = self.typed;
+        }
+        self.count += 1;
+        Ok(n)
+    }
+
     /// The hypervisor refuses what has no place.
     fn add(&mut self, pool: Drafted) {
         if let Some(slot) = self.pools.iter_mut().find(|p| p.is_none()) {
@@ -54,8 +80,17 @@ impl Draft {
     }
 
     fn find(&mut self, s: &mut Session<'_>, word: &str) -> Result<&mut Drafted, Fail> {
-        let named = |p: &&mut Option<Drafted>| p.as_ref().is_some_and(|p| p.name == *word);
-        match self.pools.iter_mut().find(named) {
+        let named = |p: &Drafted| p.name == *word;
+        let numbered = |p: &Drafted| match p.at {
+            PoolRef::Id(id) => names::number(word) == Some(id.slot),
+            _ => false,
+        };
+        let at = |which: &dyn Fn(&Drafted) -> bool| {
+            let of = |p: &Option<Drafted>| p.as_ref().is_some_and(which);
+            self.pools.iter().position(of)
+        };
+        let at = at(&numbered).or_else(|| at(&named));
+        match at.map(|at| &mut self.pools[at]) {
             Some(Some(pool)) => Ok(pool),
             _ => Err(s.fail(format_args!(
                 "no pool {word} at that step; 'pool-list' shows those there are"
@@ -88,7 +123,7 @@ impl Draft {
                     Some(word) => Some(names::find_sched(s, word)?),
                     None => None,
                 };
-                let n = s.ask(&plan::CreatePool { sched, name })?;
+                let n = self.plan(s, &plan::CreatePool { sched, name })?;
                 let at = PoolRef::Step(n);
                 self.add(Drafted {
                     at,
@@ -120,7 +155,7 @@ impl Draft {
             }
             "pool-destroy" => {
                 let p = *self.find(s, first)?;
-                s.ask(&plan::DestroyPool { pool: p.at })?;
+                self.plan(s, &plan::DestroyPool { pool: p.at })?;
                 self.assign(PoolRef::Free, &p.cpus);
                 for slot in &mut self.pools {
                     slot.take_if(|q| q.at == p.at);
@@ -132,7 +167,7 @@ impl Draft {
                 let p = self.find(s, first)?;
                 p.name = name;
                 let pool = p.at;
-                s.ask(&plan::RenamePool { pool, name })?;
+                self.plan(s, &plan::RenamePool { pool, name })?;
                 Ok(())
             }
             "cpupool-migrate" => {
@@ -142,14 +177,14 @@ impl Draft {
                 let to = self.find(s, target)?.at;
                 for word in domains {
                     let domain = names::find_domain(s, word)?;
-                    s.ask(&plan::MoveDomain { domain, to })?;
+                    self.plan(s, &plan::MoveDomain { domain, to })?;
                 }
                 Ok(())
             }
             "pool-sched" => {
                 let pool = self.find(s, first)?.at;
                 let sched = names::find_sched(s, second)?;
-                s.ask(&plan::SetSched { pool, sched })?;
+                self.plan(s, &plan::SetSched { pool, sched })?;
                 Ok(())
             }
             "params" => self.params(s, g),
@@ -161,7 +196,7 @@ impl Draft {
     }
 
     fn bring(&mut self, s: &mut Session<'_>, to: PoolRef, cpus: CpuSet) -> Result<(), Fail> {
-        s.ask(&plan::AssignCpus { to, cpus })?;
+        self.plan(s, &plan::AssignCpus { to, cpus })?;
         self.assign(to, &cpus);
         Ok(())
     }
@@ -190,15 +225,18 @@ impl Draft {
     }
 
     fn params(&mut self, s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
+        let others = g.opt("-v").or(g.opt("-g")).is_some();
         let (pool, domain) = match (g.opt("-p"), g.opt("-d")) {
+            _ if others => (None, None),
             (Some(word), None) => (Some(self.find(s, word)?.at), None),
             (None, Some(word)) => (None, Some(names::find_domain(s, word)?)),
-            _ => {
-                return Err(s.fail(format_args!(
-                    "a step sets parameters of -p POOL or -d DOMAIN"
-                )));
-            }
+            _ => (None, None),
         };
+        if pool.is_none() && domain.is_none() {
+            return Err(s.fail(format_args!(
+                "a step sets parameters of -p POOL or -d DOMAIN, of nothing else"
+            )));
+        }
         // The names are looked up at a pool that is there: every pool has the same.
         let of = domain.map_or(Owner::Pool(PoolId::POOL0), Owner::Domain);
         let mut settings = [None; 2];
@@ -212,16 +250,22 @@ impl Draft {
             return Err(s.fail(format_args!("a step sets one or two parameters")));
         };
         match (pool, domain) {
-            (Some(pool), _) => s.ask(&plan::SetPoolParams {
-                pool,
-                first,
-                second,
-            })?,
-            (None, Some(domain)) => s.ask(&plan::SetDomainParams {
-                domain,
-                first,
-                second,
-            })?,
+            (Some(pool), _) => self.plan(
+                s,
+                &plan::SetPoolParams {
+                    pool,
+                    first,
+                    second,
+                },
+            )?,
+            (None, Some(domain)) => self.plan(
+                s,
+                &plan::SetDomainParams {
+                    domain,
+                    first,
+                    second,
+                },
+            )?,
             (None, None) => 0,
         };
         Ok(())
@@ -243,16 +287,19 @@ pub fn apply(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let mut draft = Draft::read(s)?;
     s.ask(&plan::Begin {})?;
     for step in g.words().split(|w| *w == "/") {
+        draft.typed += 1;
         let step = parse::parse_words(s, &mut step.iter().copied(), "a step without words")?;
         draft.step(s, &step)?;
     }
     if g.opt("-n").is_some() {
-        return dry(s, &draft);
+        return dry(s, g, &draft);
     }
     match s.ask(&plan::Commit {}) {
         Ok(done) => {
-            let steps = done.steps;
-            s.note(format_args!("{steps} steps done"));
+            match draft.typed {
+                1 => s.note(format_args!("1 step done")),
+                n => s.note(format_args!("{n} steps done")),
+            }
             pool::report(
                 s,
                 Report {
@@ -267,7 +314,7 @@ pub fn apply(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
             Err(s.fail(format_args!("given up, and everything is as it was")))
         }
         Err(e) => match s.ask(&plan::LastVerdict {}) {
-            Ok(v) if v.failed != 0 => Err(verdict(s, &v)),
+            Ok(v) if v.failed != 0 => Err(verdict(s, &draft, &v)),
             _ => Err(e.into()),
         },
     }
@@ -285,19 +332,27 @@ impl Display for Why {
     }
 }
 
-fn verdict(s: &mut Session<'_>, v: &plan::Verdict) -> Fail {
+fn verdict(s: &mut Session<'_>, draft: &Draft, v: &plan::Verdict) -> Fail {
+    let step = (v.failed as usize).checked_sub(1);
+    let failed = step.and_then(|at| draft.of.get(at)).unwrap_or(&0);
     s.fail(format_args!(
-        "step {} of {} cannot be: {}; nothing has changed",
-        v.failed,
-        v.steps,
+        "step {failed} of {} cannot be: {}; nothing has changed",
+        draft.typed,
         Why(v.why)
     ))
 }
 
-fn dry(s: &mut Session<'_>, draft: &Draft) -> Result<(), Fail> {
+fn dry(s: &mut Session<'_>, g: &Given<'_>, draft: &Draft) -> Result<(), Fail> {
     let v = s.ask(&plan::Check {})?;
     if v.failed != 0 {
-        return Err(verdict(s, &v));
+        return Err(verdict(s, draft, &v));
+    }
+    for step in g.words().split(|w| *w == "/") {
+        if step.contains(&"params") {
+            for word in step.iter().filter(|w| w.contains('=')) {
+                s.note(format_args!("{word} would be set"));
+            }
+        }
     }
     let columns = [
         Column::text("pool", "pool"),
@@ -316,13 +371,28 @@ fn dry(s: &mut Session<'_>, draft: &Draft) -> Result<(), Fail> {
             }
         })
     })?;
+    if s.json {
+        let columns = [Column::text("domain", "domain"), Column::text("to", "to")];
+        return Table::print(s, columns, &mut |s, t| {
+            changes(s, draft, &mut |s, domain, to, _| t.row(s, [domain, to]))
+        });
+    }
+    changes(s, draft, &mut |s, domain, to, what| {
+        s.note(format_args!("{domain} would be in {to}"));
+        pool::adjusted(s, what);
+    })
+}
+
+/// What is done with each domain that would move: its name, the pool's, and what would not stay as it is.
+type Moved<'f> = &'f mut dyn FnMut(&mut Session<'_>, &Text, &OrDash<Text>, Adjusted);
+
+fn changes(s: &mut Session<'_>, draft: &Draft, f: Moved<'_>) -> Result<(), Fail> {
     each(&mut |index| match s.ask(&plan::Change { index }) {
         Err(Errno::End) => Ok(false),
         row => {
             let row = row?;
             let (name, to) = (names::domain_name(s, row.domain), draft.name(row.pool));
-            s.note(format_args!("{name} would be in {to}"));
-            pool::adjusted(s, row.adjusted);
+            f(s, &name, &to, row.adjusted);
             Ok(true)
         }
     })

@@ -139,9 +139,11 @@ fn highest(cpus: &CpuSet, n: usize) -> CpuSet {
 }
 
 fn count(s: &mut Session<'_>, text: &str) -> Result<usize, Fail> {
-    names::number(text)
-        .map(usize::from)
-        .ok_or_else(|| s.fail(format_args!("{text} is no number of CPUs")))
+    names::number(text).map(usize::from).ok_or_else(|| {
+        s.fail(format_args!(
+            "{text} is no number of CPUs: say ncpu=2, or cpu=1,3"
+        ))
+    })
 }
 
 /// The CPUs that ncpu= or cpu= ask for, if they do; `now` are those the pool has.
@@ -232,6 +234,16 @@ pub fn adjusted(s: &mut Session<'_>, a: Adjusted) {
 /// A name for a new pool, group or for renaming.
 pub fn new_name(s: &mut Session<'_>, word: &str) -> Result<Text, Fail> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if word.bytes().all(|b| b.is_ascii_digit()) && !word.is_empty() {
+        return Err(s.fail(format_args!(
+            "{word} cannot be a name: a number means the one of that number"
+        )));
+    }
+    if ["all", "any", "free", "none"].contains(&word) || word.starts_with('-') {
+        return Err(s.fail(format_args!(
+            "{word} cannot be a name: commands and lists mean something else by it"
+        )));
+    }
     match Text::new(word).filter(|_| word.len() <= 31 && !word.is_empty() && word.bytes().all(good))
     {
         Some(name) => Ok(name),

@@ -76,7 +76,7 @@ pub fn runstate(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
             base[id.index()] = t;
             Ok(())
         })?;
-        s.wait(time)?;
+        s.sit_out(time)?;
     }
     let since = |id: DomainId, t: [u64; 6]| {
         let b = &base[id.index()];
@@ -104,14 +104,28 @@ pub fn runstate(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
             Ok(())
         })
     })?;
-    if s.json {
-        return Ok(());
-    }
     if g.opt("-i").is_none() {
         vcpus(s, only)?;
     }
+    let columns = [
+        Column::text("Name", "name"),
+        Column::number("ID", "id"),
+        Column::text("Advice", "advice"),
+    ];
+    if s.json {
+        return Table::print(s, columns, &mut |s, t| {
+            each(s, only, &mut |s, id, name, now| {
+                advise(id, since(id, now), &mut |advice| {
+                    t.row(s, [name, &id.slot, &advice]);
+                });
+                Ok(())
+            })
+        });
+    }
     each(s, only, &mut |s, id, name, now| {
-        advise(s, name, id, since(id, now));
+        advise(id, since(id, now), &mut |advice| {
+            s.print(format_args!("{name}: {advice}\n"));
+        });
         Ok(())
     })
 }
@@ -139,30 +153,31 @@ fn vcpus(s: &mut Session<'_>, only: Option<DomainId>) -> Result<(), Fail> {
 }
 
 /// The seed's reading: what the majority or a large part of the time in one state means.
-fn advise(s: &mut Session<'_>, name: &Text, id: DomainId, t: [u64; 6]) {
+fn advise(id: DomainId, t: [u64; 6], say: &mut dyn FnMut(fmt::Arguments<'_>)) {
     let all = t.iter().fold(0u64, |a, b| a.saturating_add(*b));
     let [full_run, full_contention, hazard, ..] = t;
     // dom0 is the operator's shell: nothing to advise about.
     if all == 0 || id == DomainId::DOM0 {
         return;
     }
-    if full_run > all / 2 {
-        s.print(format_args!(
-            "{name}: {} % of its time all vCPUs run: it may have too few of them\n",
+    // With vCPUs that fight each other, more of them would be the wrong advice.
+    let hazardous = hazard > all / 4;
+    if full_run > all / 2 && !hazardous {
+        say(format_args!(
+            "{} % of its time all vCPUs run: it may have too few of them",
             Percent(full_run, all)
         ));
     }
     if full_contention > all / 4 {
-        s.print(format_args!(
-            "{name}: {} % of its time all vCPUs wait for a CPU: the host is too busy; give the pool CPUs or move \
-             domains out of it\n",
+        say(format_args!(
+            "{} % of its time all vCPUs wait for a CPU: the host is too busy; give the pool CPUs or move domains out of it",
             Percent(full_contention, all)
         ));
     }
-    if hazard > all / 4 {
-        s.print(format_args!(
-            "{name}: {} % of its time some vCPUs run while others wait: a concurrency hazard (spinning on locks); fewer \
-             vCPUs, or fewer domains in the pool\n",
+    if hazardous {
+        say(format_args!(
+            "{} % of its time some vCPUs run while others wait: a concurrency hazard (spinning on locks); fewer vCPUs, or \
+             fewer domains in the pool",
             Percent(hazard, all)
         ));
     }

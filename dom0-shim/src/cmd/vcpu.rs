@@ -88,14 +88,7 @@ pub fn pin(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let (which, text) = (g.word(1).unwrap_or(""), g.word(2).unwrap_or(""));
     let cpus = match text {
         "all" => CpuSet::ALL,
-        _ => match CpuSet::parse(text) {
-            Some(cpus) => cpus,
-            None => {
-                return Err(s.fail(format_args!(
-                    "{text} is no list of CPUs: say 1,3,5 or 1-3 or all"
-                )));
-            }
-        },
+        _ => pool::Cpus::read(s)?.named(s, text)?,
     };
     let only = match which {
         "all" => None,

@@ -64,7 +64,8 @@ fn typed(keys: &[u8]) -> (Editor, String, Vec<String>) {
     for k in keys {
         match e.feed(*k, &mut out).unwrap() {
             Event::Enter => lines.push(e.text().to_string()),
-            Event::TooLong => lines.push("too long".to_string()),
+            Event::Lost(Lost::Full) => lines.push("too long".to_string()),
+            Event::Lost(Lost::Strange) => lines.push("strange".to_string()),
             Event::Dropped => lines.push("dropped".to_string()),
             Event::Edited | Event::Tab => continue,
         }
@@ -109,11 +110,27 @@ fn edits_anywhere() {
 
 #[test]
 fn ignores_what_it_does_not_know() {
-    check(b"a\xff\xc3\xa9\0\x1c\x1fb", "ab", 2);
     // Function keys, modifiers, pasted brackets, Alt letters, an escape cut short by another.
     check(b"a\x1b[15~\x1b[1;5Q\x1b[200~\x1bx\x1b\x1b[Db", "ba", 1);
     check(b"a\x1b[99999999999999~b", "ab", 2);
     check(b"a\x1b[1;5Db", "ba", 1);
+}
+
+/// A letter of another alphabet or noise on the line: what is left of it is not what was meant.
+#[test]
+fn runs_nothing_that_was_not_typed() {
+    for strange in [
+        &b"li\xc3\xb6st\r"[..],
+        b"li\0st\r",
+        b"\x07list\r",
+        b"list\x1c\r",
+    ] {
+        let (_, out, lines) = typed(&[strange, b"next\r"].concat());
+        assert_eq!(lines, ["strange", "next"]);
+        assert!(Row::play(&out).bells > 0);
+    }
+    let (_, _, lines) = typed(b"list\xff\x7ft\r");
+    assert_eq!(lines, ["list"]);
 }
 
 #[test]

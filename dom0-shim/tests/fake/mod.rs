@@ -14,7 +14,9 @@ use tarn_abi::call::domain::{
 };
 use tarn_abi::call::plan::Verdict;
 use tarn_abi::call::report::Adjusted;
-use tarn_abi::call::system::{CpuRow, CpuWork, Machine, Memory, TraceRow, VersionReply};
+use tarn_abi::call::system::{
+    CpuRow, CpuWork, Machine, Memory, MemoryNode, TraceRow, VersionReply,
+};
 use tarn_abi::call::vcpu::{Pinned, RunState, RunTimes, VcpuRow};
 use tarn_abi::call::{ABI, ConsoleCall, Counter, DomainCall, Request, SystemCall, VcpuCall};
 use tarn_abi::{
@@ -194,6 +196,18 @@ impl Fake {
         )
     }
 
+    /// A machine whose ten CPUs are all in Pool-0, as after boot.
+    #[allow(dead_code, reason = "not every test file begins there")]
+    pub fn fresh() -> Fake {
+        let mut f = Fake::new();
+        f.pools.truncate(1);
+        f.pools[0].cpus = tarn_abi::CpuSet::first(10);
+        for d in &mut f.domains {
+            d.row.pool = PoolId::POOL0;
+        }
+        f
+    }
+
     /// Types one line; what was printed between its echo and the next prompt.
     pub fn line(&mut self, line: &str) -> String {
         let (all, end) = self.session(&[line.as_bytes(), b"\r"]);
@@ -277,7 +291,7 @@ impl Fake {
                     at: Instant(c.cursor * 1_000),
                     // Every fourth answer has found nothing yet.
                     what: Label::new(if c.cursor % 4 == 3 { "more" } else { "run" }).unwrap(),
-                    vcpu: Some(VcpuId::new(1, 0)),
+                    vcpu: Some(VcpuId::new(9, 0)),
                     domain: Some(DomainId::new(1, 0)),
                     detail: c.cursor,
                 })
@@ -288,11 +302,20 @@ impl Fake {
                 let rest = &self.script.as_bytes()[(c.from as usize).min(self.script.len())..];
                 c.answer(Ok(Bytes::new(&rest[..rest.len().min(Bytes::MAX)]).unwrap()))
             }
+            SystemCall::MemoryNodes(c) => c.answer(if c.index == 0 {
+                Ok(MemoryNode {
+                    base: 0x4000_0000,
+                    size: 1 << 30,
+                    node: 0,
+                    free: 1000 * 1024,
+                })
+            } else {
+                Err(Errno::End)
+            }),
             SystemCall::Reboot(c) if self.refuse_end => c.answer(Err(Errno::Busy)),
             SystemCall::PowerOff(c) if self.refuse_end => c.answer(Err(Errno::Busy)),
             SystemCall::Reboot(_) => resume_unwind(Box::new(End::Reboot)),
             SystemCall::PowerOff(_) => resume_unwind(Box::new(End::PowerOff)),
-            _ => Regs::refusal(Errno::NotSupported),
         }
     }
 
@@ -487,6 +510,11 @@ impl Fake {
                     self.find(id)
                         .and_then(|d| pools::row(&pools::DOMAIN, &d.params, c.index)),
                 )
+            }
+            VcpuCall::SetParams(c) => {
+                c.answer(self.find(DomainId::new(c.id.slot / 8, 0)).and_then(|d| {
+                    pools::set(&pools::DOMAIN, &mut d.params, &[Some(c.first), c.second])
+                }))
             }
             VcpuCall::Runstate(c) => c.answer(self.find(c.domain).and_then(|d| {
                 let (state, ..) = *d.vcpus.get(c.index as usize).ok_or(Errno::End)?;

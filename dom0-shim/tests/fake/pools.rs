@@ -53,12 +53,14 @@ pub fn set(
     values: &mut [(&'static str, u64)],
     settings: &[Option<Setting>],
 ) -> Result<(), Errno> {
+    let before = values.to_vec();
     for s in settings.iter().flatten() {
         let at = specs
             .iter()
             .position(|p| s.name == *p.0)
             .ok_or(Errno::NoSuch)?;
         if !(specs[at].2..=specs[at].3).contains(&s.value) {
+            values.copy_from_slice(&before);
             return Err(Errno::Invalid);
         }
         values[at].1 = s.value;
@@ -406,6 +408,9 @@ impl Fake {
                 PlanCall::SetPoolParams(c) => self
                     .pool_mut(id(&c.pool, &made).unwrap())
                     .and_then(|p| set(&POOL, &mut p.params, &[Some(c.first), c.second])),
+                PlanCall::SetDomainParams(c) => self
+                    .find(c.domain)
+                    .and_then(|d| set(&DOMAIN, &mut d.params, &[Some(c.first), c.second])),
                 _ => Ok(()),
             };
             made.push(new);
