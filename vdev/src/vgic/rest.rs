@@ -118,7 +118,7 @@ impl Vgic {
             let to = usize::from(self.target[(w - 1) * 32 + first]);
             let (eight, mut mask) = (first & !7, mask & self.config.implemented(w));
             next = (w + 1) * 32;
-            if self.vcpus.get(to).is_some_and(|t| some & !t.route[w] != 0) {
+            if self.vcpus.get(to).is_none_or(|t| some & !t.route[w] != 0) {
                 mask &= 0xff << eight;
                 next = w * 32 + eight + 8;
             }

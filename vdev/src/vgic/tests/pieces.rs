@@ -6,7 +6,8 @@ use std::vec::Vec;
 
 const WORDS: u32 = 31;
 
-/// Eight vCPUs, all shared interrupts enabled and pending, each for another vCPU than its neighbours.
+/// Eight vCPUs, all shared interrupts enabled and pending, each for another vCPU than its neighbours; the first of a word
+/// is for none.
 fn full() -> (Vgic, Vec<LrFile>) {
     let config = VgicConfig {
         version: Version::V3,
@@ -17,8 +18,9 @@ fn full() -> (Vgic, Vec<LrFile>) {
     let mut files = vec![LrFile::new(4); 8];
     for intid in 32..1020u32 {
         let offset = 0x6000 + 8 * intid;
+        let to = if intid == 96 { 0xff } else { intid % 8 };
         let _ = vgic
-            .dist_write(0, offset, Size::Double, u64::from(intid % 8), &mut files[0])
+            .dist_write(0, offset, Size::Double, u64::from(to), &mut files[0])
             .unwrap();
     }
     for reg in [0x100, 0x200, 0x80] {
@@ -55,7 +57,7 @@ fn a_piece_looks_at_one_word_or_a_few_vcpus() {
         before = now;
         pieces += 1;
     }
-    assert_eq!(before, 988, "all are due in the end");
+    assert_eq!(before, 987, "all are due in the end");
     assert!(pieces >= 4 * WORDS);
 }
 
