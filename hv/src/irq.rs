@@ -9,7 +9,7 @@ use crate::arch::{self, GuestFrame, sysreg};
 use crate::domain::{self, life, table};
 use crate::percpu::{self, Cpu, CpuLocal};
 use crate::run::{self, Outcome, POOLS};
-use crate::vcpu::given;
+use crate::vcpu::{NOWHERE, given};
 use crate::{console, spi, time, vgic, work};
 use abi::{CpuId, Instant, Span, VcpuId};
 use board::Region;
@@ -231,6 +231,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
     gic().finish(ack);
     if intid == SGI_KICK {
         work::come_by(cpu);
+        adopt(cpu, local);
         look(cpu, local);
         Outcome::Resume
     } else if intid == HYP_TIMER.load(Ordering::Relaxed) {
@@ -338,6 +339,14 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
         return;
     };
     let v = &d.vcpus[index];
+    let on = v.loaded_on.load(Ordering::Acquire);
+    if on != NOWHERE && on != cpu.id.0 {
+        // Whoever loads or saves it sets the alarm there.
+        return;
+    }
+    if on == NOWHERE && !POOLS.at_home(cpu.id, id) && give_away(cpu, id) {
+        return;
+    }
     let began = time::now();
     let mut next = vgic::ptimer_update(&d, index, cpu);
     let host = local.loaded.as_ref().map(|l| l.vcpu().id);
@@ -372,6 +381,31 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
     if next != Instant::NEVER {
         local.alarms.set(id, next);
     }
+}
+
+/// Another CPU, one of `id`'s own pool, takes its alarm over. False if there is none: then it stays here.
+#[cold]
+fn give_away(here: &Cpu, id: VcpuId) -> bool {
+    let keeper = POOLS.keeper(id).filter(|c| *c != here.id);
+    let Some(cpu) = keeper.and_then(percpu::cpu) else {
+        return false;
+    };
+    if !cpu.up.load(Ordering::Acquire) {
+        return false;
+    }
+    cpu.adopted.add(id);
+    poke(cpu.id);
+    true
+}
+
+/// Alarms that other CPUs gave to this one are looked at as if they were due: in the timer's own bounded pieces.
+#[inline]
+fn adopt(cpu: &Cpu, local: &mut CpuLocal) {
+    cpu.adopted.take(|slot| {
+        if let Some(v) = table::vcpu_in(slot) {
+            local.alarms.set(v, time::now());
+        }
+    });
 }
 
 /// Something was typed, or the UART has room again.

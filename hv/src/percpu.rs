@@ -12,7 +12,7 @@ use abi::{CpuId, Instant, MAX_CPUS, Span};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pools::IdleCpu;
-use vdev::alarm::Alarms;
+use vdev::alarm::{Adopted, Alarms};
 
 /// A CPU's block. `boot.s` and `vectors.s` know the first three fields.
 #[repr(C, align(64))]
@@ -37,6 +37,8 @@ pub struct Cpu {
     pub irqs: AtomicU64,
     /// What it is asked to do at EL2.
     pub work: work::Box,
+    /// vCPUs whose alarms it is asked to take over.
+    pub adopted: Adopted,
     /// Somebody waits for it: interrupts to its vCPU matter to the pool.
     pub contended: AtomicBool,
     /// Interrupts its running vCPU was given; only this CPU touches it.
@@ -57,6 +59,8 @@ pub struct CpuLocal {
     pub idle: Option<IdleCpu>,
     /// Software timers that fire here.
     pub alarms: Alarms,
+    /// `PoolSet::moves` when this CPU last looked whose alarms it has.
+    pub moves: u32,
     /// End of the running vCPU's slice.
     pub slice: Instant,
     /// When to make a forgetful GIC look at the virtual timer's line again.
@@ -114,6 +118,7 @@ impl Cpu {
             up: AtomicBool::new(false),
             irqs: AtomicU64::new(0),
             work: work::Box::new(),
+            adopted: Adopted::new(),
             contended: AtomicBool::new(false),
             given: Given::new(),
             local: UnsafeCell::new(CpuLocal {
@@ -121,6 +126,7 @@ impl Cpu {
                 dozing: false,
                 idle: None,
                 alarms: Alarms::new(),
+                moves: 0,
                 slice: Instant::NEVER,
                 nudge: Instant::NEVER,
                 probe: (Instant::NEVER, Span::ZERO),

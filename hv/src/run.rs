@@ -411,6 +411,13 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
             m.local.idle = Some(idle);
         }
     }
+    let moves = POOLS.moves();
+    if moves != local.moves {
+        // A kick follows each move, so one that is missed here is seen next time round.
+        local.moves = moves;
+        let now = time::now();
+        local.alarms.hasten(now, |v| POOLS.at_home(cpu.id, v));
+    }
     if life::any_ended() {
         life::reap();
     }

@@ -327,6 +327,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             drop(guard);
             m.kick(kick);
         }
+        self.moved.fetch_add(1, Ordering::Release);
         self.carry_on(m);
         idle
     }

@@ -267,6 +267,28 @@ impl<R: RelaxStrategy> PoolSet<R> {
             .is_none_or(|h| h.pool() == slot_of(member))
     }
 
+    /// How often CPUs and domains have changed pools: as long as this number stays, so does `at_home` of everybody. Who
+    /// changes it kicks the CPUs that are concerned afterwards.
+    #[inline]
+    pub fn moves(&self) -> u32 {
+        self.moved.load(Ordering::Acquire)
+    }
+
+    /// A CPU of the pool `v` is in, to watch timers for it while it is at rest: where it ran last, else any that it may
+    /// run on; one on its way into the pool if there is no other. `None`: the pool has none, or there is no such vCPU.
+    pub fn keeper(&self, v: VcpuId) -> Option<CpuId> {
+        let (guard, row) = self.lock_vcpu(v)?;
+        let p: &Pool = &guard;
+        let r = p.rows.get(row)?;
+        if let Some(last) = r.last.filter(|c| p.cpus.contains(*c)) {
+            return Some(last);
+        }
+        let likely = [p.cpus.intersection(&r.params.affinity), p.cpus, p.incoming];
+        let set = likely.into_iter().find(|s| !s.is_empty())?;
+        // Spread over all of them.
+        set.iter().nth(v.index() % set.len())
+    }
+
     /// The pool a CPU is on its way into, if it is not the one it is in.
     pub fn coming(&self, cpu: CpuId) -> Option<PoolId> {
         let c = self.cpus.get(cpu.index())?;

@@ -8,6 +8,7 @@ use crate::error::PoolError;
 use crate::pool::{Move, Pool};
 use crate::reconf::Progress;
 use crate::set::{Guard, Home, PoolSet};
+use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::call::report::Adjusted;
 use tarn_abi::{CpuSet, DomainId, Instant, PoolId, SchedId, Span};
@@ -288,6 +289,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         self.set_domain_home(d, Home::new(to, there, d.generation));
         kick = kick.and(source.arms()).and(target.restate(there, now));
+        // Whoever watched timers for the domain in its old pool has to give them away.
+        self.moved.fetch_add(1, Ordering::Release);
+        kick = kick.and(Kick(source.cpus));
         Moved {
             kick,
             adjusted,

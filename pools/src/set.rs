@@ -11,7 +11,7 @@ use crate::row::{Place, Power, Want};
 use crate::step;
 use alloc::boxed::Box;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use spin::RelaxStrategy;
 use spin::mutex::{TicketMutex, TicketMutexGuard};
 use tarn_abi::call::report::Report;
@@ -151,6 +151,8 @@ pub struct PoolSet<R: RelaxStrategy> {
     pub(crate) no_doze: AtomicBool,
     /// A change is under way: CPUs that come by carry it on.
     pub(crate) changing: AtomicBool,
+    /// How often a CPU or a domain has changed pools; wraps.
+    pub(crate) moved: AtomicU32,
 }
 
 impl<R: RelaxStrategy> Default for PoolSet<R> {
@@ -188,6 +190,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             cpus_end: AtomicU16::new(0),
             no_doze: AtomicBool::new(false),
             changing: AtomicBool::new(false),
+            moved: AtomicU32::new(0),
         }
     }
 

@@ -4,8 +4,15 @@
 //! alarm wherever it runs. An alarm of a vCPU that has since moved on is found stale when it fires (the vCPU no longer
 //! asks for that moment) and dropped. Nothing allocates after the CPU is up; the list cannot overflow, since it has a
 //! place for every vCPU there can be. When many are due at once they give way to whatever else has come ([`Turn`]).
+//!
+//! A CPU keeps alarms of vCPUs of its own pool. When it leaves the pool, or a domain does, it gives the others away: it
+//! looks at them at once, as if they were due ([`Alarms::hasten`]), and puts each vCPU of another pool into the box of a
+//! CPU there ([`Adopted`]), which looks at it in the same way. What an alarm is for stands with the vCPU, so who looks
+//! need not have been told; looking twice, too late or for nobody does no harm, and a vCPU that woke meanwhile is found
+//! loaded.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tarn_abi::{Instant, MAX_VCPUS, VcpuId};
 
 /// The alarms of a CPU.
@@ -76,6 +83,16 @@ impl Alarms {
             .unwrap_or(Instant::NEVER);
         Some(v)
     }
+
+    /// Makes the alarms of those due at `now` who are not `kept`.
+    pub fn hasten(&mut self, now: Instant, kept: impl Fn(VcpuId) -> bool) {
+        for (at, v) in &mut self.list {
+            if *at > now && !kept(*v) {
+                *at = now;
+                self.next = self.next.min(now);
+            }
+        }
+    }
 }
 
 impl Default for Alarms {
@@ -110,6 +127,59 @@ impl Turn {
     }
 }
 
+/// vCPUs that other CPUs ask a CPU to look after, by slot.
+pub struct Adopted {
+    /// Somebody may be in `slots`: set after that, so that most who are called need not look.
+    any: AtomicBool,
+    slots: [AtomicU64; MAX_VCPUS.div_ceil(64)],
+}
+
+impl Adopted {
+    /// Nobody.
+    pub const fn new() -> Adopted {
+        Adopted {
+            any: AtomicBool::new(false),
+            slots: [const { AtomicU64::new(0) }; MAX_VCPUS.div_ceil(64)],
+        }
+    }
+
+    /// Asks for `v`; the CPU has to be called afterwards.
+    pub fn add(&self, v: VcpuId) {
+        if let Some(word) = self.slots.get(v.index() / 64) {
+            word.fetch_or(1 << (v.index() % 64), Ordering::Relaxed);
+            self.any.store(true, Ordering::Release);
+        }
+    }
+
+    /// Takes all slots out, one call of `f` each.
+    #[inline]
+    pub fn take(&self, f: impl FnMut(usize)) {
+        if self.any.load(Ordering::Relaxed) && self.any.swap(false, Ordering::Acquire) {
+            self.take_all(f);
+        }
+    }
+
+    #[cold]
+    fn take_all(&self, mut f: impl FnMut(usize)) {
+        for (i, word) in self.slots.iter().enumerate() {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut bits = word.swap(0, Ordering::Relaxed);
+            while bits != 0 {
+                f(i * 64 + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
+        }
+    }
+}
+
+impl Default for Adopted {
+    fn default() -> Adopted {
+        Adopted::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +198,41 @@ mod tests {
             alarms.set(vcpu(slot), Instant(1000 + u64::from(slot) % 3));
         }
         alarms
+    }
+
+    #[test]
+    fn those_who_are_not_kept_are_looked_at_at_once_and_the_others_when_they_are_due() {
+        let mut alarms = hundred();
+        alarms.hasten(Instant(500), |v| v.slot % 10 != 0);
+        assert_eq!(alarms.next(), Instant(500));
+        let mut turn = Turn::at(Instant(500));
+        let rung: Vec<u16> = core::iter::from_fn(|| turn.next(&mut alarms, || false))
+            .map(|v| v.slot)
+            .collect();
+        assert!(rung.len() == 10 && rung.iter().all(|slot| slot % 10 == 0));
+        assert_eq!(alarms.next(), Instant(1000));
+        // What is due already is not put off.
+        alarms.hasten(Instant(1001), |_| false);
+        assert_eq!(alarms.next(), Instant(1000));
+    }
+
+    #[test]
+    fn who_is_adopted_is_taken_once() {
+        let box_ = Adopted::new();
+        let taken = || {
+            let mut slots = Vec::new();
+            box_.take(|slot| slots.push(slot));
+            slots
+        };
+        assert!(taken().is_empty());
+        let last = MAX_VCPUS as u16 - 1;
+        for slot in [0, 63, 64, last, 63] {
+            box_.add(vcpu(slot));
+        }
+        assert_eq!(taken(), [0, 63, 64, usize::from(last)]);
+        assert!(taken().is_empty());
+        box_.add(vcpu(64));
+        assert_eq!(taken(), [64]);
     }
 
     #[test]

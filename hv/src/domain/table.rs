@@ -150,3 +150,11 @@ pub fn vcpu(id: VcpuId) -> Option<(Arc<Domain>, usize)> {
         _ => None,
     }
 }
+
+/// The vCPU in that slot, if there is one.
+pub fn vcpu_in(slot: usize) -> Option<VcpuId> {
+    let s = VCPUS.get(slot)?.lock();
+    s.what
+        .as_ref()
+        .map(|_| VcpuId::new(slot as u16, s.generation))
+}

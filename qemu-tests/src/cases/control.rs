@@ -65,6 +65,11 @@ pub fn tests() -> Vec<Test> {
             "two busy pools: nothing crosses from one to the other, and a CPU held at EL2 does not hold the other pool's",
             move |bench| pools_apart(bench, gic),
         ));
+        tests.push(Test::new(
+            format!("control/sleepers-move-gic{gic}"),
+            "a guest sleeps while its CPU leaves the pool, or it itself does: it is woken by its pool, nothing crosses, and a free CPU has no work of it",
+            move |bench| sleepers_move(bench, gic),
+        ));
     }
     tests
 }
@@ -240,6 +245,66 @@ fn pools_apart(bench: &mut Bench, gic: u8) -> Result<(), String> {
     let midr = exec::must(&mut console, "cpu-run 2 midr")?;
     if !midr.contains("apart") || !midr.contains("0x") {
         return Err(format!("'cpu-run 2 midr' says\n{midr}"));
+    }
+    answers_and_powers_off(&mut console)
+}
+
+/// Cross-pool interrupts and wake-ups, and the interrupts of CPU `cpu`.
+fn traffic(console: &mut Console, cpu: &str) -> Result<[u64; 3], String> {
+    let text = exec::must(console, "counters")?;
+    let cpus = rows(&exec::must(console, "cpu-list --json")?);
+    let row = cpus.iter().find(|row| row.get("cpu") == cpu);
+    let interrupts = row.and_then(|row| row.get("interrupts").parse().ok());
+    Ok([
+        counter(&text, "ipis-cross-pool")?,
+        counter(&text, "locks-cross-pool")?,
+        interrupts.ok_or_else(|| format!("'cpu-list' shows no CPU {cpu}"))?,
+    ])
+}
+
+/// Waits until `domain`, which wakes by its virtual timer alone, has done so three times.
+fn woken(console: &mut Console, domain: &str) -> Result<(), String> {
+    let wakes = |console: &mut Console| -> Result<u64, String> {
+        let text = exec::must(console, &format!("counters {domain}"))?;
+        Ok(counter(&text, "exit-wfx")?)
+    };
+    let first = wakes(console)?;
+    while wakes(console)? < first + 3 {}
+    Ok(())
+}
+
+fn sleepers_move(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    let config = domain(
+        "sleeper",
+        "guest-bench",
+        1,
+        16,
+        "mode=wake period=1500000 count=1000 name=wake",
+        "",
+    );
+    let machine = Machine::tarn(gic, 4).with_config(config);
+    let mut console = bench.start("Tarn", &machine, 240)?;
+    prompt(&mut console)?;
+    exec::must(&mut console, "vcpu-pin sleeper 0 2")?;
+    // What is done while it sleeps, and whether CPU 2 has nothing to do with it afterwards.
+    for (change, spared) in [
+        ("pool-create p cpu=2; pool-destroy p", true),
+        ("pool-create p cpu=2", true),
+        ("cpupool-migrate sleeper p", false),
+        ("cpupool-migrate sleeper Pool-0", true),
+    ] {
+        woken(&mut console, "sleeper")?;
+        exec::must(&mut console, change)?;
+        let before = traffic(&mut console, "2")?;
+        woken(&mut console, "sleeper")?;
+        let after = traffic(&mut console, "2")?;
+        let seen = if spared { 0..3 } else { 0..2 };
+        if before[seen.clone()] != after[seen] {
+            return Err(format!("after '{change}' {before:?} became {after:?}"));
+        }
+        if change.contains("destroy") {
+            exec::must(&mut console, "cpupool-cpu-add Pool-0 2")?;
+        }
     }
     answers_and_powers_off(&mut console)
 }
