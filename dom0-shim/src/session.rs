@@ -12,8 +12,8 @@ use tarn_abi::{Bytes, Errno, Regs, Span};
 const HELD: usize = 512;
 /// Most bytes typed ahead that are kept.
 const AHEAD: usize = 256;
-/// How often a call is repeated between two looks at the keyboard.
-const REPEATS: u32 = 64;
+/// How long the CPU is left to others before an unfinished call is repeated: twice as long each time, up to the second.
+const NAP: [Span; 2] = [Span::us(50), Span::us(2_000)];
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
 /// How long an unfinished call is repeated without a word, and altogether.
@@ -85,22 +85,16 @@ impl<'h> Session<'h> {
     }
 
     fn repeat(&mut self, regs: Regs) -> Regs {
-        let mut left = REPEATS;
+        let mut nap = NAP[0];
         let mut begun = None;
         let mut told = false;
         loop {
             let answer = self.hyp.call(regs);
-            if answer.result() != Err(Errno::Again) {
+            if answer.result() != Err(Errno::Again) || self.interrupted() {
                 return answer;
             }
-            left -= 1;
-            if left > 0 {
-                continue;
-            }
-            left = REPEATS;
-            if self.interrupted() {
-                return answer;
-            }
+            self.hyp.doze(nap);
+            nap = Span((nap.0 * 2).min(NAP[1].0));
             let Some(now) = self.uptime() else { continue };
             let waited = now.0.saturating_sub(begun.get_or_insert(now).0);
             if waited >= PATIENCE[1].0 {

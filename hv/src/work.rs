@@ -8,12 +8,15 @@ use crate::arch::sysreg as regs;
 use crate::percpu::{self, Cpu};
 use crate::{irq, time};
 use abi::call::system::{CpuRun, CpuWork, MAX_HOLD};
-use abi::{Errno, Span};
+use abi::{Errno, Instant, Span};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use pools::CALL_AGAIN;
 
 const EMPTY: u32 = 0;
 const ASKED: u32 = 1;
 const ANSWERED: u32 = 2;
+/// The CPU has heard it and works.
+const TAKEN: u32 = 3;
 
 /// A CPU's box.
 pub struct Box {
@@ -21,6 +24,8 @@ pub struct Box {
     work: AtomicU64,
     argument: AtomicU64,
     answer: AtomicU64,
+    /// When the CPU was called last.
+    called: AtomicU64,
 }
 
 impl Box {
@@ -31,6 +36,7 @@ impl Box {
             work: AtomicU64::new(0),
             argument: AtomicU64::new(0),
             answer: AtomicU64::new(0),
+            called: AtomicU64::new(0),
         }
     }
 
@@ -57,6 +63,7 @@ pub fn ask(c: &CpuRun, here: &'static Cpu) -> Result<u64, Errno> {
     if cpu.id == here.id {
         return Ok(perform(c.work, c.argument));
     }
+    let now = time::now();
     match cpu.work.state.load(Ordering::Acquire) {
         ANSWERED if cpu.work.holds(c) => {
             let answer = cpu.work.answer.load(Ordering::Relaxed);
@@ -69,8 +76,14 @@ pub fn ask(c: &CpuRun, here: &'static Cpu) -> Result<u64, Errno> {
             cpu.work.argument.store(c.argument, Ordering::Relaxed);
             cpu.work.state.store(ASKED, Ordering::Release);
         }
+        TAKEN => return Err(Errno::Again),
+        // It has been called. Only if it should not have heard of it, once more.
+        _ if now.since(Instant(cpu.work.called.load(Ordering::Relaxed))) < CALL_AGAIN => {
+            return Err(Errno::Again);
+        }
         _ => {}
     }
+    cpu.work.called.store(now.0, Ordering::Relaxed);
     irq::poke(cpu.id);
     Err(Errno::Again)
 }
@@ -85,6 +98,7 @@ pub fn come_by(cpu: &Cpu) {
 
 #[cold]
 fn answer(cpu: &Cpu) {
+    cpu.work.state.store(TAKEN, Ordering::Relaxed);
     let asked = cpu.work.work.load(Ordering::Relaxed);
     let argument = cpu.work.argument.load(Ordering::Relaxed);
     let answer = CpuWork::ALL

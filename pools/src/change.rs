@@ -7,7 +7,8 @@
 //! be done then (`advance`), so that dom0 itself may be among those who are stopped. Until the registers are in memory
 //! the change can be taken back (`abort`).
 //!
-//! A lost kick only delays: `status` names all who are still waited for, each time it is asked. Neighbours: `prepare.rs`
+//! A lost kick only delays: `status` names all who are still waited for, at most once a millisecond (`CALL_AGAIN`), so that
+//! asking often costs the other pools nothing. Neighbours: `prepare.rs`
 //! is the first phase, `exchange.rs` the schedulers, `moves.rs` and `groups.rs` carry domains over.
 
 use crate::error::PoolError;
@@ -24,6 +25,10 @@ use spin::RelaxStrategy;
 use tarn_abi::call::report::{Adjusted, Report};
 use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, SchedId, Span};
 use tarn_sched::{Kick, VcpuParams};
+
+/// How long a CPU that was called is believed to have heard it: who still waits for it calls it again no sooner. What EL2
+/// does in one go is shorter, and a call that is never lost needs no second one.
+pub const CALL_AGAIN: Span = Span::ms(1);
 
 /// How far a change is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +121,9 @@ pub(crate) struct Change {
     pub(crate) kick: Kick,
     report: Report,
     undoing: Undoing,
+    /// Who has been called for what is waited for now, and when the first of them was.
+    called: CpuSet,
+    called_at: Instant,
 }
 
 impl Change {
@@ -136,7 +144,25 @@ impl Change {
             },
             kick: Kick::NONE,
             undoing: Undoing::No,
+            called: CpuSet::EMPTY,
+            called_at: Instant(0),
         }
+    }
+
+    /// These CPUs are waited for: who of them has to be called, since nobody has done so or it is long ago.
+    pub(crate) fn call(&mut self, waited: &CpuSet, now: Instant) -> Kick {
+        if self.called.is_empty() || now.since(self.called_at) >= CALL_AGAIN {
+            self.called = CpuSet::EMPTY;
+            self.called_at = now;
+        }
+        let new = waited.difference(&self.called);
+        self.called = self.called.union(&new);
+        Kick(new)
+    }
+
+    /// From now on something else is waited for.
+    pub(crate) fn next_wait(&mut self) {
+        self.called = CpuSet::EMPTY;
     }
 
     pub(crate) fn stood(&mut self, s: Span) {
@@ -253,9 +279,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 Phase::Cpus => {
                     let late = self.late(&c);
                     if !late.is_empty() {
-                        kick = kick.and(Kick(late));
+                        kick = kick.and(c.call(&late, now));
                         break false;
                     }
+                    c.next_wait();
                     self.note_cpus(&mut c);
                     match c.undoing {
                         Undoing::No => kick = kick.and(self.stop(&c, now)),
@@ -271,9 +298,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 Phase::Stopping => {
                     let held = self.held(&c);
                     if !held.is_empty() && !broken(Fault::HeldIgnored) {
-                        kick = kick.and(Kick(held));
+                        kick = kick.and(c.call(&held, now));
                         break false;
                     }
+                    c.next_wait();
                     kick = kick.and(self.arrive(&mut c, now));
                     c.phase = Phase::Exchanging;
                 }

@@ -82,11 +82,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     x.wanted = p.rows.iter().any(crate::row::Row::eligible);
                     kick = kick.and(halt(p, true, now));
                     x.stage = Stage::Halting;
+                    c.next_wait();
                 }
                 Stage::Halting => {
                     let busy = p.busy_cpus();
                     if !busy.is_empty() {
-                        return (kick.and(Kick(busy)), false);
+                        return (kick.and(c.call(&busy, now)), false);
                     }
                     x.cpus = p.cpus;
                     p.leaving = p.cpus;
@@ -94,10 +95,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
                         self.cpus[cpu.index()].want.store(FREE, Ordering::Release);
                     }
                     x.stage = Stage::Leaving;
+                    c.next_wait();
                 }
                 Stage::Leaving => {
                     if !p.cpus.is_empty() {
-                        return (kick.and(Kick(p.cpus)), false);
+                        return (kick.and(c.call(&p.cpus, now)), false);
                     }
                     drop(swap(p, &x.params, now));
                     p.incoming = p.incoming.union(&x.cpus);
@@ -106,12 +108,14 @@ impl<R: RelaxStrategy> PoolSet<R> {
                         self.cpus[cpu.index()].want.store(word, Ordering::Release);
                     }
                     x.stage = Stage::Joining;
+                    c.next_wait();
                 }
                 Stage::Joining => {
                     let missing = x.cpus.difference(&p.cpus);
                     if !missing.is_empty() {
-                        return (kick.and(Kick(missing)), false);
+                        return (kick.and(c.call(&missing, now)), false);
                     }
+                    c.next_wait();
                     kick = kick.and(halt(p, false, now));
                     if x.wanted {
                         c.stood(now.since(x.since));

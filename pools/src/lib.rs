@@ -56,7 +56,7 @@ mod step;
 mod turn;
 mod watch;
 
-pub use change::{Preview, PreviewMove, PreviewPool, Status};
+pub use change::{CALL_AGAIN, Preview, PreviewMove, PreviewPool, Status};
 pub use dispatch::{Clock, IdleCpu, Machine, Running};
 pub use error::PoolError;
 pub use groups::{GroupConfig, GroupId, GroupInfo};

@@ -357,7 +357,7 @@ fn cpus_change_pool_by_their_own_hand_and_the_last_one_stays() {
     assert_eq!(run(&set, C1, first, &mut m[1], 11), None);
     assert_eq!(
         set.move_domain(D1, PoolId::POOL0, Instant(12)),
-        Progress::Done(Kick::one(C0))
+        Progress::Done(Kick(both))
     );
     assert_eq!(set.destroy(p1), Progress::Again(Kick::one(C1)));
     m[1].now = 13;

@@ -172,11 +172,9 @@ impl Driver {
             }
         }
         for _ in 0..10_000 {
-            if self.w.set.status(self.w.now) == Status::None {
-                break;
-            }
-            if let Status::Pending(k) = self.w.set.status(self.w.now) {
-                self.w.send(k);
+            match self.w.set.status(self.w.now) {
+                Status::None => break,
+                Status::Pending(k) => self.w.send(k),
             }
             self.life();
         }

@@ -12,8 +12,8 @@ use crate::run::POOLS;
 use crate::{irq, time};
 use abi::call::report::Report;
 use abi::{Errno, Instant, Regs};
-use core::sync::atomic::{AtomicBool, Ordering};
-use pools::{Plan, PoolError, Refusal, Status, Step, Turn};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use pools::{CALL_AGAIN, Plan, PoolError, Refusal, Status, Step, Turn};
 
 /// The call whose change is under way or has ended unanswered.
 static WHOSE: Lock<Option<Regs>> = Lock::new(None);
@@ -23,6 +23,8 @@ static TURN: Lock<Turn> = Lock::new(Turn::new());
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// There is something in `TURN`: most calls need not look. Written in dom0's calls alone.
 static CLAIMED: AtomicBool = AtomicBool::new(false);
+/// When one of dom0's calls last looked for CPUs whose timer did not come. Written in dom0's calls alone.
+static LOOKED: AtomicU64 = AtomicU64::new(0);
 /// Heap kept free before a change begins: boxes of pools and schedulers, tables that grow.
 const ROOM: usize = 64 * 1024;
 
@@ -44,7 +46,8 @@ pub fn dom0_answered(call: &Regs, reply: &Regs) {
 /// `Again` while a change is under way, which dom0 is then the next to have the place after.
 pub fn settled(dom0: bool) -> Result<(), Errno> {
     let now = time::now();
-    if dom0 {
+    if dom0 && now.since(Instant(LOOKED.load(Ordering::Relaxed))) >= CALL_AGAIN {
+        LOOKED.store(now.0, Ordering::Relaxed);
         irq::send(POOLS.overdue(now));
     }
     let pending = pending(now);

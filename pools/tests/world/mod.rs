@@ -357,7 +357,13 @@ impl World {
                     self.settle();
                     return self.set.outcome().expect("a change has an outcome");
                 }
-                Status::Pending(k) => self.send(k),
+                Status::Pending(k) => {
+                    // Nobody has to be called (again) now: time goes by.
+                    if k.is_none() {
+                        self.now = self.now + Span::us(250);
+                    }
+                    self.send(k);
+                }
             }
         }
         panic!("the change does not end");

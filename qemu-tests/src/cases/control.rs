@@ -218,6 +218,22 @@ fn pools_apart(bench: &mut Bench, gic: u8) -> Result<(), String> {
     if before != after {
         return Err(format!("in a steady state {before:?} became {after:?}"));
     }
+    // dom0 waits for CPUs of the other pool without calling them again and again.
+    for (command, most) in [
+        ("cpu-run 3 hold=20000", 2),
+        ("cpu-run 3 midr", 2),
+        ("pool-sched apart rr", 30),
+        ("pool-sched apart credit2", 30),
+    ] {
+        let before = crossed(&mut console)?;
+        exec::must(&mut console, command)?;
+        let sent = crossed(&mut console)?[0] - before[0];
+        if sent == 0 || sent > most {
+            return Err(format!(
+                "'{command}' sent {sent} interrupts to the other pool"
+            ));
+        }
+    }
     // While a CPU of the other pool is held nearly all the time, dom0 answers from its own, and a guest that wakes every
     // millisecond there is on time: were it held up, too, the middle of its delays would be half of that time.
     exec::must(&mut console, "pause here; unpause waker")?;
