@@ -44,8 +44,9 @@ const NUDGE_AFTER: Span = Span::us(50);
 pub static IPIS: AtomicU64 = AtomicU64::new(0);
 /// Of those, to a CPU of another pool; moves of CPUs and domains apart there are none.
 pub static CROSS_IPIS: AtomicU64 = AtomicU64::new(0);
-/// Wake-ups that took the lock of a pool other than the one of the CPU that woke.
-pub static CROSS_LOCKS: AtomicU64 = AtomicU64::new(0);
+/// Interrupts for vCPUs at rest, delivered by a CPU of another pool: each takes that pool's lock. Other uses of a pool's
+/// lock (dom0's calls, changes under way) are not counted.
+pub static CROSS_WAKES: AtomicU64 = AtomicU64::new(0);
 /// Interrupts nobody expected.
 pub static STRAY: AtomicU64 = AtomicU64::new(0);
 
@@ -157,9 +158,9 @@ fn call(here: Option<CpuId>, to: CpuId) {
 
 /// Counts a wake-up on CPU `here` that concerns another pool.
 #[inline]
-pub fn count_lock(here: CpuId, v: VcpuId) {
+pub fn count_wake(here: CpuId, v: VcpuId) {
     if !POOLS.at_home(here, v) {
-        CROSS_LOCKS.fetch_add(1, Ordering::Relaxed);
+        CROSS_WAKES.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -142,7 +142,7 @@ fn deliver_up_to(mut units: u32, d: &Domain, kick: Kick, why: WakeReason, here: 
             continue;
         }
         units = units.saturating_sub(WAKE);
-        irq::count_lock(here.id, v.id);
+        irq::count_wake(here.id, v.id);
         match POOLS.wake(v.id, why, time::now()) {
             Woken::Running(cpu) if cpu != here.id => irq::poke(cpu),
             Woken::Running(_) => {}

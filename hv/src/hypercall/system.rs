@@ -179,7 +179,7 @@ fn counter(index: usize) -> Result<Counter, Errno> {
         ),
         4 => ("heap-bytes-in-use", heap::usage().0 as u64),
         5 => ("ipis-cross-pool", irq::CROSS_IPIS.load(Ordering::Relaxed)),
-        6 => ("locks-cross-pool", irq::CROSS_LOCKS.load(Ordering::Relaxed)),
+        6 => ("wakes-cross-pool", irq::CROSS_WAKES.load(Ordering::Relaxed)),
         _ => {
             // Then the exits of all live domains, summed.
             let i = index - 7;

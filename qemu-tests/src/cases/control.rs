@@ -207,7 +207,7 @@ fn pools_apart(bench: &mut Bench, gic: u8) -> Result<(), String> {
         let text = exec::must(console, "counters")?;
         Ok([
             counter(&text, "ipis-cross-pool")?,
-            counter(&text, "locks-cross-pool")?,
+            counter(&text, "wakes-cross-pool")?,
         ])
     };
     let before = crossed(&mut console)?;
@@ -273,7 +273,7 @@ fn traffic(console: &mut Console, cpu: &str) -> Result<[u64; 3], String> {
     let interrupts = row.and_then(|row| row.get("interrupts").parse().ok());
     Ok([
         counter(&text, "ipis-cross-pool")?,
-        counter(&text, "locks-cross-pool")?,
+        counter(&text, "wakes-cross-pool")?,
         interrupts.ok_or_else(|| format!("'cpu-list' shows no CPU {cpu}"))?,
     ])
 }
