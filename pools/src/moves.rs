@@ -5,6 +5,7 @@
 
 use crate::domains::{Places, give_back, reserve};
 use crate::error::PoolError;
+use crate::params::Unset;
 use crate::pool::{Move, Pool};
 use crate::reconf::Progress;
 use crate::set::{Guard, Home, PoolSet};
@@ -109,7 +110,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 return Err(PoolError::InFlight);
             }
         } else {
-            self.begin_move(guard, dom, from, to, false, now)?;
+            self.begin_move(guard, dom, from, to, None, now)?;
             let (g, _, _) = self.lock_domain(d)?;
             guard = g;
             if u16::from(from) == to.slot {
@@ -134,24 +135,28 @@ impl<R: RelaxStrategy> PoolSet<R> {
     }
 
     /// Reserves places in the target and marks the domain as moving. The guard of the source is given up meanwhile; the
-    /// config lock keeps both pools and the domain where they are.
+    /// config lock keeps both pools and the domain where they are. `planned`: for a plan that sets these parameters and
+    /// has not yet.
     pub(crate) fn begin_move(
         &self,
         mut source: Guard<'_, R>,
         dom: u16,
         from: u8,
         to: PoolId,
-        planned: bool,
+        planned: Option<&Unset>,
         now: Instant,
     ) -> Result<(), PoolError> {
         let n = source.doms.at(dom).vcpus.len();
+        let d = source.doms.at(dom).id;
         let mut params = alloc::vec::Vec::new();
         params
             .try_reserve_exact(n)
             .map_err(|_| PoolError::NoMemory)?;
         for i in 0..n {
             let row = source.doms.at(dom).vcpus[i];
-            params.push(source.rows.at(row).params);
+            let row = source.rows.at(row);
+            let ahead = |u: &Unset| u.with(d, &row.params);
+            params.push(planned.map_or(Ok(row.params), ahead)?);
         }
         drop(source);
         let mut target = self.lock_pool(to)?;
@@ -162,7 +167,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             return Err(PoolError::Closing);
         }
         // A plan has seen to it that there will be CPUs.
-        if !planned && target.future_cpus().is_empty() {
+        if planned.is_none() && target.future_cpus().is_empty() {
             return Err(PoolError::NoCpus);
         }
         target.tick(now);

@@ -7,7 +7,7 @@
 use crate::error::PoolError;
 use crate::pool::{DomainParams, PoolParams, Wfi};
 use tarn_abi::call::param::{ParamKind, ParamRow, Setting, Unit};
-use tarn_abi::{Label, SchedId, Span};
+use tarn_abi::{DomainId, Label, MAX_VCPUS, SchedId, Span};
 use tarn_sched::{SchedParams, VcpuParams, registry};
 
 /// One parameter of a `T`.
@@ -267,6 +267,21 @@ pub(crate) fn split(
         }
     }
     Ok((d, rest))
+}
+
+/// What a plan sets of domains and, in a preview, has not: who is judged later is judged as if it had been.
+pub(crate) struct Unset<'a>(pub(crate) &'a [(DomainId, Settings, u32)]);
+
+impl Unset<'_> {
+    /// A vCPU's parameters when all is set.
+    pub(crate) fn with(&self, d: DomainId, p: &VcpuParams) -> Result<VcpuParams, PoolError> {
+        let mut p = *p;
+        for (_, settings, _) in self.0.iter().filter(|s| s.0 == d) {
+            let (_, rest) = split(&DomainParams::default(), MAX_VCPUS, settings)?;
+            p = vcpu_with(&p, &rest)?;
+        }
+        Ok(p)
+    }
 }
 
 /// Checks that a scheduler of `sched` takes `params`.

@@ -10,7 +10,7 @@ use crate::error::PoolError;
 use crate::exchange::Exchange;
 use crate::model::{Model, ModelPool};
 use crate::moves::Arrival;
-use crate::params::{Settings, split, vcpu_with};
+use crate::params::{Settings, Unset, split, vcpu_with};
 use crate::plan::Refusal;
 use crate::pool::{Next, Pool, PoolConfig, Wfi};
 use crate::set::{FREE, PoolSet};
@@ -97,10 +97,22 @@ impl<R: RelaxStrategy> PoolSet<R> {
             for (d, settings, step) in &model.settings {
                 self.set_domain(*d, settings, c, now).map_err(at(*step))?;
             }
+        } else {
+            for (n, (d, _, step)) in model.settings.iter().enumerate() {
+                let (mut guard, dom, _) = self.lock_domain(*d).map_err(at(*step))?;
+                let so_far = Unset(model.settings.get(..=n).unwrap_or_default());
+                for i in 0..guard.doms.at(dom).vcpus.len() {
+                    let row = guard.doms.at(dom).vcpus[i];
+                    let was = &guard.rows.at(row).params;
+                    so_far.with(*d, was).map_err(at(*step))?;
+                }
+            }
         }
+        let unset = Unset(if real { &[] } else { &model.settings });
         for (p, slot) in model.pools.iter().zip(&slots) {
             if let (true, false, Some(slot)) = (p.exchange, p.gone, slot) {
-                self.prepare_exchange(p, *slot).map_err(at(p.set_by))?;
+                self.prepare_exchange(p, *slot, &unset)
+                    .map_err(at(p.set_by))?;
                 c.exchanges.push(Exchange::new(*slot, p.params.sched));
             }
         }
@@ -111,8 +123,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if guard.doms.get(dom).is_some_and(|d| d.moving.is_some()) {
                 return Err(at(x.step)(PoolError::InFlight));
             }
-            self.begin_move(guard, dom, from, self.id_of(usize::from(slot)), true, now)
-                .map_err(at(x.step))?;
+            self.begin_move(
+                guard,
+                dom,
+                from,
+                self.id_of(usize::from(slot)),
+                Some(&unset),
+                now,
+            )
+            .map_err(at(x.step))?;
             c.moves.push(x.domain);
         }
         for (d, only, g, step) in &model.groups {
@@ -180,7 +199,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
     }
 
     /// A new scheduler beside the old one, with places for all who are directly in the pool.
-    fn prepare_exchange(&self, m: &ModelPool, slot: u8) -> Result<(), PoolError> {
+    fn prepare_exchange(&self, m: &ModelPool, slot: u8, unset: &Unset) -> Result<(), PoolError> {
         let sched = registry::build(m.kind, &m.params.sched)?;
         let mut guard = self
             .lock_present(usize::from(slot))
@@ -195,7 +214,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if let Some(r) = p.rows.get(row)
                 && r.ent.node == NodeId::ROOT
             {
-                next.alloc(row, &r.params)?;
+                let d = p.doms.at(r.dom).id;
+                next.alloc(row, &unset.with(d, &r.params)?)?;
             }
         }
         p.next = Some(next);
@@ -337,8 +357,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 let row = guard.doms.at(dom).vcpus[i];
                 let r = guard.rows.at(row);
                 let grouped = r.ent.node != NodeId::ROOT;
+                let params = Unset(&model.settings).with(x.domain, &r.params)?;
                 adjusted = adjusted
-                    .with(arrival.adjusts(&r.params))
+                    .with(arrival.adjusts(&params))
                     .with_if(Adjusted::LEFT_GROUP, grouped);
             }
             seen.moves.push(PreviewMove {

@@ -390,12 +390,15 @@ fn what_rtds_has_promised_is_kept() {
         Step::MoveDomain(d1, Target::Step(0)),
     ];
     let before = w.picture();
+    // Foreseen as well, though a preview sets nothing.
+    let foreseen = w.set.preview(&plan(&steps), w.now).err();
     let refusal = w.carry_out(&plan(&steps)).unwrap_err();
     assert!(matches!(
         refusal.error,
         PoolError::Sched(SchedError::Inadmissible { .. })
     ));
     assert_eq!(refusal.step, 3);
+    assert_eq!(foreseen, Some(refusal));
     assert_eq!(w.picture(), before);
     let most = [set("rt-period", 10_000), set("rt-budget", 6_000)];
     let steps = [steps[0], steps[1], Step::DomainParams(d1, most), steps[3]];

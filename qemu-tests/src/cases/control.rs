@@ -52,7 +52,7 @@ pub fn tests() -> Vec<Test> {
         ));
         tests.push(Test::new(
             format!("control/memory-nodes-gic{gic}"),
-            "a pool's domains have their memory from its node, or are refused, on a machine with two",
+            "a pool's domains have their memory from its node or range, or are refused, on a machine with two nodes",
             move |bench| memory_nodes(bench, gic),
         ));
         tests.push(Test::new(
@@ -348,6 +348,9 @@ fn free(console: &mut Console) -> Result<[u64; 2], String> {
     Ok(free)
 }
 
+/// The end of the second of two nodes, which halve 1024 MiB.
+const RANGE: &str = "0x7a000000+0x6000000";
+
 fn memory_nodes(bench: &mut Bench, gic: u8) -> Result<(), String> {
     let config =
         domain("vm", "guest-hello", 1, 64, "", "") + &domain("big", "guest-hello", 1, 472, "", "");
@@ -369,13 +372,6 @@ fn memory_nodes(bench: &mut Bench, gic: u8) -> Result<(), String> {
     if took[0] > 2 || !(64..=66).contains(&took[1]) {
         return Err(format!("the domain took {took:?} MiB from the nodes"));
     }
-    let refused = |console: &mut Console, command: &str, word: &str| {
-        let answer = exec::command(console, command)?;
-        if answer.ok || !answer.text.contains(word) {
-            return Err(format!("'{command}' says\n{}", answer.text));
-        }
-        Ok(())
-    };
     // Elsewhere there is enough, but not there.
     refused(&mut console, "create big pool=far", "memory")?;
     if free(&mut console)? != after {
@@ -383,11 +379,54 @@ fn memory_nodes(bench: &mut Bench, gic: u8) -> Result<(), String> {
     }
     refused(&mut console, "pool-memory far node:2", "no memory node 2")?;
     refused(&mut console, "pool-memory far 0x0+0x200000", "not inside")?;
-    exec::must(&mut console, "create big")?;
     exec::must(&mut console, "destroy vm")?;
+    ranged(&mut console)?;
+    exec::must(&mut console, "create big")?;
     exec::must(&mut console, "pool-memory far any")?;
     exec::must(&mut console, "create vm pool=far")?;
     answers_and_powers_off(&mut console)
+}
+
+/// A pool whose memory is a range: a domain has all of its memory there, and what does not fit is refused.
+fn ranged(console: &mut Console) -> Result<(), String> {
+    let left = |console: &mut Console| -> Result<u64, String> {
+        let far = exec::must(console, "pool-memory far")?;
+        let words: Vec<&str> = far
+            .lines()
+            .last()
+            .unwrap_or("")
+            .split_whitespace()
+            .collect();
+        match words[..] {
+            ["far", RANGE, amount, "MiB", ..] => amount.parse().map_err(|_| far.clone()),
+            _ => Err(format!("'pool-memory far' shows\n{far}")),
+        }
+    };
+    exec::must(console, &format!("pool-memory far {RANGE}"))?;
+    let (before, all) = (left(console)?, free(console)?);
+    exec::must(console, "create vm pool=far")?;
+    let (after, rest) = (left(console)?, free(console)?);
+    let took = before.saturating_sub(after);
+    if before > 96 || !(64..=66).contains(&took) || all[0] > rest[0] + 2 {
+        return Err(format!(
+            "of {before} MiB of the range {after} are left, of {all:?} MiB of the nodes {rest:?}"
+        ));
+    }
+    // Outside the range there is enough.
+    refused(console, "create big pool=far", "memory")?;
+    if left(console)? != after || free(console)? != rest {
+        return Err("a refused domain keeps memory".into());
+    }
+    exec::must(console, "destroy vm").map(|_| ())
+}
+
+/// That a command is refused in words.
+fn refused(console: &mut Console, command: &str, word: &str) -> Result<(), String> {
+    let answer = exec::command(console, command)?;
+    if answer.ok || !answer.text.contains(word) {
+        return Err(format!("'{command}' says\n{}", answer.text));
+    }
+    Ok(())
 }
 
 fn delegated(bench: &mut Bench, gic: u8) -> Result<(), String> {

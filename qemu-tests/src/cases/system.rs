@@ -53,7 +53,7 @@ pub fn tests() -> Vec<Test> {
         ),
         Test::new(
             "system/gic2-board-tree-ignored",
-            "the image's description counts, not the domains of the board's tree, and it says so",
+            "the image's description and its boot script count, not the domains of the board's tree, and it says so",
             |bench| {
                 let mut machine = Machine::tarn(2, 4);
                 machine = machine.with_config(super::domain("other", "guest-hello", 1, 8, "", ""));
@@ -61,6 +61,8 @@ pub fn tests() -> Vec<Test> {
                 let mut console = bench.start("Tarn", &machine, 60)?;
                 console
                     .expect("its description counts, not the pools and domains of the board's")?;
+                // Its boot script.
+                console.expect("tarn> list\n")?;
                 prompt(&mut console)?;
                 let list = exec::must(&mut console, "list")?;
                 if list.contains("other") || !list.contains("demo") {
