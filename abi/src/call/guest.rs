@@ -7,6 +7,26 @@
 use super::wire::area;
 use super::{Counter, vcpu::RunTimes};
 
+/// The counters of boosts, of a domain, a vCPU or a group, in the order in which they are listed: grants by cause (G1 to G6),
+/// ends by cause (D1 to D6), ends for want of credit while somebody waited, interrupts of storming lines, such lines.
+pub const BOOSTS: [&str; 15] = [
+    "boost-interrupt-asleep",
+    "boost-interrupt-running",
+    "boost-guest-asked",
+    "boost-armed",
+    "boost-irqs-masked",
+    "boost-refill",
+    "end-spent",
+    "end-interval",
+    "end-handler-returned",
+    "end-unmasked",
+    "end-asked",
+    "end-block-or-yield",
+    "spent-while-others-wait",
+    "storm-held",
+    "storm-lines",
+];
+
 /// The boost page: 64 bytes of the guest's own RAM, aligned to 64, in memory that it maps as normal write-back. Fields
 /// are 32-bit, little-endian.
 ///

@@ -9,6 +9,7 @@ use crate::mem::heap;
 use crate::run::POOLS;
 use crate::{irq, time};
 use abi::call::group::{GroupRow, GroupTimes, MemberRow};
+use abi::call::guest::BOOSTS;
 use abi::call::text::Text;
 use abi::call::{Counter, GroupCall, Request};
 use abi::{DomainId, Errno, GroupId, MAX_POOLS, Regs, VcpuId};
@@ -116,33 +117,12 @@ pub fn handle(call: GroupCall, regs: &Regs, domain: &Domain) -> Regs {
 
 /// Row `index` of the counters of boosts.
 pub fn boosts(s: &pools::Stats, index: u32) -> Result<Counter, Errno> {
-    const GRANTED: [&str; 6] = [
-        "boost-interrupt-asleep",
-        "boost-interrupt-running",
-        "boost-guest-asked",
-        "boost-armed",
-        "boost-irqs-masked",
-        "boost-refill",
-    ];
-    const ENDED: [&str; 6] = [
-        "end-spent",
-        "end-interval",
-        "end-handler-returned",
-        "end-unmasked",
-        "end-asked",
-        "end-block-or-yield",
-    ];
     let i = index as usize;
-    let (name, value) = match i {
-        0..=5 => (GRANTED[i], s.boosts[i]),
-        6..=11 => (ENDED[i - 6], s.deboosts[i - 6]),
-        12 => ("spent-while-others-wait", s.exhausted),
-        13 => ("storm-held", s.storm_held),
-        14 => ("storm-lines", s.storm_lines),
-        _ => return Err(Errno::End),
-    };
+    let name = BOOSTS.get(i).ok_or(Errno::End)?;
+    let rest = [s.exhausted, s.storm_held, s.storm_lines];
+    let value = s.boosts.iter().chain(&s.deboosts).chain(&rest).nth(i);
     Ok(Counter {
-        value,
+        value: value.copied().unwrap_or(0),
         name: Text::truncated(name),
     })
 }

@@ -47,25 +47,6 @@ fn set_page(address: u64, l: &mut Loaded) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Names of the boost counters, in the order of `pools::Stats`: grants G1-G6, ends D1-D6, and the rest.
-const BOOSTS: [&str; 15] = [
-    "boost-irq-asleep",
-    "boost-irq-running",
-    "boost-dont-desched",
-    "boost-armed",
-    "boost-masked",
-    "boost-refill",
-    "deboost-spent",
-    "deboost-interval",
-    "deboost-handler",
-    "deboost-unmasked",
-    "deboost-asked",
-    "deboost-blocked",
-    "boost-exhausted",
-    "boost-storm-held",
-    "boost-storm-lines",
-];
-
 /// Counter `index` of a domain: exits of all its vCPUs by reason, then boosts.
 fn counter(d: &Domain, index: u32) -> Result<Counter, Errno> {
     let i = index as usize;
@@ -76,16 +57,9 @@ fn counter(d: &Domain, index: u32) -> Result<Counter, Errno> {
             name: Text::truncated(name),
         });
     }
-    let i = i - counters::NAMES.len();
-    let name = BOOSTS.get(i).ok_or(Errno::End)?;
     let s = POOLS
         .domain_info(d.id, time::now())
         .map_err(|e| e.errno())?
         .stats;
-    let rest = [s.exhausted, s.storm_held, s.storm_lines];
-    let value = s.boosts.iter().chain(&s.deboosts).chain(&rest).nth(i);
-    Ok(Counter {
-        value: value.copied().unwrap_or(0),
-        name: Text::truncated(name),
-    })
+    super::group::boosts(&s, (i - counters::NAMES.len()) as u32)
 }

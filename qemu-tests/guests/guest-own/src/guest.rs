@@ -209,7 +209,7 @@ fn not_now(_: &Gic) {
     let mut index = 0;
     while let Ok(c) = call(&guest::Counters { index }) {
         index += 1;
-        if c.name == *"boost-dont-desched" {
+        if c.name == *"boost-guest-asked" {
             granted = c.value;
         }
     }
