@@ -43,8 +43,7 @@ struct Pcpu {
     curr: Option<Ent>,
     running: bool,
     counted: Instant,
-    /// For whom it has been called.
-    promised: Option<Ent>,
+    promised: bool,
 }
 
 /// An instance.
@@ -145,27 +144,18 @@ impl Rtds {
         busy.map_or(Kick::NONE, Kick::one)
     }
 
-    /// A CPU has come for `called` and, if that one still waits, has taken somebody else who came in between: another CPU
-    /// may be the one for it now. Not the same one: whom that has taken goes before.
-    fn elsewhere(&mut self, called: Option<Ent>) -> Kick {
-        match called {
-            Some(e) if self.queue.is_queued(e) => self.place(e),
-            _ => Kick::NONE,
-        }
-    }
-
     fn place(&mut self, e: Ent) -> Kick {
         let r = &self.rows[e];
         let (allowed, last, deadline) = (*self.queue.allowed(r.class), r.last, r.deadline);
         let idle = self.cpus.summon_idle(&allowed, last);
         if let Some(c) = idle.0.lowest() {
-            self.cpus[c].promised = Some(e);
+            self.cpus[c].promised = true;
             return idle;
         }
         let mut worst: Option<(Instant, CpuId)> = None;
         for c in self.cpus.members().intersection(&allowed).iter() {
             let p = &self.cpus[c];
-            let Some(cur) = p.curr.filter(|_| p.running && p.promised.is_none()) else {
+            let Some(cur) = p.curr.filter(|_| p.running && !p.promised) else {
                 continue;
             };
             let d = self.rows[cur].deadline;
@@ -175,7 +165,7 @@ impl Rtds {
         }
         match worst {
             Some((_, c)) => {
-                self.cpus[c].promised = Some(e);
+                self.cpus[c].promised = true;
                 Kick::one(c)
             }
             None => Kick::NONE,
@@ -407,7 +397,7 @@ impl Scheduler for Rtds {
 
     fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         self.cpus.idle.remove(cpu);
-        let called = self.cpus[cpu].promised.take();
+        self.cpus[cpu].promised = false;
         self.account(cpu, now);
         let mut kick = self.replenish(now);
         let curr = self.cpus[cpu].curr;
@@ -433,7 +423,6 @@ impl Scheduler for Rtds {
             if !hint.must_idle {
                 self.cpus.idle.insert(cpu);
             }
-            kick = kick.and(self.elsewhere(called));
             let until = self
                 .ends
                 .top()
@@ -468,7 +457,6 @@ impl Scheduler for Rtds {
         {
             kick = kick.and(self.place(e));
         }
-        kick = kick.and(self.elsewhere(called));
         Pick {
             next: Some(tag),
             until: Some(until),
@@ -629,40 +617,5 @@ mod tests {
         let pick = s.pick_next(c0, hint, t(2));
         assert_eq!((pick.next, pick.until), (Some(Tag(2)), Some(t(10))));
         assert_eq!(s.pick_next(c0, hint, t(10)).next, Some(Tag(1)));
-    }
-
-    /// A CPU is called for one and takes another, more urgent, who may run nowhere else: the first goes where it comes
-    /// before whoever runs there.
-    #[test]
-    fn who_is_not_taken_by_the_cpu_called_for_him_goes_to_another() {
-        let mut s = Rtds::new(&SchedParams::DEFAULT);
-        let (c0, c1, now) = (CpuId(0), CpuId(1), Instant(0));
-        for c in [c0, c1] {
-            s.alloc_pcpu(c).unwrap();
-            let _ = s.switch_sched(c, now);
-        }
-        let mut add = |tag, period, affinity| {
-            let p = VcpuParams {
-                rt: RtParams {
-                    period: Span::ms(period),
-                    budget: Span::ms(1),
-                },
-                affinity,
-                ..VcpuParams::DEFAULT
-            };
-            s.alloc_vcpu(Tag(tag), &p).unwrap()
-        };
-        let long = add(1, 100, CpuSet::ALL);
-        let middle = add(2, 20, CpuSet::ALL);
-        let short = add(3, 10, CpuSet::one(c0));
-        let hint = GuestHint::default();
-        let _ = s.insert(long, true, now);
-        assert_eq!(s.pick_next(c1, hint, now).next, Some(Tag(1)));
-        let _ = s.pick_next(c0, hint, now);
-        assert_eq!(s.insert(middle, true, now), Kick::one(c0));
-        let _ = s.insert(short, true, now);
-        let pick = s.pick_next(c0, hint, now);
-        assert_eq!((pick.next, pick.kick), (Some(Tag(3)), Kick::one(c1)));
-        assert_eq!(s.pick_next(c1, hint, now).next, Some(Tag(2)));
     }
 }

@@ -216,10 +216,7 @@ impl Tree {
         for i in 0..self.group(node).vps.len() {
             let vp = &self.group(node).vps[i];
             let (ent, runnable, cpu) = (vp.ent, vp.runnable, vp.cpu);
-            let could = !runnable
-                && self.sched(parent).serves(ent, now)
-                && self.sched(node).has_work(CpuId(i as u16), now);
-            if could {
+            if !runnable && self.sched(parent).serves(ent, now) {
                 self.group(node).vps[i].runnable = true;
                 let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
                 return self.translate(parent, k, false, now);
@@ -227,28 +224,6 @@ impl Tree {
             busy = busy.and(cpu.map_or(Kick::NONE, Kick::one));
         }
         busy
-    }
-
-    /// Places of `node` have changed hands. A processor of a group there that was called for somebody's sake may have lost
-    /// its place, or one that sleeps may have got the place that it stands in line for.
-    fn relieve(&mut self, node: u16, now: Instant) -> Kick {
-        let mut kick = Kick::NONE;
-        for i in 1..self.nodes.len() as u16 {
-            if !self.has(NodeId(i)) || self.group(i).parent != node {
-                continue;
-            }
-            let stuck = |tree: &mut Tree, at: usize| {
-                let v = &tree.group(i).vps[at];
-                let (ent, waits) = (v.ent, v.runnable && v.cpu.is_none());
-                waits
-                    && !tree.sched(node).serves(ent, now)
-                    && tree.sched(i).has_work(CpuId(at as u16), now)
-            };
-            if (0..self.group(i).vps.len()).any(|at| stuck(self, at)) {
-                kick = kick.and(self.substitute(i, now));
-            }
-        }
-        kick
     }
 
     /// A group's kick in terms of CPUs: sleeping virtual processors wake in their parent.
@@ -314,8 +289,7 @@ impl Tree {
     }
     /// See `Scheduler`.
     pub fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick {
-        let kick = self.root.switch_sched(cpu, now);
-        kick.and(self.relieve(0, now))
+        self.root.switch_sched(cpu, now)
     }
     /// See `Scheduler`.
     pub fn set_capacity(&mut self, cpu: CpuId, capacity: u16) {
@@ -323,8 +297,22 @@ impl Tree {
     }
     /// See `Scheduler`.
     pub fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick {
-        let kick = self.root.free_pcpu(cpu, now);
-        kick.and(self.relieve(0, now))
+        let mut kick = self.root.free_pcpu(cpu, now);
+        for i in 1..self.nodes.len() as u16 {
+            let Some(Node {
+                sched,
+                group: Some(g),
+            }) = &self.nodes[usize::from(i)]
+            else {
+                continue;
+            };
+            // A processor that has lost its place with the CPU may be the one that was called for somebody's sake.
+            let stuck = |v: &Vp| v.runnable && v.cpu.is_none() && !self.root.serves(v.ent, now);
+            if g.parent == 0 && g.vps.iter().any(stuck) && sched.has_work(CpuId(0), now) {
+                kick = kick.and(self.substitute(i, now));
+            }
+        }
+        kick
     }
     /// See `Scheduler`.
     pub fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError> {
@@ -372,8 +360,7 @@ impl Tree {
         if l.node != NodeId::ROOT {
             self.sweep(l.node.0, now);
         }
-        let k = self.translate(l.node.0, k, false, now);
-        k.and(self.relieve(l.node.0, now))
+        self.translate(l.node.0, k, false, now)
     }
     /// See `Scheduler`.
     pub fn adjust_vcpu(
@@ -387,8 +374,7 @@ impl Tree {
             p.affinity = CpuSet::ALL;
         }
         let k = self.sched(l.node.0).adjust_vcpu(l.ent, &p, now)?;
-        let k = self.translate(l.node.0, k, false, now);
-        Ok(k.and(self.relieve(l.node.0, now)))
+        Ok(self.translate(l.node.0, k, false, now))
     }
     /// See `Scheduler`.
     #[inline]
@@ -479,18 +465,6 @@ impl Tree {
             let waits = vps().any(|c| n.sched.has_work(c, Instant(0)));
             if waits && g.vps.iter().all(|v| !v.runnable) {
                 return Err("somebody waits in a group whose processors all sleep");
-            }
-            let parent = match g.parent {
-                0 => Some(&*self.root),
-                p => self.nodes[usize::from(p)].as_ref().map(|n| &*n.sched),
-            };
-            let serves = |v: &Vp| parent.is_some_and(|p| p.serves(v.ent, Instant(0)));
-            let comes = |v: &Vp| v.runnable && (v.cpu.is_some() || serves(v));
-            let could = |(i, v): (usize, &Vp)| {
-                !v.runnable && serves(v) && n.sched.has_work(CpuId(i as u16), Instant(0))
-            };
-            if !g.vps.iter().any(comes) && g.vps.iter().enumerate().any(could) {
-                return Err("a processor sleeps that could run who waits, and no other can");
             }
             if g.vps.iter().any(|v| v.live && !v.runnable) {
                 return Err("a processor that runs somebody sleeps in its parent");
