@@ -1,5 +1,5 @@
 //! Random operations on a busy system: pools, CPUs, domains, groups, parameters, schedulers, domains that come and end,
-//! changes taken back, with what must hold looked at after every step. `TARN_OPS=1000000` for the long run, which takes a core a minute.
+//! changes taken back, with what must hold looked at after every step: a million of them, which takes a core a minute. `TARN_OPS` makes others.
 
 mod world;
 
@@ -332,7 +332,7 @@ fn part(seed: u64) {
     let ops = std::env::var("TARN_OPS")
         .ok()
         .and_then(|v| v.parse().ok())
-        .unwrap_or(100_000u64);
+        .unwrap_or(1_000_000u64);
     run(seed * 0x9e37_79b9, ops / 4);
 }
 
