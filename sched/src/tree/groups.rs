@@ -159,7 +159,7 @@ impl Tree {
         if parent != 0 {
             self.group(parent).members -= 1;
         }
-        Ok(kick)
+        Ok(kick.and(self.relieve(parent, now)))
     }
 
     /// Changes what a group is in its parent: all of its virtual processors or, refused, none.
@@ -182,7 +182,7 @@ impl Tree {
         let kick = self.sched(parent).adjust_vcpus(&ents[..n], params, now)?;
         let kick = self.translate(parent, kick, false, now);
         self.group(node.0).params = *params;
-        Ok(kick)
+        Ok(kick.and(self.relieve(parent, now)))
     }
 }
 

@@ -216,7 +216,10 @@ impl Tree {
         for i in 0..self.group(node).vps.len() {
             let vp = &self.group(node).vps[i];
             let (ent, runnable, cpu) = (vp.ent, vp.runnable, vp.cpu);
-            if !runnable && self.sched(parent).serves(ent, now) {
+            let could = !runnable
+                && self.sched(parent).serves(ent, now)
+                && self.sched(node).has_work(CpuId(i as u16), now);
+            if could {
                 self.group(node).vps[i].runnable = true;
                 let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
                 return self.translate(parent, k, false, now);
@@ -224,6 +227,28 @@ impl Tree {
             busy = busy.and(cpu.map_or(Kick::NONE, Kick::one));
         }
         busy
+    }
+
+    /// Places of `node` have changed hands. A processor of a group there that was called for somebody's sake may have lost
+    /// its place, or one that sleeps may have got the place that it stands in line for.
+    fn relieve(&mut self, node: u16, now: Instant) -> Kick {
+        let mut kick = Kick::NONE;
+        for i in 1..self.nodes.len() as u16 {
+            if !self.has(NodeId(i)) || self.group(i).parent != node {
+                continue;
+            }
+            let stuck = |tree: &mut Tree, at: usize| {
+                let v = &tree.group(i).vps[at];
+                let (ent, waits) = (v.ent, v.runnable && v.cpu.is_none());
+                waits
+                    && !tree.sched(node).serves(ent, now)
+                    && tree.sched(i).has_work(CpuId(at as u16), now)
+            };
+            if (0..self.group(i).vps.len()).any(|at| stuck(self, at)) {
+                kick = kick.and(self.substitute(i, now));
+            }
+        }
+        kick
     }
 
     /// A group's kick in terms of CPUs: sleeping virtual processors wake in their parent.
@@ -289,7 +314,8 @@ impl Tree {
     }
     /// See `Scheduler`.
     pub fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick {
-        self.root.switch_sched(cpu, now)
+        let kick = self.root.switch_sched(cpu, now);
+        kick.and(self.relieve(0, now))
     }
     /// See `Scheduler`.
     pub fn set_capacity(&mut self, cpu: CpuId, capacity: u16) {
@@ -297,22 +323,8 @@ impl Tree {
     }
     /// See `Scheduler`.
     pub fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick {
-        let mut kick = self.root.free_pcpu(cpu, now);
-        for i in 1..self.nodes.len() as u16 {
-            let Some(Node {
-                sched,
-                group: Some(g),
-            }) = &self.nodes[usize::from(i)]
-            else {
-                continue;
-            };
-            // A processor that has lost its place with the CPU may be the one that was called for somebody's sake.
-            let stuck = |v: &Vp| v.runnable && v.cpu.is_none() && !self.root.serves(v.ent, now);
-            if g.parent == 0 && g.vps.iter().any(stuck) && sched.has_work(CpuId(0), now) {
-                kick = kick.and(self.substitute(i, now));
-            }
-        }
-        kick
+        let kick = self.root.free_pcpu(cpu, now);
+        kick.and(self.relieve(0, now))
     }
     /// See `Scheduler`.
     pub fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError> {
@@ -360,7 +372,8 @@ impl Tree {
         if l.node != NodeId::ROOT {
             self.sweep(l.node.0, now);
         }
-        self.translate(l.node.0, k, false, now)
+        let k = self.translate(l.node.0, k, false, now);
+        k.and(self.relieve(l.node.0, now))
     }
     /// See `Scheduler`.
     pub fn adjust_vcpu(
@@ -374,7 +387,8 @@ impl Tree {
             p.affinity = CpuSet::ALL;
         }
         let k = self.sched(l.node.0).adjust_vcpu(l.ent, &p, now)?;
-        Ok(self.translate(l.node.0, k, false, now))
+        let k = self.translate(l.node.0, k, false, now);
+        Ok(k.and(self.relieve(l.node.0, now)))
     }
     /// See `Scheduler`.
     #[inline]

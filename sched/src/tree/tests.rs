@@ -137,3 +137,22 @@ fn a_removed_group_is_due_no_more() {
     let _ = tree.remove_group(g, t(2000)).unwrap();
     assert_eq!(tree.due(), None);
 }
+
+/// A CPU comes to a pool that has none. It goes to the first processor in line, which sleeps; the other was called.
+#[test]
+fn who_stands_in_line_is_let_in_when_a_sister_gets_the_place() {
+    let (mut tree, g) = tree("null", &[], "rr", &budget(1));
+    let [a, b] = [1, 2].map(|tag| member(&mut tree, g, tag));
+    // The first is called for one who then sleeps; the second for one who goes on waiting.
+    let _ = tree.insert(a, true, t(1));
+    let _ = tree.insert(b, true, t(1));
+    let vps = &mut tree.group(g.0).vps;
+    let first = vps[0].ent;
+    assert!(vps.iter().all(|v| v.runnable && v.cpu.is_none()));
+    vps[0].runnable = false;
+    tree.root.sleep(first, t(2));
+    tree.sleep(a, t(2));
+    tree.alloc_pcpu(C0).unwrap();
+    assert!(tree.switch_sched(C0, t(3)).0.contains(C0));
+    assert_eq!(tree.pick_next(C0, HINT, t(3)).next, Some(Tag(2)));
+}
