@@ -79,16 +79,20 @@ impl Rr {
         self.cpus.summon(&allowed, last)
     }
 
-    /// Somebody still waits and somebody has nothing to do: bring them together.
+    /// Somebody still waits and somebody has nothing to do: bring them together. (Who waits first may be one whose CPUs are
+    /// all busy.)
     fn leftovers(&mut self) -> Kick {
-        match self.queue.head() {
-            Some(e) if !self.cpus.idle.is_empty() => {
-                let r = &self.rows[e];
-                let (allowed, last) = (r.allowed, r.last);
-                self.cpus.summon_idle(&allowed, last)
+        let mut at = self.queue.head().filter(|_| !self.cpus.idle.is_empty());
+        while let Some(e) = at {
+            let r = &self.rows[e];
+            let (allowed, last) = (r.allowed, r.last);
+            let kick = self.cpus.summon_idle(&allowed, last);
+            if !kick.is_none() {
+                return kick;
             }
-            _ => Kick::NONE,
+            at = self.rows[e].link.next();
         }
+        Kick::NONE
     }
 
     /// After a change of the members: masks anew, and everybody idle comes to look.
@@ -318,6 +322,35 @@ mod tests {
 
     fn at(us: u64) -> Instant {
         Instant(us * 1000)
+    }
+
+    /// Two CPUs are called for two; each takes another who came before. Who is left over is found a CPU, though one who may
+    /// only run where somebody runs stands before him in the queue.
+    #[test]
+    fn who_is_left_behind_a_pinned_one_is_found_a_cpu() {
+        let cpus = [0, 1, 2].map(CpuId);
+        let (mut s, _) = with(&cpus, 0);
+        for c in cpus {
+            assert_eq!(s.pick_next(c, HINT, at(0)).next, None);
+        }
+        let mut add = |tag, affinity| {
+            let p = VcpuParams {
+                affinity,
+                ..VcpuParams::DEFAULT
+            };
+            let e = s.alloc_vcpu(Tag(tag), &p).unwrap();
+            s.insert(e, true, at(1))
+        };
+        let pinned = CpuSet::one(cpus[0]);
+        assert_eq!(add(1, CpuSet::ALL), Kick::one(cpus[0]));
+        assert_eq!(add(2, pinned), Kick::NONE);
+        assert_eq!(add(3, pinned), Kick::NONE);
+        assert_eq!(add(4, CpuSet::ALL), Kick::one(cpus[1]));
+        let first = s.pick_next(cpus[1], HINT, at(2));
+        let second = s.pick_next(cpus[0], HINT, at(2));
+        assert_eq!((first.next, second.next), (Some(Tag(1)), Some(Tag(2))));
+        assert_eq!(first.kick.and(second.kick), Kick::one(cpus[2]));
+        assert_eq!(s.pick_next(cpus[2], HINT, at(3)).next, Some(Tag(4)));
     }
 
     fn with(cpus: &[CpuId], n: u32) -> (Rr, Ent) {
