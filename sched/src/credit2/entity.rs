@@ -300,7 +300,8 @@ pub(super) struct Pcpu {
     pub(super) running: bool,
     /// Up to when `curr` is accounted.
     pub(super) counted: Instant,
-    /// Since when `curr` has the CPU, for the rate limit; long ago if it has left a boost.
+    /// Since when `curr` has the CPU, for the rate limit; long ago if it has left a boost or was taken while
+    /// a better one was being saved.
     pub(super) began: Instant,
     /// When it will come by.
     pub(super) until: Option<Instant>,

@@ -16,11 +16,19 @@ const NORMAL: i64 = 1 << 61;
 impl Credit2 {
     /// Finds a CPU for `e`, which is queued.
     pub(super) fn place(&mut self, e: Ent, now: Instant) -> Kick {
-        self.place_but(e, None, now)
+        self.place_but(e, None, None, now)
     }
 
-    /// The same, `but` being a CPU that has just decided against all who wait.
-    fn place_but(&mut self, e: Ent, but: Option<CpuId>, now: Instant) -> Kick {
+    /// The same for `e` that `from` has put back. A CPU that has taken somebody since then, while `e` was being saved, could
+    /// not see it: it is called though its rate limit has begun anew. Else CPUs whose slices end together, one a little
+    /// before the other, miss each other's vCPUs for ever.
+    pub(super) fn place_saved(&mut self, e: Ent, from: Option<CpuId>, now: Instant) -> Kick {
+        let from = from.filter(|c| self.cpus[*c].running);
+        self.place_but(e, None, from, now)
+    }
+
+    /// `but` is a CPU that has just decided against all who wait, `from` the one that has put `e` back.
+    fn place_but(&mut self, e: Ent, but: Option<CpuId>, from: Option<CpuId>, now: Instant) -> Kick {
         let r = &self.rows[e];
         let (last, boosted) = (r.last, r.is_boosted());
         let allowed = *self.queue.allowed(r.class);
@@ -53,6 +61,11 @@ impl Credit2 {
                     kick = Kick::one(c);
                 }
             } else {
+                let unseen =
+                    from.is_some_and(|f| f != c && self.cpus[c].began >= self.cpus[f].began);
+                if unseen && score > 0 {
+                    self.cpus[c].began = Instant(0);
+                }
                 kick = self.nudge(e, c, score, now);
             }
         }
@@ -135,7 +148,7 @@ impl Credit2 {
             self.queue.a_head_for(&self.cpus.idle)
         };
         match for_idle.or(called.filter(|e| self.queue.is_queued(*e))) {
-            Some(e) => self.place_but(e, Some(cpu), now),
+            Some(e) => self.place_but(e, Some(cpu), None, now),
             None => Kick::NONE,
         }
     }

@@ -500,7 +500,7 @@ impl Scheduler for Credit2 {
             if !self.rows[e].is_boosted() && self.cpus.only(from) {
                 return Kick::NONE;
             }
-            self.place(e, now)
+            self.place_saved(e, from, now)
         } else {
             self.enqueue_and_place(e, now)
         }

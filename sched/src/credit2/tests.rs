@@ -116,3 +116,41 @@ fn who_slept_a_hundred_years_gets_one_grant_and_the_carry_over() {
     assert!(c.credit + c.boost_credit <= s.grant + s.carry + s.grant / 4);
     s.check().unwrap();
 }
+
+/// A CPU that chooses while another saves whom it has put back cannot see that one. Where it is far ahead of whom was taken,
+/// the CPU is called and takes it, rate limit or not: two CPUs in step would miss each other's for ever.
+#[test]
+fn who_was_being_saved_is_not_overlooked() {
+    let (first, second) = (CpuId(0), CpuId(1));
+    // Ahead by more than the resistance against moving, or by less.
+    for (ahead, called) in [(Span::ms(3), true), (Span::us(100), false)] {
+        let (mut s, list) = with(&[256; 4], Instant(0));
+        s.alloc_pcpu(second).unwrap();
+        let _ = s.switch_sched(second, Instant(0));
+        let pick = |s: &mut Credit2, cpu: CpuId, at: u64| {
+            let p = s.pick_next(cpu, GuestHint::default(), Instant(at));
+            p.next.map(|t| list[t.0 as usize])
+        };
+        let [a, b, c, d] = list[..] else { panic!() };
+        for (cpu, e) in [(first, a), (second, b)] {
+            let _ = s.insert(e, true, Instant(0));
+            assert_eq!(pick(&mut s, cpu, 0), Some(e));
+        }
+        for e in [c, d] {
+            let _ = s.insert(e, true, Instant(0));
+        }
+        // After a rate limit of running: `c`, then `a`, `d` so far behind, `b`.
+        s.pay(d, Span::ms(1) + ahead);
+        s.pay(b, Span::ms(1) + ahead);
+        let t = 1_000_001;
+        assert_eq!(pick(&mut s, first, t), Some(c));
+        // `a` is being saved, so the second takes `d` for `b`.
+        assert_eq!(pick(&mut s, second, t + 1_000), Some(d));
+        let kick = s.context_saved(a, Instant(t + 2_000));
+        assert_eq!(kick.0.contains(second), called, "{ahead:?} ahead");
+        let _ = s.context_saved(b, Instant(t + 3_000));
+        let now = pick(&mut s, second, t + 4_000);
+        assert_eq!(now, Some(if called { a } else { d }));
+        s.check().unwrap();
+    }
+}
