@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 #define TARN_ABI_MAJOR 1
-#define TARN_ABI_MINOR 3
+#define TARN_ABI_MINOR 4
 
 /* Sizes of the tables of ids. */
 #define TARN_MAX_CPUS 128
@@ -288,7 +288,8 @@ enum tarn_error {
  * out x1: stood_still: The longest time for which a vCPU that wanted to run was kept from it by this change. (ns)
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
- * group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
+ * the change is about, has no CPU under this scheduler)
  */
 #define TARN_DOMAIN_MOVE UINT32_C(0xC600020B)
 
@@ -356,6 +357,8 @@ enum tarn_error {
  * out x3: cpu: The CPU it runs on or ran on last. (CPU number + 1, or 0)
  * out x4-x5: affinity: CPUs it may run on. (CPU set, lowest CPUs first)
  * out x6: time: CPU time it has had. (ns)
+ * out x7: stranded: It has no CPU, and gets none before another vCPU leaves or a CPU comes: its scheduler is
+ * null. (0 or 1)
  */
 #define TARN_VCPU_INFO UINT32_C(0xC6000300)
 
@@ -390,7 +393,8 @@ enum tarn_error {
  * in x2-x3: cpus: The CPUs. (CPU set, lowest CPUs first)
  * out x1: adjusted: What has no effect where the vCPU is. (bits: 0 affinity names no CPU of the pool, so all
  * count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5
- * left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a
+ * pool that the change is about, has no CPU under this scheduler)
  * out x2-x3: allowed: CPUs it may use now. (CPU set, lowest CPUs first)
  */
 #define TARN_VCPU_PIN UINT32_C(0xC6000303)
@@ -433,6 +437,7 @@ enum tarn_error {
  * out x2-x3: cpus: Its CPUs. (CPU set, lowest CPUs first)
  * out x4: domains: How many domains are in it. (u32)
  * out x5-x6: sched: Its scheduler. (text, up to 16 bytes)
+ * out x7: stranded: How many of its vCPUs have no CPU, and get none before another leaves or a CPU comes. (u32)
  */
 #define TARN_POOL_LIST UINT32_C(0xC6000400)
 
@@ -488,7 +493,8 @@ enum tarn_error {
  * out x1: stood_still: The longest time for which a vCPU that wanted to run was kept from it by this change. (ns)
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
- * group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
+ * the change is about, has no CPU under this scheduler)
  */
 #define TARN_POOL_ASSIGN_CPUS UINT32_C(0xC6000407)
 
@@ -506,7 +512,8 @@ enum tarn_error {
  * out x1: stood_still: The longest time for which a vCPU that wanted to run was kept from it by this change. (ns)
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
- * group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
+ * the change is about, has no CPU under this scheduler)
  */
 #define TARN_POOL_SET_SCHED UINT32_C(0xC6000409)
 
@@ -626,7 +633,8 @@ enum tarn_error {
  * out x1: stood_still: The longest time for which a vCPU that wanted to run was kept from it by this change. (ns)
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
- * group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
+ * the change is about, has no CPU under this scheduler)
  */
 #define TARN_GROUP_MOVE UINT32_C(0xC6000504)
 
@@ -638,7 +646,8 @@ enum tarn_error {
  * out x1: stood_still: The longest time for which a vCPU that wanted to run was kept from it by this change. (ns)
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
- * group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
+ * the change is about, has no CPU under this scheduler)
  */
 #define TARN_GROUP_MOVE_VCPU UINT32_C(0xC6000505)
 
@@ -859,6 +868,7 @@ enum tarn_error {
  * out x2-x3: cpus: The CPUs it will have. (CPU set, lowest CPUs first)
  * out x4: domains: How many domains will be in it. (u32)
  * out x5-x6: sched: Its scheduler. (text, up to 16 bytes)
+ * out x7: stranded: How many of its vCPUs will have no CPU. (u32)
  */
 #define TARN_PLAN_OUTCOME UINT32_C(0xC6000711)
 
@@ -870,7 +880,8 @@ enum tarn_error {
  * pool that the step of that number makes)
  * out x3: adjusted: What will not stay as it is. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
- * group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
+ * the change is about, has no CPU under this scheduler)
  */
 #define TARN_PLAN_CHANGE UINT32_C(0xC6000712)
 
@@ -881,7 +892,8 @@ enum tarn_error {
  * out x2: stood_still: The longest time for which a vCPU that wanted to run was kept from it. (ns)
  * out x3: adjusted: What could not stay as it was, of any domain. (bits: 0 affinity names no CPU of the pool, so
  * all count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused;
- * 5 left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's)
+ * 5 left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a
+ * pool that the change is about, has no CPU under this scheduler)
  */
 #define TARN_PLAN_COMMIT UINT32_C(0xC6000713)
 

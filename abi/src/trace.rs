@@ -96,6 +96,8 @@ ops! {
     Pick = 23, "pick";
     /// Registers are in memory.
     Saved = 24, "saved";
+    /// An entity counts as one with these parameters where others are admitted; they are not in force yet.
+    Promise = 25, "promise";
 }
 
 /// A record.

@@ -178,11 +178,12 @@ fn the_reference_names_the_right_registers() {
         cpus: CpuSet::ALL,
         domains: 0,
         sched: Label::new(&"y".repeat(16)).unwrap(),
+        stranded: 9,
     };
-    assert_eq!(used(row.to_regs()), [2, 3, 5, 6]);
+    assert_eq!(used(row.to_regs()), [2, 3, 5, 6, 7]);
     assert_eq!(
         registers(pool::List::ROW.reply),
-        ["x1", "x2-x3", "x4", "x5-x6"]
+        ["x1", "x2-x3", "x4", "x5-x6", "x7"]
     );
     assert_eq!(BASE, 0xC600_0000);
 }

@@ -52,6 +52,8 @@ pub struct PreviewPool {
     pub domains: u32,
     /// Its scheduler.
     pub sched: SchedId,
+    /// How many of its vCPUs will have no CPU.
+    pub stranded: u32,
 }
 
 /// A domain's move as a plan would make it.
@@ -78,8 +80,10 @@ pub struct Preview {
 pub(crate) struct Undo {
     pub(crate) domain: DomainId,
     pub(crate) params: DomainParams,
-    /// By row, in the order in which they were changed.
+    /// By row.
     pub(crate) vcpus: Vec<(u16, VcpuParams)>,
+    /// They are in force; in a preview they have only been promised.
+    pub(crate) real: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,11 +123,29 @@ pub(crate) struct Change {
     pub(crate) domain_undo: Vec<Undo>,
     /// Who must come by because of parameters.
     pub(crate) kick: Kick,
+    /// By slot: pools of which somebody may have no CPU afterwards.
+    pub(crate) watched: u64,
     report: Report,
     undoing: Undoing,
     /// Who has been called for what is waited for now, and when the first of them was.
     called: CpuSet,
     called_at: Instant,
+}
+
+/// CPUs are waited for: who of them has to be called, since nobody has done so or it is long ago.
+pub(crate) fn call(
+    called: &mut CpuSet,
+    called_at: &mut Instant,
+    waited: &CpuSet,
+    now: Instant,
+) -> Kick {
+    if called.is_empty() || now.since(*called_at) >= CALL_AGAIN {
+        *called = CpuSet::EMPTY;
+        *called_at = now;
+    }
+    let new = waited.difference(called);
+    *called = called.union(&new);
+    Kick(new)
 }
 
 impl Change {
@@ -143,26 +165,25 @@ impl Change {
                 adjusted: Adjusted::NONE,
             },
             kick: Kick::NONE,
+            watched: 0,
             undoing: Undoing::No,
             called: CpuSet::EMPTY,
             called_at: Instant(0),
         }
     }
 
-    /// These CPUs are waited for: who of them has to be called, since nobody has done so or it is long ago.
+    /// See `call`.
     pub(crate) fn call(&mut self, waited: &CpuSet, now: Instant) -> Kick {
-        if self.called.is_empty() || now.since(self.called_at) >= CALL_AGAIN {
-            self.called = CpuSet::EMPTY;
-            self.called_at = now;
-        }
-        let new = waited.difference(&self.called);
-        self.called = self.called.union(&new);
-        Kick(new)
+        call(&mut self.called, &mut self.called_at, waited, now)
     }
 
     /// From now on something else is waited for.
     pub(crate) fn next_wait(&mut self) {
         self.called = CpuSet::EMPTY;
+    }
+
+    pub(crate) fn adjusted(&mut self, a: Adjusted) {
+        self.report.adjusted = self.report.adjusted.with(a);
     }
 
     pub(crate) fn stood(&mut self, s: Span) {
@@ -319,6 +340,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             }
         };
         if done {
+            self.note_stranded(&mut c);
             config.ended = Some(match c.undoing {
                 Undoing::No => Ok(c.report),
                 _ => Err(PoolError::Aborted),
@@ -328,6 +350,16 @@ impl<R: RelaxStrategy> PoolSet<R> {
             config.change = Some(c);
         }
         kick
+    }
+
+    /// All is done: whether somebody is left without a CPU.
+    fn note_stranded(&self, c: &mut Change) {
+        for slot in (0..tarn_abi::MAX_POOLS).filter(|s| c.watched >> s & 1 != 0) {
+            let without = self
+                .lock_present(slot)
+                .is_some_and(|mut p| p.stranded() > 0);
+            c.report.adjusted = c.report.adjusted.with_if(Adjusted::NO_CPU, without);
+        }
     }
 
     /// CPUs that have not arrived.
@@ -494,5 +526,25 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// A pool that may or may not be there.
     pub(crate) fn lock_present(&self, slot: usize) -> Option<crate::set::Guard<'_, R>> {
         self.lock_pool(self.id_of(slot)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for_is_called_once_and_again_when_it_is_long_ago() {
+        let (mut called, mut at) = (CpuSet::EMPTY, Instant(0));
+        let two = CpuSet::first(2);
+        let mut ask = |waited: &CpuSet, us: u64| {
+            let now = Instant(0) + Span::us(us);
+            call(&mut called, &mut at, waited, now)
+        };
+        assert_eq!(ask(&CpuSet::one(CpuId(1)), 5_000), Kick::one(CpuId(1)));
+        assert_eq!(ask(&two, 5_400), Kick::one(CpuId(0)), "the other is told");
+        assert_eq!(ask(&two, 5_999), Kick::NONE);
+        assert_eq!(ask(&two, 6_000), Kick(two), "since the first was called");
+        assert_eq!(ask(&two, 6_001), Kick::NONE);
     }
 }

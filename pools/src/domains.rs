@@ -86,7 +86,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Takes a domain out of its pool: one that has been killed and is quiescent. An unfinished move is taken back. These
     /// CPUs should come by: somebody may have got its place.
     pub fn remove_domain(&self, d: DomainId, now: Instant) -> Result<Kick, PoolError> {
-        let _config = self.config.lock();
+        let mut config = self.config.lock();
         let (mut guard, dom, from) = self.lock_domain(d)?;
         if !guard.doms.at(dom).dead {
             return Err(PoolError::Alive);
@@ -105,6 +105,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let mut kick = Kick::NONE;
         for row in &rows {
             p.parked.retain(|r| r != row);
+            if p.rows.get(*row).is_some() {
+                config.gone.add(&p.stats(*row));
+                (config.gone.credit, config.gone.boost_credit) = (0, 0);
+            }
             if let Some(r) = p.rows.release(*row) {
                 kick = kick.and(p.sched().remove(r.ent, now));
                 p.sched().free_vcpu(r.ent, now);

@@ -6,10 +6,12 @@
 //! finished; `sched::exchange` has the new root.
 
 use crate::change::Change;
+use crate::moves::Arrival;
 use crate::pool::Pool;
 use crate::set::{FREE, PoolSet};
 use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
+use tarn_abi::call::report::Adjusted;
 use tarn_abi::{CpuSet, Instant, Span};
 use tarn_sched::{Kick, NodeId, SchedParams};
 
@@ -66,6 +68,30 @@ fn halt(p: &mut Pool, on: bool, now: Instant) -> Kick {
     kick
 }
 
+impl Pool {
+    /// What has been counted under the scheduler that goes stays with the vCPUs and groups that were in it.
+    fn keep_root_stats(&mut self) {
+        for row in 0..self.rows.len() as u16 {
+            let root = self
+                .rows
+                .get(row)
+                .is_some_and(|r| r.ent.node == NodeId::ROOT);
+            if root {
+                self.keep_stats(row);
+            }
+        }
+        for node in 1..self.groups.len() as u16 {
+            let shape = self.sched().shape(NodeId(node));
+            if let Some(shape) = shape.filter(|s| s.parent == NodeId::ROOT)
+                && let Some(Some(g)) = self.groups.get_mut(usize::from(node))
+            {
+                g.past.add(&shape.stats);
+                (g.past.credit, g.past.boost_credit) = (0, 0);
+            }
+        }
+    }
+}
+
 impl<R: RelaxStrategy> PoolSet<R> {
     /// Does what can be done now; true when all is done.
     pub(crate) fn exchange(&self, x: &mut Exchange, c: &mut Change, now: Instant) -> (Kick, bool) {
@@ -116,6 +142,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                         return (kick.and(c.call(&missing, now)), false);
                     }
                     c.next_wait();
+                    c.adjusted(unused(p));
                     kick = kick.and(halt(p, false, now));
                     if x.wanted {
                         c.stood(now.since(x.since));
@@ -129,6 +156,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
     }
 }
 
+/// What has been set of the vCPUs directly in the pool that its scheduler makes no use of.
+fn unused(p: &Pool) -> Adjusted {
+    let here = Arrival::of(p);
+    let rows = p.rows.iter().filter(|r| r.ent.node == NodeId::ROOT);
+    let all = rows.fold(Adjusted::NONE, |a, r| a.with(here.adjusts(&r.params)));
+    // Affinities mean what they meant before.
+    all.without(Adjusted::AFFINITY_VOID.with(Adjusted::AFFINITY_CUT))
+}
+
 /// The prepared scheduler takes over; the old one is handed back to be dropped.
 fn swap(
     p: &mut Pool,
@@ -136,6 +172,7 @@ fn swap(
     now: Instant,
 ) -> Option<alloc::boxed::Box<dyn tarn_sched::Scheduler>> {
     let next = p.next.take()?;
+    p.keep_root_stats();
     let old = p.sched.exchange_root(next.root, (next.kind, params), now);
     for row in 0..p.rows.len() as u16 {
         let Some(r) = p.rows.get(row) else { continue };

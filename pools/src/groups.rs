@@ -4,10 +4,11 @@
 //! moment it takes its CPUs to save its registers; vCPUs it brings up later run in the same group. Neighbours:
 //! `sched::Tree` does the scheduling, `reconf.rs` moves domains between pools (they arrive outside any group).
 
+use crate::change::call;
 use crate::error::PoolError;
 use crate::moves::Moved;
 use crate::name::Name;
-use crate::params::GroupParams;
+use crate::params::{GroupParams, Unset};
 use crate::pool::{GroupRow, Move, Pool, tag};
 use crate::reconf::Progress;
 use crate::set::PoolSet;
@@ -120,6 +121,7 @@ impl Pool {
         };
         for (i, new) in m.ents.into_iter().enumerate() {
             let row = p.doms.at(dom).vcpus[first + i];
+            p.keep_stats(row);
             let r = p.rows.at(row);
             let old = core::mem::replace(&mut r.ent, new);
             let pinned = r.params.affinity != CpuSet::ALL && new.node != NodeId::ROOT;
@@ -127,6 +129,12 @@ impl Pool {
             moved.kick = moved.kick.and(p.sched().remove(old, now));
             p.sched().free_vcpu(old, now);
             moved.kick = moved.kick.and(p.sched().insert(new, false, now));
+        }
+        for i in 0..p.doms.at(dom).vcpus.len() {
+            let row = p.doms.at(dom).vcpus[i];
+            let ent = p.rows.at(row).ent;
+            let without = p.sched().is_stranded(ent, false);
+            moved.adjusted = moved.adjusted.with_if(Adjusted::NO_CPU, without);
         }
         moved.kick = moved.kick.and(p.restate(dom, now));
         moved
@@ -202,6 +210,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
             generation,
             owner: None,
             params,
+            past: Stats::default(),
+            called: CpuSet::EMPTY,
+            called_at: Instant(0),
         });
         Ok(GroupId {
             slot: node.0,
@@ -227,12 +238,23 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 Progress::Refused(PoolError::GroupInUse)
             }
             Err(PoolError::Sched(SchedError::Conflict(why))) if why.ends_with("try again") => {
-                Progress::Again(Kick(
-                    self.lock_pool(pool)
-                        .map_or(tarn_abi::CpuSet::EMPTY, |p| p.cpus),
-                ))
+                Progress::Again(self.call_out(pool, g, now))
             }
             Err(e) => Progress::Refused(e),
+        }
+    }
+
+    /// Calls the CPUs that are still in a group, each once and again only when it is believed not to have heard.
+    fn call_out(&self, pool: PoolId, g: GroupId, now: Instant) -> Kick {
+        let Ok(mut guard) = self.lock_pool(pool) else {
+            return Kick::NONE;
+        };
+        let p: &mut Pool = &mut guard;
+        let now = p.tick(now);
+        let inside = p.sched().cpus_in(NodeId(g.slot));
+        match p.groups.get_mut(usize::from(g.slot)) {
+            Some(Some(row)) => call(&mut row.called, &mut row.called_at, &inside, now),
+            _ => Kick::NONE,
         }
     }
 
@@ -277,7 +299,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         g: Option<GroupId>,
         now: Instant,
     ) -> Result<Progress, PoolError> {
-        if !self.begin_regroup(d, None, g, now)? {
+        if !self.begin_regroup(d, None, g, &Unset(&[]), now)? {
             return Ok(Progress::Done(Kick::NONE));
         }
         let (mut guard, dom, _) = self.lock_domain(d)?;
@@ -292,12 +314,13 @@ impl<R: RelaxStrategy> PoolSet<R> {
     }
 
     /// Gets places in the group for a domain, or for `only` one of its vCPUs, and marks the domain as moving; false if it
-    /// is there already. Under the config lock.
+    /// is there already. `planned`: what a plan sets and has not yet. Under the config lock.
     pub(crate) fn begin_regroup(
         &self,
         d: DomainId,
         only: Option<u16>,
         g: Option<GroupId>,
+        planned: &Unset<'_>,
         now: Instant,
     ) -> Result<bool, PoolError> {
         let (mut guard, dom, slot) = self.lock_domain(d)?;
@@ -329,8 +352,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
             .map_err(|_| PoolError::NoMemory)?;
         for i in which {
             let row = p.doms.at(dom).vcpus[i];
-            let params = p.rows.at(row).params;
-            match p.sched().alloc_vcpu(node, tag(row), &params, now) {
+            let params = planned.with(d, &p.rows.at(row).params);
+            let place = match params {
+                Ok(params) => p.sched().alloc_vcpu(node, tag(row), &params, now),
+                Err(_) => Err(SchedError::Conflict("its parameters do not fit together")),
+            };
+            match place {
                 Ok(leaf) => ents.push(leaf),
                 Err(e) => {
                     ents.into_iter().for_each(|l| p.sched().free_vcpu(l, now));
@@ -363,10 +390,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         let node = p.node(Some(g))?;
         let shape = p.sched().shape(node).ok_or(PoolError::NoSuchGroup)?;
-        let (name, kind, owner, params) = match &p.groups[usize::from(node.0)] {
-            Some(row) => (row.name, row.kind, row.owner, row.params),
+        let (name, kind, owner, params, mut stats) = match &p.groups[usize::from(node.0)] {
+            Some(row) => (row.name, row.kind, row.owner, row.params, row.past),
             None => return Err(PoolError::NoSuchGroup),
         };
+        stats.add(&shape.stats);
         Ok(GroupInfo {
             id: g,
             name,
@@ -377,7 +405,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             owner,
             sched: kind,
             members: shape.members,
-            stats: shape.stats,
+            stats,
         })
     }
 

@@ -76,8 +76,10 @@ pub struct VcpuInfo {
     pub params: VcpuParams,
     /// Run states, as of now.
     pub times: VcpuTimes,
-    /// The scheduler's counters.
+    /// The scheduler's counters, of all schedulers it has been under.
     pub stats: Stats,
+    /// It has no CPU, and gets none before another vCPU leaves or a CPU comes.
+    pub stranded: bool,
 }
 
 /// A CPU.
@@ -153,8 +155,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let mut stats = Stats::default();
         for i in 0..p.doms.at(dom).vcpus.len() {
             let row = p.doms.at(dom).vcpus[i];
-            let ent = p.rows.at(row).ent;
-            stats.add(&p.sched().stats(ent));
+            stats.add(&p.stats(row));
         }
         let row = p.doms.at(dom);
         Ok(DomainInfo {
@@ -180,7 +181,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let domain = p.doms.at(dom).id;
         let group = p.group_id(ent.node);
         let pool = self.id_of(self.vcpu_home(v).map_or(0, |h| h.pool()));
-        let stats = p.sched().stats(ent);
+        let (stats, stranded) = (p.stats(row), p.sched().is_stranded(ent, false));
         Ok(VcpuInfo {
             domain,
             pool,
@@ -190,7 +191,25 @@ impl<R: RelaxStrategy> PoolSet<R> {
             params,
             times,
             stats,
+            stranded,
         })
+    }
+
+    /// What all vCPUs together have counted, those that are no more included: it never becomes less.
+    pub fn all_stats(&self) -> Stats {
+        let config = self.config.lock();
+        let mut all = config.gone;
+        for slot in 0..MAX_POOLS {
+            let Some(mut p) = self.lock_present(slot) else {
+                continue;
+            };
+            for row in 0..p.rows.len() as u16 {
+                if p.rows.get(row).is_some() {
+                    all.add(&p.stats(row));
+                }
+            }
+        }
+        all
     }
 
     /// Counters of a pool's scheduler.

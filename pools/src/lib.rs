@@ -52,6 +52,7 @@ mod record;
 mod row;
 mod runstate;
 mod set;
+mod shortage;
 mod step;
 mod turn;
 mod watch;

@@ -44,7 +44,7 @@ pub(crate) struct ModelPool {
 impl ModelPool {
     /// Whether the new places under `null`, where who has no CPU waits for ever, might leave dom0 without one.
     fn could_strand_dom0(&self) -> bool {
-        let null = registry::row(self.kind).is_some_and(|r| r.name == "null");
+        let null = registry::row(self.kind).is_some_and(|r| r.strands);
         let moved = self.exchange || !self.had.difference(&self.cpus).is_empty();
         null && moved && self.entities as usize > self.cpus.len()
     }

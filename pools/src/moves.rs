@@ -38,7 +38,7 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    fn of(p: &Pool) -> Arrival {
+    pub(crate) fn of(p: &Pool) -> Arrival {
         Arrival {
             cpus: p.future_cpus(),
             kind: p.next.as_ref().map_or(p.kind, |n| n.kind),
@@ -272,6 +272,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         target.doms.fill(there, row);
         for (i, old_row) in old.into_iter().enumerate() {
             source.parked.retain(|r| *r != old_row);
+            if source.rows.get(old_row).is_some() {
+                source.keep_stats(old_row);
+            }
             let Some(mut r) = source.rows.release(old_row) else {
                 continue;
             };

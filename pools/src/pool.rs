@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet, DomainId, Instant, SchedId};
 use tarn_sched::{
-    BoostParams, Kick, Leaf, NodeId, Recorded, Recorder, Root, SchedParams, Scheduler, Tag,
+    BoostParams, Kick, Leaf, NodeId, Recorded, Recorder, Root, SchedParams, Scheduler, Stats, Tag,
     VcpuParams, registry,
 };
 
@@ -139,6 +139,11 @@ pub(crate) struct GroupRow {
     pub(crate) owner: Option<DomainId>,
     /// As they were set; its processors have what follows from them.
     pub(crate) params: GroupParams,
+    /// What its processors counted under schedulers that the pool has had.
+    pub(crate) past: Stats,
+    /// CPUs that have been called to leave it, and when the first of them was.
+    pub(crate) called: CpuSet,
+    pub(crate) called_at: Instant,
 }
 
 /// A scheduler that is about to take the place of a pool's, and what its vCPUs will be there, by row.
@@ -309,6 +314,24 @@ impl Pool {
     #[inline]
     pub(crate) fn sched(&mut self) -> &mut Recorded {
         &mut self.sched
+    }
+
+    /// What a vCPU has counted, under the scheduler it has now and all before.
+    pub(crate) fn stats(&mut self, row: u16) -> Stats {
+        let r = self.rows.at(row);
+        let (ent, mut all) = (r.ent, r.past);
+        all.add(&self.sched().stats(ent));
+        all
+    }
+
+    /// The vCPU is about to leave its scheduler: what has been counted stays. Credit is of that scheduler alone.
+    pub(crate) fn keep_stats(&mut self, row: u16) {
+        let past = Stats {
+            credit: 0,
+            boost_credit: 0,
+            ..self.stats(row)
+        };
+        self.rows.at(row).past = past;
     }
 
     /// Time for an operation that brought `now`: never earlier than the one before it.

@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering;
 use spin::RelaxStrategy;
 use tarn_abi::call::report::Adjusted;
 use tarn_abi::{DomainId, Instant, MAX_POOLS, PoolId};
-use tarn_sched::{Kick, NodeId, registry};
+use tarn_sched::{Kick, Leaf, NodeId, VcpuParams, registry};
 
 fn room<T>(list: &mut Vec<T>, n: usize) -> Result<(), PoolError> {
     list.try_reserve_exact(n).map_err(|_| PoolError::NoMemory)
@@ -82,7 +82,6 @@ impl<R: RelaxStrategy> PoolSet<R> {
             }
             c.cpus.push((*cpu, want, word));
         }
-        self.spare(model).map_err(|(s, e)| at(s)(e))?;
         if real {
             for (p, slot) in model.pools.iter().zip(&slots) {
                 if let (true, false, Some(slot)) = (p.adjusted, p.gone || p.exchange, slot)
@@ -94,19 +93,13 @@ impl<R: RelaxStrategy> PoolSet<R> {
                     c.pool_undo.push((*slot, old));
                 }
             }
-            for (d, settings, step) in &model.settings {
-                self.set_domain(*d, settings, c, now).map_err(at(*step))?;
-            }
-        } else {
-            for (n, (d, _, step)) in model.settings.iter().enumerate() {
-                let (mut guard, dom, _) = self.lock_domain(*d).map_err(at(*step))?;
-                let so_far = Unset(model.settings.get(..=n).unwrap_or_default());
-                for i in 0..guard.doms.at(dom).vcpus.len() {
-                    let row = guard.doms.at(dom).vcpus[i];
-                    let was = &guard.rows.at(row).params;
-                    so_far.with(*d, was).map_err(at(*step))?;
-                }
-            }
+        }
+        for (n, (d, settings, step)) in model.settings.iter().enumerate() {
+            // What a preview has promised so far is not in force.
+            let promised = model.settings.get(..n).filter(|_| !real);
+            let so_far = Unset(promised.unwrap_or_default());
+            self.set_domain(*d, settings, &so_far, real, c, now)
+                .map_err(at(*step))?;
         }
         let unset = Unset(if real { &[] } else { &model.settings });
         for (p, slot) in model.pools.iter().zip(&slots) {
@@ -135,11 +128,20 @@ impl<R: RelaxStrategy> PoolSet<R> {
             c.moves.push(x.domain);
         }
         for (d, only, g, step) in &model.groups {
-            if self.begin_regroup(*d, *only, *g, now).map_err(at(*step))? {
+            if self
+                .begin_regroup(*d, *only, *g, &unset, now)
+                .map_err(at(*step))?
+            {
                 c.moves.push(*d);
             }
         }
-        Ok(())
+        for (at, (p, slot)) in model.pools.iter().zip(&slots).enumerate() {
+            let changed = p.exchange || p.cpus != p.had || model.moves.iter().any(|x| x.to == at);
+            if let (true, Some(slot)) = (changed && !p.gone, slot) {
+                c.watched |= 1 << slot;
+            }
+        }
+        self.spare(model).map_err(|(s, e)| at(s)(e))
     }
 
     /// Notes what happens to a pool that exists.
@@ -176,7 +178,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         Err(PoolError::TooManyPools)
     }
 
-    /// Whether pools that lose CPUs can keep their promises to those who stay.
+    /// Whether pools that lose CPUs can keep their promises to those who are there and those who come, parameters that
+    /// change included.
     fn spare(&self, model: &Model) -> Result<(), (u32, PoolError)> {
         for p in model.pools.iter().filter(|p| !p.gone && !p.exchange) {
             let gone = p.had.difference(&p.cpus);
@@ -222,11 +225,14 @@ impl<R: RelaxStrategy> PoolSet<R> {
         Ok(())
     }
 
-    /// Sets a domain's parameters and notes what they were.
+    /// Sets a domain's parameters, or (not `real`) only has them promised, and notes what they were. All of its vCPUs are
+    /// judged together, before anything is set. `so_far`: what has only been promised before.
     fn set_domain(
         &self,
         d: DomainId,
         settings: &Settings,
+        so_far: &Unset,
+        real: bool,
         c: &mut Change,
         now: Instant,
     ) -> Result<(), PoolError> {
@@ -240,44 +246,44 @@ impl<R: RelaxStrategy> PoolSet<R> {
             domain: d,
             params: old,
             vcpus: Vec::new(),
+            real,
         };
         room(&mut undo.vcpus, n)?;
-        // Each vCPU's own other parameters decide whether the new ones fit: all are judged before any is set. Who asks for
-        // less comes first: what all of them ask for together fits if and only if each step does.
-        let (mut wanted, mut less) = (Vec::new(), 0);
+        let mut wanted = Vec::new();
         room(&mut wanted, n)?;
         for i in 0..n {
             let row = p.doms.at(dom).vcpus[i];
-            let was = &p.rows.at(row).params;
-            let new = vcpu_with(was, &rest)?;
-            if new.rt.load() < was.rt.load() {
-                wanted.insert(less, (row, new));
-                less += 1;
-            } else {
-                wanted.push((row, new));
-            }
-        }
-        for (row, new) in wanted {
             let r = p.rows.at(row);
-            let (ent, was) = (r.ent, r.params);
-            match p.sched().adjust_vcpu(ent, &new, now) {
-                Ok(k) => c.kick = c.kick.and(k),
-                Err(e) => {
-                    c.kick = c.kick.and(p.restore(&undo.vcpus, now));
-                    return Err(e.into());
-                }
-            }
-            p.rows.at(row).params = new;
+            let was = so_far.with(d, &r.params)?;
             undo.vcpus.push((row, was));
+            wanted.push((r.ent, vcpu_with(&was, &rest)?));
         }
-        c.kick = c.kick.and(p.set_domain(dom, &params, now));
+        p.judge(&wanted)?;
+        for (ent, new) in &wanted {
+            p.sched().promise(*ent, new, now);
+        }
+        if real {
+            for ((ent, new), (row, _)) in wanted.iter().zip(&undo.vcpus) {
+                match p.sched().adjust_vcpu(*ent, new, now) {
+                    Ok(k) => c.kick = c.kick.and(k),
+                    Err(e) => {
+                        c.kick = c.kick.and(p.restore(&undo, now));
+                        return Err(e.into());
+                    }
+                }
+                p.rows.at(*row).params = *new;
+            }
+            c.kick = c.kick.and(p.set_domain(dom, &params, now));
+        }
         c.domain_undo.push(undo);
         Ok(())
     }
 
     /// Gives back what was prepared, the last first. Who had other parameters for a moment should look again.
     pub(crate) fn release(&self, mut c: Change, now: Instant) -> Kick {
+        // Parameters before CPUs: who gets back what he had may need them on the way.
         let kick = self.give_back_moves(&mut c, now);
+        let kick = kick.and(self.undo(&mut c, now));
         for (cpu, from, to) in &c.cpus {
             if to != from
                 && let Some(mut p) = self.lock_slot(usize::from(*to).wrapping_sub(1))
@@ -286,12 +292,6 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 p.sched().forget_pcpu(*cpu);
             }
         }
-        for slot in &c.doomed {
-            if let Some(mut p) = self.lock_slot(usize::from(*slot)) {
-                p.closing = false;
-            }
-        }
-        let kick = kick.and(self.undo(&mut c, now));
         for slot in core::mem::take(&mut c.created) {
             self.vacate(slot);
         }
@@ -310,8 +310,10 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if let Ok((mut guard, dom, _)) = self.lock_domain(u.domain) {
                 let p: &mut Pool = &mut guard;
                 let now = p.tick(now);
-                kick = kick.and(p.restore(&u.vcpus, now));
-                kick = kick.and(p.set_domain(dom, &u.params, now));
+                kick = kick.and(p.restore(&u, now));
+                if u.real {
+                    kick = kick.and(p.set_domain(dom, &u.params, now));
+                }
             }
         }
         for (slot, old) in core::mem::take(&mut c.pool_undo) {
@@ -333,7 +335,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let mut seen = Preview::default();
         room(&mut seen.pools, model.pools.len())?;
         room(&mut seen.moves, model.moves.len())?;
-        for p in model.pools.iter().filter(|p| !p.gone) {
+        for (at, p) in model.pools.iter().enumerate().filter(|p| !p.1.gone) {
             let id: Option<PoolId> = p.slot.map(|s| self.id_of(usize::from(s)));
             seen.pools.push(PreviewPool {
                 id,
@@ -341,6 +343,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 cpus: p.cpus,
                 domains: p.domains,
                 sched: p.kind,
+                stranded: self.foresee_stranded(model, at)?,
             });
         }
         for x in &model.moves {
@@ -379,16 +382,35 @@ pub(crate) fn room_for_box<T>() -> Result<(), PoolError> {
 }
 
 impl Pool {
-    /// Gives vCPUs their parameters back, the last first: each step leads to what was admitted before. Under rtds, who had
-    /// less for a moment has at most that much left of the current period.
-    fn restore(&mut self, was: &[(u16, tarn_sched::VcpuParams)], now: Instant) -> Kick {
+    /// Whether each scheduler that has some of these vCPUs can give them these parameters, all together.
+    fn judge(&mut self, wanted: &[(Leaf, VcpuParams)]) -> Result<(), PoolError> {
+        let mut own = Vec::new();
+        room(&mut own, wanted.len())?;
+        for (i, (ent, _)) in wanted.iter().enumerate() {
+            if wanted[..i].iter().any(|w| w.0.node == ent.node) {
+                continue;
+            }
+            own.clear();
+            let here = wanted.iter().filter(|w| w.0.node == ent.node);
+            own.extend(here.map(|w| (w.0.ent, w.1)));
+            self.sched().admits(ent.node, &own)?;
+        }
+        Ok(())
+    }
+
+    /// Gives vCPUs the parameters back that they had: promised before, and therefore taken. Under rtds, who had less for a
+    /// moment has at most that much left of the current period.
+    fn restore(&mut self, undo: &Undo, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
-        for (row, old) in was.iter().rev() {
+        for (row, old) in undo.vcpus.iter().rev() {
             let ent = self.rows.at(*row).ent;
-            let back = self.sched().adjust_vcpu(ent, old, now);
-            debug_assert!(back.is_ok(), "admitted before, admitted again");
-            kick = kick.and(back.unwrap_or(Kick::NONE));
-            self.rows.at(*row).params = *old;
+            self.sched().promise(ent, old, now);
+            if undo.real {
+                let back = self.sched().adjust_vcpu(ent, old, now);
+                debug_assert!(back.is_ok(), "promised, and so taken");
+                kick = kick.and(back.unwrap_or(Kick::NONE));
+                self.rows.at(*row).params = *old;
+            }
         }
         kick
     }

@@ -4,7 +4,7 @@
 
 use crate::runstate::{VcpuState, VcpuTimes};
 use tarn_abi::{CpuId, Instant, VcpuId};
-use tarn_sched::{Leaf, VcpuParams};
+use tarn_sched::{Leaf, Stats, VcpuParams};
 
 /// What the guest wants of its vCPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,8 @@ pub(crate) struct Row {
     pub(crate) place: Place,
     pub(crate) last: Option<CpuId>,
     pub(crate) times: VcpuTimes,
+    /// What was counted under schedulers it has left.
+    pub(crate) past: Stats,
     pub(crate) params: VcpuParams,
 }
 
@@ -71,6 +73,7 @@ impl Row {
             place: Place::Memory,
             last: None,
             times: VcpuTimes::new(now),
+            past: Stats::default(),
             params,
         }
     }

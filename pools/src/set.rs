@@ -19,7 +19,7 @@ use tarn_abi::{
     CpuId, CpuSet, DomainId, Instant, MAX_CPUS, MAX_DOMAINS, MAX_POOLS, MAX_VCPUS, PoolId, Span,
     VcpuId,
 };
-use tarn_sched::{DeboostCause, Kick, Scheduler, WakeReason, registry};
+use tarn_sched::{DeboostCause, Kick, Scheduler, Stats, WakeReason, registry};
 
 /// In `member` and `want`: no pool. A pool is its slot + 1, so that a new set is all zeros and costs no image space.
 pub(crate) const FREE: u16 = 0;
@@ -58,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) change: Option<Change>,
     /// How the last one ended, until somebody asks.
     pub(crate) ended: Option<Result<Report, PoolError>>,
+    /// What vCPUs that are no more have counted.
+    pub(crate) gone: Stats,
 }
 
 /// Where a vCPU or domain is: 0 = nowhere.
@@ -169,6 +171,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 present: CpuSet::EMPTY,
                 change: None,
                 ended: None,
+                gone: Stats::ZERO,
             }),
             pools: [const { TicketMutex::new(None) }; MAX_POOLS],
             generations: [const { AtomicU16::new(0) }; MAX_POOLS],

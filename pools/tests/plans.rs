@@ -278,6 +278,11 @@ fn a_running_pool_gets_another_scheduler() {
             assert_eq!(w.set.pool_info(PoolId::POOL0).unwrap().sched_name, to);
             assert_eq!(w.set.pool_info(PoolId::POOL0).unwrap().cpus, cpus("0-3"));
             assert_eq!(report.stood_still.0 > 0, from != to, "{from} {to}");
+            // Their weights and budgets are kept, and what is not made use of now is said.
+            let said = |bit| report.adjusted.has(bit);
+            let changed = from != to;
+            assert_eq!(said(Adjusted::WEIGHT_UNUSED), changed && to != "credit2");
+            assert_eq!(said(Adjusted::RT_UNUSED), changed && to != "rtds");
             w.check_at_rest();
             w.carry_out(&plan(&[Step::SetSched(P0, sched(from))]))
                 .unwrap();

@@ -125,7 +125,7 @@ impl Tree {
 
     /// Whether these CPUs can leave without breaking what has been promised to those who stay.
     pub fn can_lose(&self, gone: &tarn_abi::CpuSet) -> Result<(), SchedError> {
-        self.root.can_lose(gone)
+        self.root.admits(gone, &[])
     }
 
     /// Takes `alloc_pcpu` back for a CPU that has not joined.

@@ -260,6 +260,10 @@ impl Scheduler for Null {
         self.rows[e].home.is_some()
     }
 
+    fn is_stranded(&self, e: Ent) -> bool {
+        self.rows[e].inserted && self.rows[e].home.is_none()
+    }
+
     fn stats(&self, e: Ent) -> Stats {
         Stats {
             runtime: self.rows[e].runtime,

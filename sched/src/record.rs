@@ -276,6 +276,28 @@ impl Recorded {
     pub fn stats(&mut self, l: Leaf) -> Stats {
         self.tree.stats(l)
     }
+    /// See `Tree`.
+    pub fn is_stranded(&mut self, l: Leaf, inside: bool) -> bool {
+        self.tree.is_stranded(l, inside)
+    }
+    /// See `Tree`.
+    pub fn outermost(&mut self, node: NodeId) -> NodeId {
+        self.tree.outermost(node)
+    }
+    /// See `Tree`.
+    pub fn cpus_in(&mut self, node: NodeId) -> CpuSet {
+        self.tree.cpus_in(node)
+    }
+    /// See `Tree`.
+    pub fn admits(&mut self, node: NodeId, new: &[(Ent, VcpuParams)]) -> Result<(), SchedError> {
+        self.tree.admits(node, new)
+    }
+    /// See `Scheduler`.
+    pub fn promise(&mut self, l: Leaf, p: &VcpuParams, now: Instant) {
+        self.tree.promise(l, p);
+        self.note_entity(p, now);
+        self.note(|| of(Op::Promise, l, now));
+    }
 
     /// Makes an empty group that runs a scheduler `kind` over its members. See `Tree`.
     pub fn add_group(
@@ -596,6 +618,10 @@ impl Recorded {
             Op::AdjustEntity => {
                 let p = pending.entity()?;
                 let _ = self.adjust_vcpu(leaf, &p, now).map_err(|_| REFUSED)?;
+            }
+            Op::Promise => {
+                let p = pending.entity()?;
+                self.promise(leaf, &p, now);
             }
             Op::Adjust => self.adjust(&parameters_of(r), now).map_err(|_| REFUSED)?,
             Op::AddGroup => {

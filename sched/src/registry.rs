@@ -22,6 +22,8 @@ pub struct Row {
     pub about: &'static str,
     /// The parameters, by name, of which it makes use.
     pub uses: &'static [&'static str],
+    /// Who finds no CPU left stays without one until somebody leaves.
+    pub strands: bool,
     /// Makes an instance without CPUs and entities. `params` have been checked.
     build: fn(&SchedParams) -> Result<Box<dyn Scheduler>, SchedError>,
 }
@@ -32,6 +34,7 @@ pub static ROWS: &[Row] = &[
         name: "rr",
         about: "round robin, one queue, fixed slice",
         uses: &["slice"],
+        strands: false,
         build: |p| boxed(Rr::new(p)),
     },
     Row {
@@ -51,18 +54,21 @@ pub static ROWS: &[Row] = &[
             "max-slice",
             "switch-cost",
         ],
+        strands: false,
         build: |p| boxed(Credit2::new(p)),
     },
     Row {
         name: "null",
         about: "one vCPU per CPU, nothing to decide",
         uses: &[],
+        strands: true,
         build: |p| boxed(Null::new(p)),
     },
     Row {
         name: "rtds",
         about: "earliest deadline first, budget per period",
         uses: &["rt-period", "rt-budget"],
+        strands: false,
         build: |p| boxed(Rtds::new(p)),
     },
 ];

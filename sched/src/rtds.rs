@@ -18,6 +18,8 @@ struct Row {
     tag: Tag,
     class: u16,
     rt: RtParams,
+    /// What admission counts: `rt`, or what it is about to become.
+    promised: RtParams,
     inserted: bool,
     runnable: bool,
     on: Option<CpuId>,
@@ -82,7 +84,7 @@ impl Rtds {
             .rows
             .iter()
             .filter(|(o, _)| !old.contains(o))
-            .map(|(_, r)| r.rt.load());
+            .map(|(_, r)| r.promised.load());
         let start = (own * n as u64, own);
         let (asked, largest) = others.fold(start, |(sum, max), l| (sum + l, max.max(l)));
         fits(self.planned.len() as u64, asked, largest)
@@ -101,7 +103,7 @@ impl Rtds {
         self.queue.quit(self.rows[e].class);
         let r = &mut self.rows[e];
         r.class = new;
-        r.rt = p.rt;
+        (r.rt, r.promised) = (p.rt, p.rt);
         r.budget = r.budget.min(p.rt.budget.0 as i64);
         if queued {
             return Ok(self.enqueue(e));
@@ -245,10 +247,17 @@ impl Scheduler for Rtds {
         self.planned.remove(cpu);
     }
 
-    fn can_lose(&self, gone: &CpuSet) -> Result<(), SchedError> {
-        let loads = self.rows.iter().map(|(_, r)| r.rt.load());
+    fn admits(&self, gone: &CpuSet, wanted: &[(Ent, VcpuParams)]) -> Result<(), SchedError> {
+        let loads = self.rows.iter().map(|(e, r)| {
+            let new = wanted.iter().find(|w| w.0 == e);
+            new.map_or(&r.promised, |w| &w.1.rt).load()
+        });
         let (asked, largest) = loads.fold((0, 0), |(sum, max), l| (sum + l, max.max(l)));
         fits(self.planned.difference(gone).len() as u64, asked, largest)
+    }
+
+    fn promise(&mut self, e: Ent, p: &VcpuParams) {
+        self.rows[e].promised = p.rt;
     }
 
     fn switch_sched(&mut self, cpu: CpuId, _now: Instant) -> Kick {
@@ -271,6 +280,7 @@ impl Scheduler for Rtds {
             tag,
             class,
             rt: p.rt,
+            promised: p.rt,
             inserted: false,
             runnable: false,
             on: None,
@@ -329,7 +339,7 @@ impl Scheduler for Rtds {
         self.adjust_vcpus(&[e], p, now)
     }
 
-    /// What all of them ask for together is judged. The first gets the queue that the others then find.
+    /// What all of them ask for together is judged, unless it has been promised. The first gets the queue that the others then find.
     fn adjust_vcpus(
         &mut self,
         all: &[Ent],
@@ -337,7 +347,9 @@ impl Scheduler for Rtds {
         now: Instant,
     ) -> Result<Kick, SchedError> {
         p.check()?;
-        self.admit(all, all.len(), &p.rt)?;
+        if all.iter().any(|e| self.rows[*e].promised != p.rt) {
+            self.admit(all, all.len(), &p.rt)?;
+        }
         let mut kick = Kick::NONE;
         for e in all {
             kick = kick.and(self.set(*e, p, now)?);

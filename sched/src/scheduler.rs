@@ -159,6 +159,18 @@ pub struct Totals {
 }
 
 impl Stats {
+    /// Nothing yet.
+    pub const ZERO: Stats = Stats {
+        runtime: Span::ZERO,
+        boosts: [0; 6],
+        deboosts: [0; 6],
+        exhausted: 0,
+        storm_held: 0,
+        storm_lines: 0,
+        credit: 0,
+        boost_credit: 0,
+    };
+
     /// Adds `o` to `self`.
     pub fn add(&mut self, o: &Stats) {
         self.runtime += o.runtime;
@@ -185,10 +197,16 @@ pub trait Scheduler: Send {
     fn forget_pcpu(&mut self, cpu: CpuId) {
         let _ = cpu;
     }
-    /// Refuses if what has been promised to the entities could not be kept without the CPUs `gone`.
-    fn can_lose(&self, gone: &CpuSet) -> Result<(), SchedError> {
-        let _ = gone;
+    /// Refuses if what has been promised to the entities could not be kept without the CPUs `gone` and with these
+    /// parameters for those of `wanted`, all of them together.
+    fn admits(&self, gone: &CpuSet, wanted: &[(Ent, VcpuParams)]) -> Result<(), SchedError> {
+        let _ = (gone, wanted);
         Ok(())
+    }
+    /// From now on the entity counts as one with these parameters where others are judged, and `adjust_vcpu` takes them
+    /// unjudged. Nothing else changes. The caller has asked `admits`, or gives back what there was before.
+    fn promise(&mut self, e: Ent, p: &VcpuParams) {
+        let _ = (e, p);
     }
     /// `cpu`, idle, starts to be ours.
     fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick;
@@ -270,6 +288,11 @@ pub trait Scheduler: Send {
     fn serves(&self, e: Ent, now: Instant) -> bool {
         let _ = (e, now);
         true
+    }
+    /// Whether `e` stays without a CPU, however long it waits, until another entity leaves or a CPU comes.
+    fn is_stranded(&self, e: Ent) -> bool {
+        let _ = e;
+        false
     }
     /// Whether the entity is boosted at this moment.
     fn is_boosted(&self, e: Ent) -> bool {

@@ -72,6 +72,8 @@ replies! {
         domains: u32,
         /// Its scheduler.
         sched: Label,
+        /// How many of its vCPUs will have no CPU.
+        stranded: u32,
     }
 
     /// Answer to `Change`.

@@ -63,6 +63,8 @@ replies! {
         domains: u32,
         /// Its scheduler.
         sched: Label,
+        /// How many of its vCPUs have no CPU, and get none before another leaves or a CPU comes.
+        stranded: u32,
     }
 
     /// Answer to `Scheds`.

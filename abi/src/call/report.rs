@@ -27,6 +27,8 @@ impl Adjusted {
     pub const AFFINITY_GROUP: Adjusted = Adjusted(1 << 6);
     /// Its memory stays where it is, outside the memory of this pool.
     pub const MEMORY_ELSEWHERE: Adjusted = Adjusted(1 << 7);
+    /// A vCPU that is concerned, or one of a pool that is, has no CPU under this scheduler.
+    pub const NO_CPU: Adjusted = Adjusted(1 << 8);
 
     /// Both.
     #[must_use]
@@ -40,6 +42,12 @@ impl Adjusted {
         if cond { self.with(other) } else { self }
     }
 
+    /// `self` but for `other`.
+    #[must_use]
+    pub const fn without(self, other: Adjusted) -> Adjusted {
+        Adjusted(self.0 & !other.0)
+    }
+
     /// Whether all of `other` are set.
     pub const fn has(self, other: Adjusted) -> bool {
         self.0 & other.0 == other.0
@@ -48,7 +56,7 @@ impl Adjusted {
 
 impl Wire for Adjusted {
     const WORDS: usize = 1;
-    const KIND: &'static str = "bits: 0 affinity names no CPU of the pool, so all count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's";
+    const KIND: &'static str = "bits: 0 affinity names no CPU of the pool, so all count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that the change is about, has no CPU under this scheduler";
     fn put(&self, out: &mut Out) {
         self.0.put(out);
     }

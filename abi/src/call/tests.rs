@@ -204,6 +204,7 @@ fn every_reply_round_trips() {
             cpu: Some(CpuId(127)),
             affinity: CpuSet::ALL,
             time: Span(9),
+            stranded: true,
         });
         reply_round_trip(RunTimes {
             state: *state,
@@ -220,6 +221,7 @@ fn every_reply_round_trips() {
         cpus,
         domains: 3,
         sched: Label::new("0123456789abcdef").unwrap(),
+        stranded: u32::MAX,
     });
     control::replies_round_trip(cpus);
 }

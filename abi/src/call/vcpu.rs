@@ -37,6 +37,8 @@ replies! {
         affinity: CpuSet,
         /// CPU time it has had.
         time: Span,
+        /// It has no CPU, and gets none before another vCPU leaves or a CPU comes: its scheduler is `null`.
+        stranded: bool,
     }
 
     /// Answer to `Place`.

@@ -50,6 +50,8 @@ pub struct Fake {
     pub pools: Vec<Pool>,
     pub groups: Vec<Group>,
     pub plan: Vec<tarn_abi::call::PlanCall>,
+    /// How many vCPUs of each pool a dry run finds without a CPU.
+    pub foreseen: u32,
     /// The pools after the last check, and the last verdict.
     pub planned: Vec<Pool>,
     pub verdict: Verdict,
@@ -149,6 +151,7 @@ impl Fake {
             ],
             groups: Vec::new(),
             plan: Vec::new(),
+            foreseen: 0,
             planned: Vec::new(),
             verdict: Verdict {
                 steps: 0,
@@ -491,6 +494,7 @@ impl Fake {
         match call {
             VcpuCall::Info(c) => {
                 let used = self.used(c.domain);
+                let stranded = self.is_stranded(c.domain, c.index);
                 c.answer(self.find(c.domain).and_then(|d| {
                     let (state, cpu, affinity) =
                         *d.vcpus.get(c.index as usize).ok_or(Errno::End)?;
@@ -500,6 +504,7 @@ impl Fake {
                         cpu: cpu.map(CpuId),
                         affinity: CpuSet::parse(affinity).unwrap_or(CpuSet::ALL),
                         time: Span(Span::ms(1_500).0 + used),
+                        stranded,
                     })
                 }))
             }

@@ -120,6 +120,26 @@ impl Fake {
         self.pools.iter().fold(all, |s, p| s.difference(&p.cpus))
     }
 
+    /// Of a pool: vCPUs behind the number of its CPUs, if it runs null.
+    fn stranded(&self, pool: &Pool) -> Vec<(DomainId, u32)> {
+        let here = self.domains.iter().filter(|d| d.row.pool == pool.id);
+        let vcpus = here.flat_map(|d| (0..d.vcpus.len() as u32).map(|i| (d.id, i)));
+        let null = pool.sched == "null";
+        vcpus.skip(pool.cpus.len()).filter(|_| null).collect()
+    }
+
+    /// With what a change says of vCPUs that have no CPU.
+    fn said(&self, mut r: Report) -> Report {
+        let short = self.pools.iter().any(|p| !self.stranded(p).is_empty());
+        r.adjusted = r.adjusted.with_if(Adjusted::NO_CPU, short);
+        r
+    }
+
+    pub fn is_stranded(&self, d: DomainId, vcpu: u32) -> bool {
+        let mut pools = self.pools.iter();
+        pools.any(|p| self.stranded(p).contains(&(d, vcpu)))
+    }
+
     fn populated(&self, id: PoolId) -> bool {
         self.domains.iter().any(|d| d.row.pool == id)
     }
@@ -157,7 +177,7 @@ impl Fake {
                 p.cpus.difference(&cpus)
             };
         }
-        Ok(nothing())
+        Ok(self.said(nothing()))
     }
 
     fn destroy_pool(&mut self, id: PoolId) -> Result<(), Errno> {
@@ -180,10 +200,10 @@ impl Fake {
         }
         let d = self.domains.iter_mut().find(|d| d.id == id);
         d.ok_or(Errno::NoSuch)?.row.pool = to;
-        Ok(Report {
+        Ok(self.said(Report {
             stood_still: Span::us(85),
             adjusted: Adjusted::AFFINITY_VOID,
-        })
+        }))
     }
 
     pub fn pool(&mut self, call: PoolCall) -> Regs {
@@ -195,6 +215,7 @@ impl Fake {
                     cpus: p.cpus,
                     domains: self.domains.iter().filter(|d| d.row.pool == p.id).count() as u32,
                     sched: Label::new(p.sched).unwrap(),
+                    stranded: self.stranded(p).len() as u32,
                 }))
             }
             PoolCall::Name(c) => c.answer(self.pool_mut(c.id).map(|p| Text::new(&p.name).unwrap())),
@@ -224,13 +245,16 @@ impl Fake {
             }
             PoolCall::AssignCpus(c) => c.answer(self.assign(c.to, c.cpus)),
             PoolCall::FreeCpus(c) => c.answer(Ok(self.free())),
-            PoolCall::SetSched(c) => c.answer(self.pool_mut(c.id).map(|p| {
-                p.sched = SCHEDS[usize::from(c.sched.0)];
-                Report {
-                    stood_still: Span::ZERO,
-                    adjusted: Adjusted::WEIGHT_UNUSED,
-                }
-            })),
+            PoolCall::SetSched(c) => {
+                let set = self.pool_mut(c.id);
+                let set = set.map(|p| p.sched = SCHEDS[usize::from(c.sched.0)]);
+                c.answer(set.map(|()| {
+                    self.said(Report {
+                        stood_still: Span::ZERO,
+                        adjusted: Adjusted::WEIGHT_UNUSED,
+                    })
+                }))
+            }
             PoolCall::Params(c) => c.answer(
                 self.pool_mut(c.id)
                     .and_then(|p| row(&POOL, &p.params, c.index)),
@@ -456,6 +480,7 @@ impl Fake {
                         cpus: p.cpus,
                         domains: 1,
                         sched: Label::new(p.sched).unwrap(),
+                        stranded: self.foreseen,
                     }),
             ),
             PlanCall::Change(c) => {

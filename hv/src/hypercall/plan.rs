@@ -152,6 +152,7 @@ fn outcome(index: usize) -> Result<PlannedPool, Errno> {
         cpus: p.cpus,
         domains: p.domains,
         sched: Label::truncated(registry::row(p.sched).map_or("?", |r| r.name)),
+        stranded: p.stranded,
     })
 }
 

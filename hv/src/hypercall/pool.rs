@@ -113,6 +113,7 @@ fn list(from: u32) -> Result<PoolRow, Errno> {
         cpus: i.cpus,
         domains: i.domains as u32,
         sched: Label::truncated(i.sched_name),
+        stranded: POOLS.stranded(id).map_err(why::said)?,
     })
 }
 

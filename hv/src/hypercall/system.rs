@@ -183,7 +183,11 @@ fn counter(index: usize) -> Result<Counter, Errno> {
         _ => {
             // Then the exits of all live domains, summed.
             let i = index - 7;
-            let name = counters::NAMES.get(i).ok_or(Errno::End)?;
+            let Some(name) = counters::NAMES.get(i) else {
+                // At last the boosts of all vCPUs there have been.
+                let boost = (i - counters::NAMES.len()) as u32;
+                return super::group::boosts(&POOLS.all_stats(), boost);
+            };
             let mut sum = 0u64;
             let mut from = 0;
             while let Some(d) = crate::domain::table::at_or_after(from) {

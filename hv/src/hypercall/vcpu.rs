@@ -19,6 +19,7 @@ pub fn handle(call: VcpuCall) -> Regs {
             cpu: i.cpu,
             affinity: i.params.affinity,
             time: i.times.in_state(VcpuState::Running),
+            stranded: i.stranded,
         })),
         VcpuCall::Runstate(c) => {
             c.answer(table::domain(c.domain).and_then(|d| run_times(&d, c.index)))
@@ -94,7 +95,9 @@ fn pin(id: VcpuId, cpus: CpuSet) -> Result<Pinned, Errno> {
         ..i.params
     };
     adjust(id, &p)?;
-    let (adjusted, allowed) = allowed(&of(id)?);
+    let now = of(id)?;
+    let (adjusted, allowed) = allowed(&now);
+    let adjusted = adjusted.with_if(Adjusted::NO_CPU, now.stranded);
     Ok(Pinned { adjusted, allowed })
 }
 

@@ -129,6 +129,18 @@ impl Tree {
         Ok(NodeId(slot as u16))
     }
 
+    /// The CPUs that are in a group, or have chosen it last.
+    pub fn cpus_in(&mut self, node: NodeId) -> CpuSet {
+        if node == NodeId::ROOT || !self.has(node) {
+            return CpuSet::EMPTY;
+        }
+        self.group(node.0)
+            .vps
+            .iter()
+            .filter_map(|v| v.cpu)
+            .collect()
+    }
+
     /// Removes an empty group. `Conflict` while it has members or a CPU has not yet left it.
     pub fn remove_group(&mut self, node: NodeId, now: Instant) -> Result<Kick, SchedError> {
         if node == NodeId::ROOT || !self.has(node) {
@@ -272,6 +284,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Who is told to leave a group: whoever is in it, and nobody else.
+    #[test]
+    fn the_cpus_in_a_group() {
+        let mut b = Bench::new(&rt(5_000, 3_000));
+        assert_eq!(b.tree.cpus_in(b.group), CpuSet::EMPTY);
+        b.pick(1, Instant(0));
+        assert_eq!(b.loaded[1], Some(Tag(1)));
+        assert_eq!(b.tree.cpus_in(b.group), CpuSet::one(CpuId(1)));
+        assert_eq!(b.tree.cpus_in(NodeId::ROOT), CpuSet::EMPTY);
+        b.pick(0, Instant(0));
+        assert_eq!(b.tree.cpus_in(b.group), CpuSet::first(2));
     }
 
     #[test]

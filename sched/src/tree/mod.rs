@@ -457,6 +457,40 @@ impl Tree {
     pub fn stats(&mut self, l: Leaf) -> Stats {
         self.sched(l.node.0).stats(l.ent)
     }
+    /// See `Scheduler`; all of `wanted` are of `node`.
+    pub fn admits(&mut self, node: NodeId, wanted: &[(Ent, VcpuParams)]) -> Result<(), SchedError> {
+        self.sched(node.0).admits(&CpuSet::EMPTY, wanted)
+    }
+    /// See `Scheduler`.
+    pub fn promise(&mut self, l: Leaf, p: &VcpuParams) {
+        self.sched(l.node.0).promise(l.ent, p);
+    }
+    /// Whether a vCPU stays without a CPU (see `Scheduler`), by its own scheduler or because its group does with all of
+    /// its processors. `inside`: not counting the pool's own scheduler.
+    pub fn is_stranded(&mut self, l: Leaf, inside: bool) -> bool {
+        let (mut node, mut stranded) = (l.node.0, !inside || l.node != NodeId::ROOT);
+        stranded = stranded && self.sched(node).is_stranded(l.ent);
+        while node != 0 && !stranded {
+            let parent = self.group(node).parent;
+            stranded = (!inside || parent != 0)
+                && (0..self.group(node).vps.len()).all(|i| {
+                    let ent = self.group(node).vps[i].ent;
+                    self.sched(parent).is_stranded(ent)
+                });
+            node = parent;
+        }
+        stranded
+    }
+    /// The group directly in the pool that a scheduler is or is inside of; the pool's own is itself.
+    pub fn outermost(&mut self, mut node: NodeId) -> NodeId {
+        while node != NodeId::ROOT {
+            match self.group(node.0).parent {
+                0 => return node,
+                parent => node = NodeId(parent),
+            }
+        }
+        node
+    }
     /// Counters of all schedulers of the tree together.
     pub fn totals(&self) -> Totals {
         let mut t = self.root.totals();

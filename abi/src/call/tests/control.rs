@@ -335,6 +335,7 @@ pub(super) fn replies_round_trip(cpus: CpuSet) {
             cpus,
             domains: 1,
             sched: name,
+            stranded: 2,
         });
         reply_round_trip(PlannedChange {
             domain: D,
