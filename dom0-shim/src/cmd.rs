@@ -17,6 +17,7 @@ mod plan;
 mod pool;
 mod raw;
 mod runstate;
+mod shortage;
 mod system;
 mod vcpu;
 

@@ -17,6 +17,8 @@ pub enum Form {
     Set,
     /// Only in JSON, as text.
     Hidden,
+    /// Only in JSON, as a number.
+    Count,
 }
 
 /// A column.
@@ -54,6 +56,15 @@ impl Column {
             head,
             key,
             form: Form::Set,
+        }
+    }
+
+    /// A number for programs only.
+    pub const fn count(key: &'static str) -> Column {
+        Column {
+            head: "",
+            key,
+            form: Form::Count,
         }
     }
 
@@ -128,7 +139,7 @@ impl<const N: usize> Table<N> {
 }
 
 fn line<D: Display>(s: &mut Session<'_>, cells: &[D], columns: &[Column], widths: &[usize]) {
-    let shown = |c: &Column| c.form != Form::Hidden;
+    let shown = |c: &Column| !matches!(c.form, Form::Hidden | Form::Count);
     let last = columns.iter().rposition(shown).unwrap_or(0);
     let mut gap = 0;
     for (i, ((column, cell), w)) in columns.iter().zip(cells).zip(widths).enumerate() {
@@ -172,8 +183,8 @@ fn object(s: &mut Session<'_>, columns: &[Column], cells: &[&dyn Display]) {
                 set.flush(s);
                 s.print(format_args!("{}", if set.begun { "]" } else { "[]" }));
             }
-            Form::Number if is_dash(*cell) => s.print(format_args!("null")),
-            Form::Number => s.print(format_args!("{cell}")),
+            Form::Number | Form::Count if is_dash(*cell) => s.print(format_args!("null")),
+            Form::Number | Form::Count => s.print(format_args!("{cell}")),
         }
     }
     s.print(format_args!("}}\n"));

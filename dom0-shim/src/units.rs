@@ -1,5 +1,6 @@
 //! How numbers with a unit are printed. No floating point: the CPU's is not ours to use here.
 
+use crate::session::Session;
 use core::fmt;
 use tarn_abi::Span;
 
@@ -75,6 +76,30 @@ impl fmt::Display for Memory {
             write!(f, "{} MiB", self.0 / 1024)
         } else {
             write!(f, "{} KiB", self.0)
+        }
+    }
+}
+
+/// Memory for people, and in JSON as a number of bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    kib: u64,
+    bytes: bool,
+}
+
+impl Size {
+    /// Of so many KiB, for whoever reads this session.
+    pub fn of(s: &Session<'_>, kib: u64) -> Size {
+        Size { kib, bytes: s.json }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.bytes {
+            write!(f, "{}", self.kib.saturating_mul(1024))
+        } else {
+            Memory(self.kib).fmt(f)
         }
     }
 }

@@ -147,7 +147,7 @@ fn cpus_and_domains_move() {
     assert_eq!(
         f.line("cpupool-migrate web p"),
         "note: a vCPU stood still for 0.000085 s at most\n\
-         note: an affinity names no CPU of the pool: all of its CPUs are used; 'vcpu-pin' sets another\n"
+         note: web: an affinity names no CPU of the pool: all of its CPUs are used; 'vcpu-pin' sets another\n"
     );
     assert_eq!(
         f.line("cpupool-cpu-remove p 7,9"),
@@ -169,11 +169,11 @@ fn cpus_and_domains_move() {
     );
     assert_eq!(
         f.line("pool-list real-time --json"),
-        "{\"pool\":\"real-time\",\"cpus\":[7,9],\"sched\":\"null\",\"domains\":[1]}\n"
+        "{\"pool\":\"real-time\",\"cpus\":[7,9],\"sched\":\"null\",\"domains\":[1],\"stranded\":0}\n"
     );
     assert_eq!(
         f.line("vcpu-pin web all 0"),
-        "note: an affinity names no CPU of the pool: all of its CPUs are used; 'vcpu-pin' sets another\n"
+        "note: web: an affinity names no CPU of the pool: all of its CPUs are used; 'vcpu-pin' sets another\n"
     );
     assert_eq!(
         f.line("vcpu-pin web 5 all"),
@@ -183,6 +183,44 @@ fn cpus_and_domains_move() {
 {\"name\":\"web\",\"id\":1,\"vcpu\":0,\"cpu\":6,\"state\":\"r--\",\"time_s\":1.5,\"affinity\":\"0\"}
 {\"name\":\"web\",\"id\":1,\"vcpu\":1,\"cpu\":7,\"state\":\"---\",\"time_s\":1.5,\"affinity\":\"all\"}
 ");
+}
+
+/// Under null, with too few CPUs, everything that may lead to it says who has none, and the lists show it.
+#[test]
+fn who_has_no_cpu_under_null_is_said() {
+    let mut f = Fake::fresh();
+    let kept = "note: a weight was set that this scheduler does not use; it is kept\n";
+    let pinned = "note: a vCPU stood still for 0.000085 s at most\n\
+                  note: web: an affinity names no CPU of the pool: all of its CPUs are used; 'vcpu-pin' sets another\n";
+    let rest = "; a CPU more, or somebody who leaves, makes room\n";
+    let one = format!("note: 1 vCPU of p has no CPU under null: web:1{rest}");
+    assert_eq!(f.line("pool-create p cpu=9"), "");
+    assert_eq!(f.line("cpupool-migrate web p"), pinned);
+    assert_eq!(f.line("pool-sched p null"), format!("{kept}{one}"));
+    let list = "pool  cpus  sched  domains\np     9     null   1\n";
+    assert_eq!(f.line("pool-list p"), format!("{list}{one}"));
+    assert_eq!(
+        f.line("pool-list p --json"),
+        "{\"pool\":\"p\",\"cpus\":[9],\"sched\":\"null\",\"domains\":[1],\"stranded\":1}\n"
+    );
+    let vcpus = f.line("vcpu-list web");
+    let states: Vec<_> = vcpus
+        .lines()
+        .skip(1)
+        .map(|l| l.split_whitespace().nth(4))
+        .collect();
+    assert_eq!(states, [Some("r--"), Some("w--")]);
+    // Room is made, and taken away again.
+    assert_eq!(f.line("cpupool-cpu-add p 8"), "");
+    assert_eq!(f.line("cpupool-cpu-remove p 8"), one);
+    let both = format!("note: 2 vCPUs of p have no CPU under null: web:1, db:0{rest}");
+    let db = pinned.replace("web:", "db:");
+    assert_eq!(f.line("cpupool-migrate db p"), format!("{db}{both}"));
+    // A dry run says so before.
+    f.foreseen = 3;
+    let dry = f.line("pool-apply -n cpupool-migrate web p");
+    let said = "note: 3 vCPUs of p would have no CPU under null\n";
+    assert!(dry.ends_with(said), "{dry}");
 }
 
 #[test]
@@ -228,8 +266,8 @@ rt     8-9   rtds    1,7
     );
     assert_eq!(
         f.line("pool-apply -n --json params -d web weight=7 / cpupool-migrate web 0"),
-        "{\"pool\":\"pool0\",\"cpus\":[0,1,2,3,4,5,6,7],\"sched\":\"credit\",\"domains\":1}\n\
-         {\"pool\":\"rt\",\"cpus\":[8,9],\"sched\":\"rtds\",\"domains\":1}\n\
+        "{\"pool\":\"pool0\",\"cpus\":[0,1,2,3,4,5,6,7],\"sched\":\"credit\",\"domains\":1,\"stranded\":0}\n\
+         {\"pool\":\"rt\",\"cpus\":[8,9],\"sched\":\"rtds\",\"domains\":1,\"stranded\":0}\n\
          {\"domain\":\"web\",\"to\":\"pool0\"}\n"
     );
     for of in ["-d web -v 1", "-d web -g none", "-v 1", ""] {
@@ -488,7 +526,7 @@ fn cpus_work_on_demand() {
     assert_eq!(f.line("cpu-list").lines().count(), 11);
     assert_eq!(
         f.line("pool-memory pool1 node:1; pool-memory pool1"),
-        "pool   memory  free   used\npool1  node:1  1 MiB  2 MiB\n"
+        "pool   memory   free   used\npool1  node:1  1 MiB  2 MiB\n"
     );
 }
 

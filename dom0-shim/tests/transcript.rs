@@ -225,10 +225,10 @@ db          7     0    9  r--        1.5  9
     assert_eq!(
         Fake::new().line("runstate db"),
         "\
-Name  ID  State               full-run  full-contention  hazard  blocked  partial-run  partial-contention
-db     7  concurrency-hazard    12.345            0.000   0.000    0.000        0.000               0.000
-Name  ID  VCPU  State  running  runnable  blocked  offline
-db     7     0  r--      1.500     0.020   12.000    0.000
+Name  ID  State               full-run(s)  full-contention(s)  hazard(s)  blocked(s)  partial-run(s)  partial-contention(s)
+db     7  concurrency-hazard       12.345               0.000      0.000       0.000           0.000                  0.000
+Name  ID  VCPU  State  running(s)  runnable(s)  blocked(s)  offline(s)
+db     7     0  r--         1.500        0.020      12.000       0.000
 db: 100.0 % of its time all vCPUs run: it may have too few of them
 "
     );
@@ -236,8 +236,8 @@ db: 100.0 % of its time all vCPUs run: it may have too few of them
     assert_eq!(
         Fake::new().line("runstate web -i 6"),
         "\
-Name  ID  State               full-run  full-contention  hazard  blocked  partial-run  partial-contention
-web    1  concurrency-hazard     0.000            3.000   2.000    1.000        0.000               0.000
+Name  ID  State               full-run(s)  full-contention(s)  hazard(s)  blocked(s)  partial-run(s)  partial-contention(s)
+web    1  concurrency-hazard        0.000               3.000      2.000       1.000           0.000                  0.000
 web: 50.0 % of its time all vCPUs wait for a CPU: the host is too busy; give the pool CPUs or move domains out of it
 web: 33.3 % of its time some vCPUs run while others wait: a concurrency hazard (spinning on locks); fewer vCPUs, or fewer domains in the pool
 "
@@ -250,7 +250,7 @@ fn info_names_everything() {
         Fake::new().line("info"),
         "\
 version             : Tarn 0.1.0
-call interface      : 1.3
+call interface      : 1.4
 board               : linux,dummy-virt
 cpus                : 10 online of 10
 pools               : 3
@@ -266,6 +266,17 @@ exit-hvc            : 77
 exit-wfx            : 123456
 "
     );
+    // For programs what is a number is one, and memory is in bytes.
+    let info = Fake::new().line("info --json");
+    for line in [
+        "{\"key\":\"pools\",\"value\":3}",
+        "{\"key\":\"memory\",\"value\":4294967296}",
+        "{\"key\":\"memory of Tarn\",\"value\":6292480}",
+        "{\"key\":\"uptime\",\"value\":\"12.345 s\"}",
+        "{\"key\":\"exit-hvc\",\"value\":77}",
+    ] {
+        assert!(info.contains(&format!("{line}\n")), "{line} {info}");
+    }
     assert_eq!(
         Fake::new().line("counters"),
         "COUNTER     VALUE\nexit-hvc       77\nexit-wfx   123456\nirq-stray       0\n"

@@ -1,6 +1,7 @@
 //! Commands about domains: list, life and death, console.
 
 use super::parse::Given;
+use super::shortage;
 use crate::names;
 use crate::session::{Fail, Session};
 use crate::table::{Column, Table};
@@ -141,6 +142,14 @@ pub fn create(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     match result {
         Ok(id) => {
             s.print(format_args!("{name} is domain {}\n", id.slot));
+            let mut pool = None;
+            names::each_domain(s, &mut |_, row| {
+                pool = pool.or((row.id == id).then_some(row.pool));
+                Ok(())
+            })?;
+            if pool.is_some() {
+                shortage::note(s, pool);
+            }
             Ok(())
         }
         Err(Errno::NoSuch) => {

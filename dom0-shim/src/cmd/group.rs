@@ -92,7 +92,7 @@ fn inside(
             return Ok(());
         }
         let name = names::group_name(s, g.id);
-        let (sched, share) = (names::sched_name(s, g.sched), usage.group(g.id));
+        let (sched, share) = (names::sched_name(s, g.sched), usage.within(s, g.id));
         let owner = OrDash(g.owner.map(|id| names::domain_name(s, id)));
         t.row(
             s,
@@ -238,7 +238,8 @@ pub fn join(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         }
         None => s.ask(&group::Move { domain, to })?,
     };
-    pool::report(s, r);
+    let name = names::domain_name(s, domain);
+    pool::report(s, Some(&name), r);
     Ok(())
 }
 

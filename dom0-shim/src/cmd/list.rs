@@ -127,7 +127,8 @@ pub const COMMANDS: &[Command] = &[
     Command {
         args: &[may(Kind::Domain)],
         json: true,
-        more: "State letters: r on a CPU, - waits for a CPU, b waits for an interrupt, p off or paused.",
+        more: "State letters: r on a CPU, - waits for a CPU, b waits for an interrupt, p off or paused; w has none: under\n\
+               null, which gives each vCPU a CPU of its own, there are too few, and it waits until another leaves.",
         ..row(
             "vcpu-list",
             "vCPUs: CPU, state, CPU time (s), CPUs they may use",

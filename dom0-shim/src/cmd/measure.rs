@@ -1,20 +1,17 @@
 //! Shares of CPU time over an interval: what `top` and `group-list` are made of.
 //!
-//! CPU time of every vCPU and group is read, time passes, and it is read again. Nothing is kept between commands.
+//! CPU time of every vCPU is read, time passes, and it is read again. Nothing is kept between commands.
 
 use super::parse::Given;
 use crate::names;
 use crate::session::{Fail, Session};
 use crate::table::{Column, Table};
 use crate::units::{OrDash, Percent, Seconds, parse_seconds};
-use tarn_abi::call::group;
 use tarn_abi::call::vcpu::RunState;
 use tarn_abi::{Errno, GroupId, MAX_VCPUS, Span, VcpuId};
 
 /// How long a measurement takes when nothing is said.
 const INTERVAL: Span = Span::ms(1_000);
-/// Most groups that are measured; those behind show no share.
-const GROUPS: usize = 128;
 
 /// The interval that was typed.
 pub fn interval(s: &mut Session<'_>, text: &str) -> Result<Span, Fail> {
@@ -25,11 +22,9 @@ pub fn interval(s: &mut Session<'_>, text: &str) -> Result<Span, Fail> {
     })
 }
 
-/// CPU time used by vCPUs and groups since `begin`, then, after `finish`, over the interval.
+/// CPU time used by vCPUs since `begin`, then, after `finish`, over the interval.
 pub struct Usage {
     vcpus: [u64; MAX_VCPUS],
-    groups: [(u64, u64); GROUPS],
-    count: usize,
     begun: Span,
     /// How long the interval was, ns.
     pub elapsed: u64,
@@ -44,8 +39,6 @@ impl Usage {
         };
         let mut u = Usage {
             vcpus: [0; MAX_VCPUS],
-            groups: [(0, 0); GROUPS],
-            count: 0,
             begun: s.uptime().ok_or(Errno::NotSupported)?,
             elapsed: 0,
         };
@@ -73,29 +66,7 @@ impl Usage {
             }
             Ok(())
         })?;
-        let (groups, count) = (&mut self.groups, &mut self.count);
-        let first = *count == 0;
-        let found = names::each_pool(s, &mut |s, row| {
-            names::each_group(s, GroupId::root(row.id), &mut |s, g| {
-                let Ok(times) = s.ask(&group::Times { id: g.id }) else {
-                    return Ok(());
-                };
-                let id = g.id.to_wire();
-                if first && *count < GROUPS {
-                    groups[*count] = (id, 0);
-                    *count += 1;
-                }
-                if let Some(slot) = groups[..*count].iter_mut().find(|(i, _)| *i == id) {
-                    put(&mut slot.1, times.runtime.0);
-                }
-                Ok(())
-            })
-        });
-        match found {
-            // Without groups there is nothing to read.
-            Err(Fail::Refused(Errno::NotSupported)) => Ok(()),
-            result => result,
-        }
+        Ok(())
     }
 
     /// A vCPU's share of one CPU.
@@ -104,11 +75,21 @@ impl Usage {
         Percent(used, self.elapsed)
     }
 
-    /// A group's share of one CPU.
-    pub fn group(&self, id: GroupId) -> OrDash<Percent> {
-        let wire = id.to_wire();
-        let found = self.groups[..self.count].iter().find(|(i, _)| *i == wire);
-        OrDash(found.map(|(_, used)| Percent(*used, self.elapsed)))
+    /// A group's share of one CPU: what its members have had together, so that the parts are the whole. A dash if it has
+    /// changed meanwhile.
+    pub fn within(&self, s: &mut Session<'_>, id: GroupId) -> OrDash<Percent> {
+        let mut used = 0u64;
+        let own = self.add(s, id, &mut used);
+        let inner = names::each_group(s, id, &mut |s, g| self.add(s, g.id, &mut used));
+        OrDash(own.and(inner).ok().map(|()| Percent(used, self.elapsed)))
+    }
+
+    /// What those directly in a group have used.
+    fn add(&self, s: &mut Session<'_>, id: GroupId, used: &mut u64) -> Result<(), Fail> {
+        names::each_member(s, id, &mut |_, m| {
+            *used = used.saturating_add(self.used(m.vcpu));
+            Ok(())
+        })
     }
 
     /// What several vCPUs have used, ns.

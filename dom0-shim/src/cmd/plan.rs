@@ -4,6 +4,7 @@
 //! step may speak of what an earlier one makes; the hypervisor checks the whole again and carries it out or nothing.
 
 use super::parse::{self, Given};
+use super::shortage::Count;
 use super::{params, pool};
 use crate::names::{self, Owner};
 use crate::session::{Fail, Session};
@@ -12,7 +13,7 @@ use crate::units::OrDash;
 use core::fmt::{self, Display};
 use tarn_abi::call::Request;
 use tarn_abi::call::plan::{self, PoolRef};
-use tarn_abi::call::report::{Adjusted, Report};
+use tarn_abi::call::report::Adjusted;
 use tarn_abi::{CpuSet, Errno, MAX_POOLS, PoolId, Text};
 
 /// A pool as it will be.
@@ -294,21 +295,8 @@ pub fn apply(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     if g.opt("-n").is_some() {
         return dry(s, g, &draft);
     }
-    match s.ask(&plan::Commit {}) {
-        Ok(done) => {
-            match draft.typed {
-                1 => s.note(format_args!("1 step done")),
-                n => s.note(format_args!("{n} steps done")),
-            }
-            pool::report(
-                s,
-                Report {
-                    stood_still: done.stood_still,
-                    adjusted: done.adjusted,
-                },
-            );
-            Ok(())
-        }
+    match pool::commit(s, draft.typed) {
+        Ok(()) => Ok(()),
         Err(Errno::Again) => {
             s.ask(&plan::Abort {})?;
             Err(s.fail(format_args!("given up, and everything is as it was")))
@@ -359,6 +347,7 @@ fn dry(s: &mut Session<'_>, g: &Given<'_>, draft: &Draft) -> Result<(), Fail> {
         Column::set("cpus", "cpus"),
         Column::text("sched", "sched"),
         Column::number("domains", "domains"),
+        Column::count("stranded"),
     ];
     Table::print(s, columns, &mut |s, t| {
         each(&mut |index| match s.ask(&plan::Outcome { index }) {
@@ -366,7 +355,10 @@ fn dry(s: &mut Session<'_>, g: &Given<'_>, draft: &Draft) -> Result<(), Fail> {
             row => {
                 let row = row?;
                 let name = draft.name(row.pool);
-                t.row(s, [&name, &row.cpus, &row.sched, &row.domains]);
+                t.row(
+                    s,
+                    [&name, &row.cpus, &row.sched, &row.domains, &row.stranded],
+                );
                 Ok(true)
             }
         })
@@ -379,7 +371,22 @@ fn dry(s: &mut Session<'_>, g: &Given<'_>, draft: &Draft) -> Result<(), Fail> {
     }
     changes(s, draft, &mut |s, domain, to, what| {
         s.note(format_args!("{domain} would be in {to}"));
-        pool::adjusted(s, what);
+        pool::adjusted(s, Some(domain), what);
+    })?;
+    each(&mut |index| match s.ask(&plan::Outcome { index }) {
+        Err(Errno::End) => Ok(false),
+        row => {
+            let row = row?;
+            if row.stranded != 0 {
+                let name = draft.name(row.pool);
+                s.note(format_args!(
+                    "{} would have no CPU under {}",
+                    Count(row.stranded, &name),
+                    row.sched
+                ));
+            }
+            Ok(true)
+        }
     })
 }
 

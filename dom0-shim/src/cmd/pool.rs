@@ -5,10 +5,11 @@
 //! the boot CPU. What consists of several calls takes back what it has done when one of them is refused.
 
 use super::parse::Given;
+use super::shortage;
 use crate::names;
 use crate::session::{Fail, Session};
 use crate::table::{Column, Table};
-use crate::units::{Memory, Seconds};
+use crate::units::{Seconds, Size};
 use core::fmt;
 use tarn_abi::call::pool::MemoryFrom;
 use tarn_abi::call::report::{Adjusted, Report};
@@ -51,6 +52,7 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         Column::set("cpus", "cpus"),
         Column::text("sched", "sched"),
         Column::set("domains", "domains"),
+        Column::count("stranded"),
     ];
     Table::print(s, columns, &mut |s, t| {
         names::each_pool(s, &mut |s, row| {
@@ -64,10 +66,12 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
                 result => result?,
             }
             let name = names::pool_name(s, row.id);
-            t.row(s, [&name, &row.cpus, &row.sched, &numbers]);
+            t.row(s, [&name, &row.cpus, &row.sched, &numbers, &row.stranded]);
             Ok(())
         })
-    })
+    })?;
+    shortage::note(s, only);
+    Ok(())
 }
 
 /// Where the CPUs are.
@@ -183,17 +187,20 @@ fn assign(s: &mut Session<'_>, to: Option<PoolId>, cpus: CpuSet) -> Result<Repor
     Ok(s.ask(&pool::AssignCpus { to, cpus })?)
 }
 
-/// What a change did to those it touched.
-pub fn report(s: &mut Session<'_>, r: Report) {
+/// What a change did to those it touched; `whose` it was, if one domain's alone.
+pub fn report(s: &mut Session<'_>, whose: Option<&Text>, r: Report) {
     if r.stood_still > Span::ZERO {
         let ms = Seconds(r.stood_still, 6);
         s.note(format_args!("a vCPU stood still for {ms} s at most"));
     }
-    adjusted(s, r.adjusted);
+    adjusted(s, whose, r.adjusted);
+    if r.adjusted.has(Adjusted::NO_CPU) {
+        shortage::note(s, None);
+    }
 }
 
-/// What a change could not leave as it was.
-pub fn adjusted(s: &mut Session<'_>, a: Adjusted) {
+/// What a change could not leave as it was, and of which domain.
+pub fn adjusted(s: &mut Session<'_>, whose: Option<&Text>, a: Adjusted) {
     for (bit, text) in [
         (
             Adjusted::AFFINITY_VOID,
@@ -225,8 +232,10 @@ pub fn adjusted(s: &mut Session<'_>, a: Adjusted) {
             "memory stays outside the range of this pool",
         ),
     ] {
-        if a.has(bit) {
-            s.note(format_args!("{text}"));
+        match whose {
+            Some(name) if a.has(bit) => s.note(format_args!("{name}: {text}")),
+            None if a.has(bit) => s.note(format_args!("{text}")),
+            _ => {}
         }
     }
 }
@@ -282,7 +291,7 @@ pub fn create(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     };
     match assign(s, Some(id), cpus) {
         Ok(r) => {
-            report(s, r);
+            report(s, None, r);
             Ok(())
         }
         Err(e) => {
@@ -345,7 +354,7 @@ fn change(s: &mut Session<'_>, id: PoolId, more: CpuSet, less: CpuSet) -> Result
     if more.is_empty() || less.is_empty() {
         let to = if less.is_empty() { Some(id) } else { None };
         let r = assign(s, to, more.union(&less)).map_err(|e| again(s, e))?;
-        report(s, r);
+        report(s, None, r);
         return Ok(());
     }
     s.ask(&plan::Begin {})?;
@@ -356,6 +365,7 @@ fn change(s: &mut Session<'_>, id: PoolId, more: CpuSet, less: CpuSet) -> Result
     let done = s.ask(&plan::Commit {}).map_err(|e| fixed(s, e))?;
     report(
         s,
+        None,
         Report {
             stood_still: done.stood_still,
             adjusted: done.adjusted,
@@ -431,14 +441,14 @@ pub fn migrate(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         )));
     }
     let result = match list {
-        [id] => s.ask(&domain::Move { id: *id, to }),
+        [id] => s.ask(&domain::Move { id: *id, to }).map(|r| {
+            let name = names::domain_name(s, *id);
+            report(s, Some(&name), r);
+        }),
         _ => together(s, list, to),
     };
     match result {
-        Ok(r) => {
-            report(s, r);
-            Ok(())
-        }
+        Ok(()) => Ok(()),
         Err(Errno::NoCpus) => {
             let name = names::pool_name(s, to);
             Err(s.fail(format_args!(
@@ -451,7 +461,7 @@ pub fn migrate(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
 
 const MAX_STEPS: usize = plan::MAX_STEPS;
 
-fn together(s: &mut Session<'_>, list: &[DomainId], to: PoolId) -> Result<Report, Errno> {
+fn together(s: &mut Session<'_>, list: &[DomainId], to: PoolId) -> Result<(), Errno> {
     s.ask(&plan::Begin {})?;
     let to = plan::PoolRef::Id(to);
     for domain in list {
@@ -460,18 +470,48 @@ fn together(s: &mut Session<'_>, list: &[DomainId], to: PoolId) -> Result<Report
             to,
         })?;
     }
+    commit(s, 0)
+}
+
+/// Carries the plan out and says what it did, of each domain that moved by its name. It is looked at before, since what is
+/// foreseen is what will be; a refusal is left to the commit.
+/// `steps`: how many were typed, to be said first; 0 = nothing.
+pub fn commit(s: &mut Session<'_>, steps: u8) -> Result<(), Errno> {
+    let _ = s.ask(&plan::Check {});
     let done = s.ask(&plan::Commit {})?;
-    Ok(Report {
+    match steps {
+        0 => {}
+        1 => s.note(format_args!("1 step done")),
+        n => s.note(format_args!("{n} steps done")),
+    }
+    let mut rest = Report {
         stood_still: done.stood_still,
         adjusted: done.adjusted,
-    })
+    };
+    let mut said = Adjusted::NONE;
+    for index in 0..MAX_DOMAINS as u32 {
+        let Ok(row) = s.ask(&plan::Change { index }) else {
+            break;
+        };
+        said = said.with(row.adjusted);
+    }
+    rest.adjusted = rest.adjusted.without(said);
+    report(s, None, rest);
+    for index in 0..MAX_DOMAINS as u32 {
+        let Ok(row) = s.ask(&plan::Change { index }) else {
+            break;
+        };
+        let name = names::domain_name(s, row.domain);
+        adjusted(s, Some(&name), row.adjusted);
+    }
+    Ok(())
 }
 
 pub fn set_sched(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let id = names::find_pool(s, g.word(0).unwrap_or(""))?;
     let sched = names::find_sched(s, g.word(1).unwrap_or(""))?;
     let r = s.ask(&pool::SetSched { id, sched })?;
-    report(s, r);
+    report(s, None, r);
     Ok(())
 }
 
@@ -545,15 +585,16 @@ pub fn memory(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let columns = [
         Column::text("pool", "pool"),
         Column::text("memory", "memory"),
-        Column::text("free", "free"),
-        Column::text("used", "used"),
+        Column::number("free", "free_bytes"),
+        Column::number("used", "used_bytes"),
     ];
     Table::print(s, columns, &mut |s, t| {
         names::each_pool(s, &mut |s, row| {
             if only.is_none_or(|id| id == row.id) {
                 let m = s.ask(&pool::Memory { id: row.id })?;
                 let name = names::pool_name(s, row.id);
-                t.row(s, [&name, &From(m.from), &Memory(m.free), &Memory(m.used)]);
+                let [free, used] = [m.free, m.used].map(|kib| Size::of(s, kib));
+                t.row(s, [&name, &From(m.from), &free, &used]);
             }
             Ok(())
         })

@@ -86,12 +86,12 @@ pub fn runstate(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         Column::text("Name", "name"),
         Column::number("ID", "id"),
         Column::text("State", "state"),
-        Column::number("full-run", "full_run"),
-        Column::number("full-contention", "full_contention"),
-        Column::number("hazard", "concurrency_hazard"),
-        Column::number("blocked", "blocked"),
-        Column::number("partial-run", "partial_run"),
-        Column::number("partial-contention", "partial_contention"),
+        Column::number("full-run(s)", "full_run_s"),
+        Column::number("full-contention(s)", "full_contention_s"),
+        Column::number("hazard(s)", "concurrency_hazard_s"),
+        Column::number("blocked(s)", "blocked_s"),
+        Column::number("partial-run(s)", "partial_run_s"),
+        Column::number("partial-contention(s)", "partial_contention_s"),
     ];
     Table::print(s, columns, &mut |s, t| {
         each(s, only, &mut |s, id, name, now| {
@@ -136,10 +136,10 @@ fn vcpus(s: &mut Session<'_>, only: Option<DomainId>) -> Result<(), Fail> {
         Column::number("ID", "id"),
         Column::number("VCPU", "vcpu"),
         Column::text("State", "state"),
-        Column::number("running", "running"),
-        Column::number("runnable", "runnable"),
-        Column::number("blocked", "blocked"),
-        Column::number("offline", "offline"),
+        Column::number("running(s)", "running_s"),
+        Column::number("runnable(s)", "runnable_s"),
+        Column::number("blocked(s)", "blocked_s"),
+        Column::number("offline(s)", "offline_s"),
     ];
     Table::print(s, columns, &mut |s, t| {
         super::vcpu::each(s, only, &mut |s, name, id, index, _| {

@@ -4,7 +4,7 @@ use super::parse::Given;
 use crate::names::{self, CounterList};
 use crate::session::{Fail, Session};
 use crate::table::{Column, Quoted, Table, spaces, width};
-use crate::units::{Frequency, Memory, Seconds};
+use crate::units::{Frequency, Seconds, Size};
 use core::fmt::Display;
 use tarn_abi::Errno;
 use tarn_abi::call::{Request, Version, console, system};
@@ -27,6 +27,18 @@ fn line(s: &mut Session<'_>, key: &dyn Display, value: &dyn Display) {
     s.print(format_args!("{key}"));
     spaces(s, 20usize.saturating_sub(width(key)));
     s.print(format_args!(": {value}\n"));
+}
+
+/// A line whose value is a number for programs.
+fn number(s: &mut Session<'_>, key: &dyn Display, value: &dyn Display) {
+    if s.json {
+        s.print(format_args!(
+            "{{\"key\":{},\"value\":{value}}}\n",
+            Quoted(key)
+        ));
+    } else {
+        line(s, key, value);
+    }
 }
 
 pub fn info(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
@@ -56,12 +68,17 @@ pub fn info(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
         &"cpus",
         &format_args!("{} online of {}", machine.cpus_online, machine.cpus_present),
     );
-    line(s, &"pools", &pools);
-    line(s, &"domains", &domains);
-    line(s, &"memory", &Memory(memory.total));
-    line(s, &"memory free", &Memory(memory.free));
-    line(s, &"memory of domains", &Memory(memory.domains));
-    line(s, &"memory of Tarn", &Memory(memory.tarn));
+    number(s, &"pools", &pools);
+    number(s, &"domains", &domains);
+    for (key, kib) in [
+        ("memory", memory.total),
+        ("memory free", memory.free),
+        ("memory of domains", memory.domains),
+        ("memory of Tarn", memory.tarn),
+    ] {
+        let size = Size::of(s, kib);
+        number(s, &key, &size);
+    }
     let gic = format_args!(
         "GICv{}, {} list registers",
         machine.gic, machine.list_registers
@@ -75,7 +92,7 @@ pub fn info(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
     );
     names::each_counter(s, CounterList::Machine, &mut |s, c| {
         if c.value != 0 {
-            line(s, &c.name, &c.value);
+            number(s, &c.name, &c.value);
         }
         Ok(())
     })
@@ -85,9 +102,9 @@ pub fn info(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
 pub fn memory(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
     let columns = [
         Column::text("Base", "base"),
-        Column::text("Size", "size"),
+        Column::number("Size", "size_bytes"),
         Column::number("Node", "node"),
-        Column::text("Free", "free"),
+        Column::number("Free", "free_bytes"),
     ];
     Table::print(s, columns, &mut |s, t| {
         for index in 0..MOST_RANGES {
@@ -96,7 +113,8 @@ pub fn memory(s: &mut Session<'_>, _: &Given<'_>) -> Result<(), Fail> {
                 row => {
                     let m = row?;
                     let base = format_args!("{:#x}", m.base);
-                    t.row(s, [&base, &Memory(m.size / 1024), &m.node, &Memory(m.free)]);
+                    let [size, free] = [m.size / 1024, m.free].map(|kib| Size::of(s, kib));
+                    t.row(s, [&base, &size, &m.node, &free]);
                 }
             }
         }

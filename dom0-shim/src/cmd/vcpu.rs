@@ -7,8 +7,9 @@ use crate::session::{Fail, Session};
 use crate::table::{Column, Table};
 use crate::units::{OrDash, Seconds};
 use core::fmt::{self, Display};
+use tarn_abi::call::report::{Adjusted, Report};
 use tarn_abi::call::vcpu::{self, RunState, VcpuRow};
-use tarn_abi::{CpuSet, DomainId, Errno, Text};
+use tarn_abi::{CpuSet, DomainId, Errno, Span, Text};
 
 /// Three letters or dashes.
 pub struct State(pub RunState);
@@ -21,6 +22,21 @@ impl Display for State {
             RunState::Blocked => "-b-",
             RunState::Offline => "--p",
         })
+    }
+}
+
+/// The same with a `w` where there is no CPU to wait for.
+struct Where(RunState, bool);
+
+impl Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Where(RunState::Runnable, true) => f.write_str("w--"),
+            Where(RunState::Blocked, true) => f.write_str("wb-"),
+            Where(RunState::Offline, true) => f.write_str("w-p"),
+            // One that runs has let go of its CPU soon.
+            Where(state, _) => State(*state).fmt(f),
+        }
     }
 }
 
@@ -75,7 +91,7 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         each(s, only, &mut |s, name, id, index, v| {
             // Where it ran last says nothing about one that is off.
             let cpu = OrDash(v.cpu.filter(|_| v.state != RunState::Offline));
-            let (state, time) = (State(v.state), Seconds(v.time, 1));
+            let (state, time) = (Where(v.state, v.stranded), Seconds(v.time, 1));
             let affinity = Affinity(v.affinity);
             t.row(s, [name, &id.slot, &index, &cpu, &state, &time, &affinity]);
             Ok(())
@@ -94,13 +110,18 @@ pub fn pin(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         "all" => None,
         _ => Some(names::find_vcpu(s, domain, which)?),
     };
-    let mut adjusted = tarn_abi::call::report::Adjusted::NONE;
+    let mut adjusted = Adjusted::NONE;
     names::each_vcpu(s, domain, &mut |s, (_, v)| {
         if only.is_none_or(|id| id == v.id) {
             adjusted = adjusted.with(s.ask(&vcpu::Pin { id: v.id, cpus })?.adjusted);
         }
         Ok(())
     })?;
-    pool::adjusted(s, adjusted);
+    let report = Report {
+        stood_still: Span::ZERO,
+        adjusted,
+    };
+    let name = names::domain_name(s, domain);
+    pool::report(s, Some(&name), report);
     Ok(())
 }
