@@ -515,7 +515,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Gives reservations of moves back; their domains run on.
     pub(crate) fn give_back_moves(&self, c: &mut Change, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
-        for d in core::mem::take(&mut c.moves) {
+        for d in core::mem::take(&mut c.moves).into_iter().rev() {
             if let Ok((guard, dom, slot)) = self.lock_domain(d) {
                 kick = kick.and(self.cancel_move(guard, dom, slot, now));
             }

@@ -303,7 +303,8 @@ pub(crate) fn give_back(p: &mut Pool, places: Places) {
     for e in places.ents {
         p.sched().free_vcpu(e, now);
     }
-    for r in places.rows {
+    // The last first: who is next to ask gets the same rows in the same order.
+    for r in places.rows.into_iter().rev() {
         if let Some(next) = &mut p.next {
             next.free(r);
         }
