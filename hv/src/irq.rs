@@ -220,7 +220,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
         gic().end(ack);
         if spi::fired(intid, cpu) {
             local.nudge = next_nudge();
-            local.nudge_spi = intid;
+            local.nudged.add(intid);
         }
         look(cpu, local);
         return Outcome::Resume;
@@ -273,6 +273,43 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
     }
 }
 
+/// Shared interrupts in flight for whose sake the GIC is nudged.
+pub struct Spis([u64; 16]);
+
+impl Spis {
+    /// None.
+    pub const NONE: Spis = Spis([0; 16]);
+
+    /// `intid` too, on hardware that needs it.
+    fn add(&mut self, intid: u32) {
+        if let (true, Some(word)) = (
+            NUDGE.load(Ordering::Relaxed),
+            self.0.get_mut(intid as usize / 64),
+        ) {
+            *word |= 1 << (intid % 64);
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 16]
+    }
+
+    /// Only those that are `active` still.
+    fn keep(&mut self, active: impl Fn(u32) -> bool) {
+        for (w, word) in self.0.iter_mut().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                let n = left.trailing_zeros();
+                left &= left - 1;
+                if !active(w as u32 * 64 + n) {
+                    *word &= !(1 << n);
+                }
+            }
+        }
+    }
+}
+
 /// When to nudge the GIC after a virtual timer interrupt went in flight; `NEVER` on hardware that needs none.
 pub fn next_nudge() -> Instant {
     if NUDGE.load(Ordering::Relaxed) {
@@ -318,10 +355,8 @@ fn timer(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Outcome
         // This very interrupt made the GIC look again; once more if the guest has not ended the timer's yet.
         let active = |intid| gic().is_active(intid, cpu.id).unwrap_or(false);
         let timer = local.loaded.is_some() && active(u32::from(vtimer_intid()));
-        if local.nudge_spi != 0 && !active(local.nudge_spi) {
-            local.nudge_spi = 0;
-        }
-        local.nudge = if timer || local.nudge_spi != 0 {
+        local.nudged.keep(active);
+        local.nudge = if timer || !local.nudged.is_empty() {
             now + NUDGE_AFTER
         } else {
             Instant::NEVER
@@ -356,15 +391,15 @@ fn alarm(cpu: &'static Cpu, local: &mut CpuLocal, id: VcpuId, now: Instant) {
     } else {
         let due = v.vtimer_at.load(Ordering::Acquire);
         if due <= now.0 {
-            // Taken by whoever exchanges it: the vCPU's new CPU may do the same at this moment.
-            if v.vtimer_at
-                .compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-            {
-                let kick = d
-                    .vgic
-                    .lock()
-                    .fire_hw(Irq::ppi(index, layout::VTIMER_INTID as u16));
+            // Fired by whoever exchanges it, in one stretch of the lock: the vCPU's new CPU may do the same at this moment.
+            let fired = {
+                let mut vgic = d.vgic.lock();
+                v.vtimer_at
+                    .compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok()
+                    .then(|| vgic.fire_hw(Irq::ppi(index, layout::VTIMER_INTID as u16)))
+            };
+            if let Some(kick) = fired {
                 vgic::deliver(&d, kick, WakeReason::Timer, cpu);
                 // Whoever has the CPU meanwhile does not pay for another's timer.
                 // Measured by the clock, so that what holds up the machine itself (a debugger, an emulator's host) would

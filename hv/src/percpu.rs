@@ -5,6 +5,7 @@
 //! the atomics here and an SGI.
 
 use crate::arch::sysreg;
+use crate::irq;
 use crate::vcpu::Loaded;
 use crate::vcpu::given::Given;
 use crate::work;
@@ -67,8 +68,8 @@ pub struct CpuLocal {
     pub nudge: Instant,
     /// When to look whether a boosted vCPU has left its handler or masked stretch, and how long after the last look.
     pub probe: (Instant, Span),
-    /// A guest's device interrupt it is also for; 0 none.
-    pub nudge_spi: u32,
+    /// The guests' device interrupts it is also for.
+    pub nudged: irq::Spis,
     /// What the hardware timer is set to; `NEVER` = off.
     pub armed: Instant,
     /// The guest vtimer's physical interrupt is active in this CPU's GIC interface.
@@ -130,7 +131,7 @@ impl Cpu {
                 slice: Instant::NEVER,
                 nudge: Instant::NEVER,
                 probe: (Instant::NEVER, Span::ZERO),
-                nudge_spi: 0,
+                nudged: irq::Spis::NONE,
                 armed: Instant::NEVER,
                 vtimer_active: false,
                 resident: 0,

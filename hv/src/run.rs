@@ -6,7 +6,7 @@
 //! enter. Interrupts stay masked throughout; a CPU that sleeps or performs steps takes them by asking the GIC.
 
 use crate::arch::{self, GuestFrame, Relax, sysreg};
-use crate::counters::Kind;
+use crate::counters::{Counters, Kind};
 use crate::domain::{Domain, life, table};
 use crate::percpu::{Cpu, CpuLocal};
 use crate::vcpu::page::BoostPage;
@@ -250,7 +250,6 @@ impl Machine for CpuMachine<'_> {
         }
         self.local.resident = 0;
         self.frame.copy_from(&ctx.frame);
-        vcpu.vtimer_at.store(u64::MAX, Ordering::Release);
         self.local
             .alarms
             .set(v, vgic::ptimer_update(d, index, self.cpu));
@@ -264,6 +263,8 @@ impl Machine for CpuMachine<'_> {
         let kick;
         let inflight = {
             let mut vgic = d.vgic.lock();
+            // From here on the timer is this CPU's: whoever has fired it at rest has done so under this lock.
+            vcpu.vtimer_at.store(u64::MAX, Ordering::Release);
             if vgic.has_release(index) {
                 vgic::release(&mut vgic, index);
                 // Whoever's it was, the private interrupt may have been ended by that.
@@ -282,7 +283,7 @@ impl Machine for CpuMachine<'_> {
             inflight
         };
         vgic::deliver(d, kick.without(index), vgic::REGISTER, self.cpu);
-        self.local.nudge = if inflight || self.local.nudge_spi != 0 {
+        self.local.nudge = if inflight || !self.local.nudged.is_empty() {
             irq::next_nudge()
         } else {
             Instant::NEVER
@@ -465,6 +466,8 @@ pub fn leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: &
 fn block(cpu: &'static Cpu, local: &mut CpuLocal) -> bool {
     let Some(l) = &local.loaded else { return true };
     if vgic::pending(l) {
+        // It may be pending in the model only, if whoever made it so has not come to tell.
+        vgic::flush(l, cpu);
         return false;
     }
     let id = l.vcpu().id;
@@ -519,9 +522,13 @@ fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: 
     };
     loop {
         if again || cpu.resched.load(Ordering::Acquire) {
+            let whose = local.loaded.as_ref().map(|l| l.vcpu().id);
             reschedule(cpu, local, frame);
             again = looked != Instant::NEVER && {
-                stepped(local, &mut looked);
+                // A step and the switch after it are one stretch: who took the step is charged.
+                if let Some((d, index)) = whose.and_then(table::vcpu) {
+                    stepped(&d.vcpus[index].counters, &mut looked);
+                }
                 take(cpu, local, frame)
             };
             continue;
@@ -560,18 +567,16 @@ fn rest(cpu: &Cpu, local: &mut CpuLocal, looked: &mut Instant) -> bool {
         *looked = Instant::NEVER;
         return false;
     }
-    stepped(local, looked);
+    stepped(&l.vcpu().counters, looked);
     true
 }
 
-/// Interrupts are looked for again, for the first time since `looked`: so long was this step of the loaded vCPU.
-fn stepped(local: &CpuLocal, looked: &mut Instant) {
+/// Interrupts are looked for again, for the first time since `looked`: so long was this step of a vCPU with these counters.
+fn stepped(counters: &Counters, looked: &mut Instant) {
     let now = time::now();
-    if let Some(l) = &local.loaded {
-        let took = now.since(*looked).0;
-        l.vcpu().counters.add_n(Kind::StepNs, took);
-        l.vcpu().counters.at_least(Kind::StepLongest, took);
-    }
+    let took = now.since(*looked).0;
+    counters.add_n(Kind::StepNs, took);
+    counters.at_least(Kind::StepLongest, took);
     *looked = now;
 }
 

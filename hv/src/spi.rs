@@ -10,6 +10,7 @@ use crate::arch::Lock;
 use crate::domain::{Domain, State, table};
 use crate::irq;
 use crate::percpu::Cpu;
+use crate::run::POOLS;
 use crate::vcpu::NOWHERE;
 use crate::vgic;
 use abi::{CpuId, Errno};
@@ -140,12 +141,16 @@ pub fn fired(intid: u32, cpu: &Cpu) -> bool {
         return false;
     };
     let kick = d.vgic.lock().fire_hw(Irq::spi(intid as u16));
-    // Where its vCPU runs now, the next one may as well come at once.
+    // Where its vCPU runs now, the next one may as well come at once; if it is at rest, at least to a CPU of its pool.
     let target = kick.wake.trailing_zeros() as usize;
     if let Some(v) = d.vcpus.get(target) {
-        let on = v.loaded_on.load(Ordering::Acquire);
-        if on != NOWHERE && on != cpu.id.0 {
-            let _ = irq::gic().route_spi(intid, CpuId(on));
+        let to = match v.loaded_on.load(Ordering::Acquire) {
+            NOWHERE if POOLS.at_home(cpu.id, v.id) => None,
+            NOWHERE => POOLS.keeper(v.id),
+            on => Some(CpuId(on)),
+        };
+        if let Some(to) = to.filter(|c| *c != cpu.id) {
+            let _ = irq::gic().route_spi(intid, to);
         }
     }
     vgic::deliver(&d, kick, vgic::line(intid as u16), cpu);

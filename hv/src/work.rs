@@ -18,13 +18,16 @@ const ANSWERED: u32 = 2;
 /// The CPU has heard it and works.
 const TAKEN: u32 = 3;
 
+/// For so long an answer waits for the one who asked. Later the same question is another one: who asked has given up.
+const KEPT: Span = Span::ms(1000);
+
 /// A CPU's box.
 pub struct Box {
     state: AtomicU32,
     work: AtomicU64,
     argument: AtomicU64,
     answer: AtomicU64,
-    /// When the CPU was called last.
+    /// When the CPU was called last, or has answered.
     called: AtomicU64,
 }
 
@@ -65,7 +68,10 @@ pub fn ask(c: &CpuRun, here: &'static Cpu) -> Result<u64, Errno> {
     }
     let now = time::now();
     match cpu.work.state.load(Ordering::Acquire) {
-        ANSWERED if cpu.work.holds(c) => {
+        ANSWERED
+            if cpu.work.holds(c)
+                && now.since(Instant(cpu.work.called.load(Ordering::Relaxed))) < KEPT =>
+        {
             let answer = cpu.work.answer.load(Ordering::Relaxed);
             cpu.work.state.store(EMPTY, Ordering::Release);
             return Ok(answer);
@@ -106,6 +112,7 @@ fn answer(cpu: &Cpu) {
         .find(|w| **w as u64 == asked)
         .map_or(0, |w| perform(*w, argument));
     cpu.work.answer.store(answer, Ordering::Relaxed);
+    cpu.work.called.store(time::now().0, Ordering::Relaxed);
     cpu.work.state.store(ANSWERED, Ordering::Release);
 }
 

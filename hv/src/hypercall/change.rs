@@ -10,6 +10,8 @@ use crate::arch::Lock;
 use crate::mem::heap;
 use crate::run::POOLS;
 use crate::{irq, time};
+use abi::call::Request;
+use abi::call::plan::Commit;
 use abi::call::report::Report;
 use abi::{Errno, Instant, Regs};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -136,10 +138,22 @@ pub fn abort() -> Result<(), Errno> {
         Err(e) => return Err(why::said(e)),
     }
     settled(true)?;
+    forget(|_| true)
+}
+
+/// Nobody asks any more what became of the plan committed last: the next `Commit` is another plan's, and its registers
+/// say no different.
+pub fn forget_commit() -> Result<(), Errno> {
+    let commit = Commit {}.encode().function();
+    forget(|call| call.function() == commit)
+}
+
+fn forget(which: impl Fn(&Regs) -> bool) -> Result<(), Errno> {
     let Some(mut whose) = WHOSE.try_lock() else {
         return Err(Errno::Again);
     };
-    *whose = None;
-    let _ended = POOLS.outcome();
+    if whose.take_if(|call| which(call)).is_some() {
+        let _ended = POOLS.outcome();
+    }
     Ok(())
 }

@@ -31,17 +31,21 @@ static DRAFT: Lock<Draft> = Lock::new(Draft {
 /// Carries out a call of this area; `regs` are its registers.
 pub fn handle(call: PlanCall, regs: &Regs) -> Regs {
     match call {
-        PlanCall::Begin(c) => c.answer(change::settled(true).map(|()| {
-            let mut d = DRAFT.lock();
-            let old = (core::mem::take(&mut d.plan), d.preview.take());
-            d.verdict = Verdict {
-                steps: 0,
-                failed: 0,
-                why: 0,
-            };
-            drop(d);
-            drop(old);
-        })),
+        PlanCall::Begin(c) => c.answer(
+            change::settled(true)
+                .and_then(|()| change::forget_commit())
+                .map(|()| {
+                    let mut d = DRAFT.lock();
+                    let old = (core::mem::take(&mut d.plan), d.preview.take());
+                    d.verdict = Verdict {
+                        steps: 0,
+                        failed: 0,
+                        why: 0,
+                    };
+                    drop(d);
+                    drop(old);
+                }),
+        ),
         PlanCall::CreatePool(c) => c.answer(pool::name(&c.name).and_then(|name| {
             let sched = c.sched.unwrap_or(registry::DEFAULT);
             add(Step::CreatePool { name, sched })

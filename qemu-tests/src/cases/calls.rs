@@ -1,11 +1,14 @@
-//! Hypervisor calls at random from dom0, by the shim's `call`: ids of every area and next to them, registers small, large,
-//! almost right, and any.
+//! Hypervisor calls by their registers, through the shim's `call`: a plan whose answer nobody waits for; and calls at random
+//! from dom0, ids of every area and next to them, registers small, large, almost right, and any.
 //!
 //! dom0 may do everything, so much of this works: pools come and go, domains move, parameters change. Left out is only what
 //! would end the test itself: the machine's and the domains' end and pause, the console's focus and input, and a boost page,
 //! into which Tarn would write, anywhere in dom0's own memory. Afterwards the machine must be in order and every guest must go on.
 
-use tarn_abi::call::{self, Row};
+use tarn_abi::call::plan::{AssignCpus, Begin, Commit, PoolRef};
+use tarn_abi::call::{self, Request, Row};
+use tarn_abi::{CpuId, CpuSet, Errno, PoolId, Regs};
+use xtask::console::Console;
 use xtask::exec;
 use xtask::machine::{Clock, Machine};
 
@@ -66,6 +69,49 @@ fn harmful(text: &str, out: &[u32]) -> bool {
         .and_then(|w| w.strip_prefix("0x"));
     let id = id.and_then(|hex| u64::from_str_radix(hex, 16).ok());
     id.is_none_or(|id| out.contains(&(id as u32)))
+}
+
+/// Makes one call; what x0 answers.
+fn raw(console: &mut Console, regs: &Regs) -> Result<u64, String> {
+    let words: Vec<String> = regs.0.iter().map(|x| format!("{x:#x}")).collect();
+    let line = format!("call {}", words.join(" "));
+    let text = exec::must(console, &line)?;
+    let x0 = text
+        .split_whitespace()
+        .find_map(|w| w.strip_prefix("x0=0x"));
+    x0.and_then(|hex| u64::from_str_radix(hex, 16).ok())
+        .ok_or_else(|| format!("'{line}' answers no x0:\n{text}"))
+}
+
+/// A plan is committed and nobody asks what became of it. The next one is carried out all the same: it has the same registers,
+/// and must not be given the first one's answer.
+pub fn plan_left_alone(bench: &mut Bench) -> Result<(), String> {
+    let mut machine =
+        Machine::tarn(3, 3).with_config(domain("hog", "guest-hog", 2, 16, "quiet=1", ""));
+    machine.clock = Clock::Instructions;
+    let mut console = bench.start("Tarn", &machine, 120)?;
+    prompt(&mut console)?;
+    let cpus = CpuSet::one(CpuId(2));
+    let pool0 = PoolRef::Id(PoolId::new(0, 0));
+    for (to, listed) in [(PoolRef::Free, "Pool-0  0-1 "), (pool0, "Pool-0  0-2 ")] {
+        for step in [Begin {}.encode(), AssignCpus { to, cpus }.encode()] {
+            let x0 = raw(&mut console, &step)?;
+            if x0 != 0 {
+                return Err(format!("a step of a plan answers {x0:#x}"));
+            }
+        }
+        let x0 = raw(&mut console, &Commit {}.encode())?;
+        if x0 != 0 && x0 != Errno::Again.to_wire() {
+            return Err(format!("a commit answers {x0:#x}"));
+        }
+        // It ends by itself meanwhile.
+        exec::must(&mut console, "top -i 0.2 -n 1")?;
+        let pools = exec::must(&mut console, "pool-list")?;
+        if !pools.lines().any(|l| l.starts_with(listed)) {
+            return Err(format!("'{listed}' is to be listed:\n{pools}"));
+        }
+    }
+    answers_and_powers_off(&mut console)
 }
 
 /// The test.

@@ -44,6 +44,11 @@ pub fn tests() -> Vec<Test> {
             move |bench| super::calls::from_dom0(bench, gic),
         ));
     }
+    tests.push(Test::new(
+        "control/plan-left-alone",
+        "the answer to a plan that nobody waited for is not given to the next one",
+        super::calls::plan_left_alone,
+    ));
     for gic in [2, 3] {
         tests.push(Test::new(
             format!("control/from-the-tree-gic{gic}"),
@@ -463,7 +468,7 @@ fn delegated(bench: &mut Bench, gic: u8) -> Result<(), String> {
 }
 
 /// The value of a counter in a listing.
-fn counter(text: &str, name: &str) -> Result<u64, String> {
+pub(super) fn counter(text: &str, name: &str) -> Result<u64, String> {
     text.lines()
         .find_map(|line| line.trim().strip_prefix(name)?.trim().parse().ok())
         .ok_or_else(|| format!("no counter {name} in\n{text}"))

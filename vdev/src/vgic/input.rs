@@ -78,12 +78,28 @@ impl Vgic {
         let Some((w, m, v)) = self.place(irq) else {
             return Kick::NONE;
         };
-        let bank = self.bank(v, w);
-        if bank.latch & m != 0 {
-            return Kick::NONE;
+        if self.bank(v, w).latch & m != 0 {
+            let n = m.trailing_zeros() as usize;
+            let to = if w == 0 {
+                v
+            } else if self.bank(v, w).resident & m != 0 {
+                self.holder(v, w, n)
+            } else {
+                self.target[(w - 1) * 32 + n] as usize
+            };
+            return self.told_again(to);
         }
-        bank.latch |= m;
+        self.bank(v, w).latch |= m;
         self.changed(v, w, m)
+    }
+
+    /// What was pending already: whoever was to tell `to` may not have come to it.
+    fn told_again(&self, to: usize) -> Kick {
+        let late = to < self.vcpus.len() && self.needs_flush(to);
+        Kick {
+            wake: (late as u64) << (to & 63),
+            resync: 0,
+        }
     }
 
     /// The state of the interrupts of `mask` has changed: who holds one must look, others may have become
@@ -225,8 +241,11 @@ impl Vgic {
     ) -> Kick {
         let m = 1u32 << n;
         let bank = &self.vcpus[to].bank;
-        if (bank.group & m != 0) != (reg == SgiReg::Sgi1) || bank.latch & m != 0 {
+        if (bank.group & m != 0) != (reg == SgiReg::Sgi1) {
             return Kick::NONE;
+        }
+        if bank.latch & m != 0 {
+            return self.told_again(to);
         }
         self.raise_sgi(from, to, n, lrs)
     }
@@ -243,7 +262,7 @@ impl Vgic {
         let sources = &mut self.vcpus[to].sgi_src[n & 15];
         let sender = 1u8 << (from & 7);
         if *sources & sender != 0 {
-            return Kick::NONE;
+            return self.told_again(to);
         }
         *sources |= sender;
         self.raise_sgi(from, to, n, lrs)
@@ -270,8 +289,10 @@ impl Vgic {
         if bank.resident & m != 0 {
             bank.touched |= m;
             vcpu.stirred = true;
-        } else if bank.ready(groups) & m == 0 || !vcpu.set_ready(0, m, m, &[]) {
+        } else if bank.ready(groups) & m == 0 {
             return Kick::NONE;
+        } else if !vcpu.set_ready(0, m, m, &[]) {
+            return self.told_again(to);
         }
         vcpu.hint = if only { n as u8 + 1 } else { 0 };
         Kick {

@@ -1,6 +1,6 @@
 //! Writes that are done in pieces: how much a piece is for, and what two of them make of each other.
 
-use super::super::{CpuIf, LrFile, Version, Vgic, VgicConfig};
+use super::super::{CpuIf, Irq, LrFile, SgiReg, Version, Vgic, VgicConfig};
 use crate::Size;
 use std::vec::Vec;
 
@@ -116,6 +116,56 @@ fn two_that_switch_against_each_other_both_end_and_the_last_word_counts() {
                 assert_eq!(due != 0, on, "{due} are due for vCPU {v}");
                 assert_eq!(vgic.pending(v, file, CpuIf::ANY), on);
             }
+        }
+    }
+}
+
+/// Who raised an interrupt first may lose its CPU before it has told the target. Whoever raises the same one again tells it.
+#[test]
+fn what_is_pending_and_untold_is_told_by_the_next() {
+    for version in [Version::V2, Version::V3] {
+        let config = VgicConfig {
+            version,
+            vcpus: 4,
+            spis: 32,
+        };
+        let mut g = Vgic::new(config).unwrap();
+        let mut f = vec![LrFile::new(4); 4];
+        let _ = g.dist_write_all(0, 0, Size::Word, 3, &mut f[0]).unwrap();
+        for v in 0..4u32 {
+            let file = &mut f[v as usize];
+            for reg in [0x1_0080, 0x1_0100] {
+                let _ = g.redist_write_all(v as usize, v << 17 | reg, Size::Word, !0, file);
+            }
+        }
+        let send = |g: &mut Vgic, v: usize, sgir: u64, sgi1r: u64, file: &mut LrFile| match version
+        {
+            Version::V2 => g.dist_write(v, 0xf00, Size::Word, sgir, file).unwrap(),
+            Version::V3 => g.sgi_v3(v, SgiReg::Sgi1, sgi1r, file),
+        };
+        let mut untold = send(&mut g, 0, 1 << 24 | 2, 1 << 40 | 2 << 24, &mut f[0]);
+        while g.unfinished(0) {
+            untold = untold.and(g.go_on(0, &mut f[0]));
+        }
+        assert_eq!(untold.wake, 0b1110);
+        let again = send(&mut g, 2, 1 << 17 | 2, 2 << 24 | 2, &mut f[2]);
+        assert_ne!(again.wake & 2, 0, "{version:?}");
+
+        // A device's edge after the write that enables its interrupt, and another's.
+        if version == Version::V2 {
+            for i in [32, 33] {
+                let _ = g
+                    .dist_write(0, 0x800 + i, Size::Byte, 2, &mut f[0])
+                    .unwrap();
+            }
+            let _ = g.dist_write(0, 0xc08, Size::Word, 0xa, &mut f[0]).unwrap();
+            let _ = g
+                .dist_write_all(0, 0x84, Size::Word, !0, &mut f[0])
+                .unwrap();
+            let _ = g.pulse(Irq::spi(32));
+            let untold = g.dist_write(0, 0x104, Size::Word, 3, &mut f[0]).unwrap();
+            assert_eq!(untold.wake, 2);
+            assert_eq!(g.pulse(Irq::spi(32)).wake, 2);
         }
     }
 }
