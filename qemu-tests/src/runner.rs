@@ -1,7 +1,8 @@
 //! Runs a table of tests, a few at a time, and prints a verdict a line.
 //!
 //! A test is a function over a `Bench`, through which it starts its machines; the bench keeps every console, so that a
-//! failure is printed with all that its machines said. Order of verdicts is order of finishing; the names say the rest.
+//! failure is printed with all that its machines said. Tests whose machines count instructions come first; order of verdicts is
+//! order of finishing; the names say the rest.
 //!
 //! Must never run a machine whose CPUs are threads of the host beside another one: it would be judged by what the host
 //! does. Machines that count instructions are one thread each, and nothing they see depends on others.
@@ -24,6 +25,8 @@ pub struct Test {
     pub name: String,
     /// What it shows, one line.
     pub about: &'static str,
+    /// All its machines count instructions: it may run beside others like it.
+    counted: bool,
     body: Body,
 }
 
@@ -37,7 +40,24 @@ impl Test {
         Self {
             name: name.into(),
             about,
+            counted: false,
             body: Box::new(body),
+        }
+    }
+
+    /// The same, none of whose machines runs by the host's clock. Those come first, as many at a time as there may be.
+    pub fn counted(self) -> Self {
+        Self {
+            counted: true,
+            ..self
+        }
+    }
+
+    /// [`Test::counted`] if its machines have this clock.
+    pub fn clocked(self, clock: Clock) -> Self {
+        match clock {
+            Clock::Instructions => self.counted(),
+            Clock::Host => self,
         }
     }
 
@@ -67,6 +87,7 @@ pub struct Bench {
     part: Part,
     /// How long it has waited for others to end.
     waited: Duration,
+    counted: bool,
 }
 
 impl Bench {
@@ -77,6 +98,7 @@ impl Bench {
             machines: Vec::new(),
             part: Part::None,
             waited: Duration::ZERO,
+            counted: false,
         }
     }
 
@@ -112,6 +134,11 @@ impl Bench {
         machine: &Machine,
         seconds: u64,
     ) -> Result<Console, String> {
+        if self.counted && machine.clock == Clock::Host {
+            return Err(
+                "this test is said to count instructions, and this machine does not".into(),
+            );
+        }
         self.take(machine.clock);
         let scratch = self.scratch().join(format!("{}", self.machines.len()));
         let command = machine.command(&scratch)?;
@@ -150,7 +177,8 @@ fn slowness() -> u64 {
 }
 
 /// Runs everything, prints the count as the last line, and says whether all passed.
-pub fn run(tests: Vec<Test>, jobs: usize, verbose: bool) -> bool {
+pub fn run(mut tests: Vec<Test>, jobs: usize, verbose: bool) -> bool {
+    tests.sort_by_key(|test| !test.counted);
     let total = tests.len();
     let queue = Mutex::new(VecDeque::from(tests));
     // The queue is free again before the test begins.
@@ -164,6 +192,7 @@ pub fn run(tests: Vec<Test>, jobs: usize, verbose: bool) -> bool {
             scope.spawn(|| {
                 while let Some(test) = next() {
                     let mut bench = Bench::new(&test.name);
+                    bench.counted = test.counted;
                     let begin = Instant::now();
                     let result = (test.body)(&mut bench);
                     let seconds = (begin.elapsed() - bench.waited).as_secs_f64();

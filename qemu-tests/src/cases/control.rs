@@ -37,18 +37,21 @@ pub fn tests() -> Vec<Test> {
             format!("control/delegated-group-gic{gic}"),
             "a domain makes and fills groups inside the one that is delegated to it, and cannot exceed or see beyond it",
             move |bench| delegated(bench, gic),
-        ));
+        ).counted());
         tests.push(Test::new(
             format!("control/calls-from-dom0-gic{gic}"),
             "dom0 makes calls of every area with random registers; it still rules, and the guests go on",
             move |bench| super::calls::from_dom0(bench, gic),
-        ));
+        ).counted());
     }
-    tests.push(Test::new(
-        "control/plan-left-alone",
-        "the answer to a plan that nobody waited for is not given to the next one",
-        super::calls::plan_left_alone,
-    ));
+    tests.push(
+        Test::new(
+            "control/plan-left-alone",
+            "the answer to a plan that nobody waited for is not given to the next one",
+            super::calls::plan_left_alone,
+        )
+        .counted(),
+    );
     for gic in [2, 3] {
         tests.push(Test::new(
             format!("control/from-the-tree-gic{gic}"),
@@ -64,12 +67,12 @@ pub fn tests() -> Vec<Test> {
             format!("control/stats-and-trace-gic{gic}"),
             "why a domain came to the hypervisor, and the last decisions of a CPU, in order and about who is there",
             move |bench| stats_and_trace(bench, gic),
-        ));
+        ).counted());
         tests.push(Test::new(
             format!("control/pools-apart-gic{gic}"),
             "two busy pools: nothing crosses from one to the other, and a CPU held at EL2 does not hold the other pool's",
             move |bench| pools_apart(bench, gic),
-        ));
+        ).counted());
         tests.push(Test::new(
             format!("control/sleepers-move-gic{gic}"),
             "a guest sleeps while its CPU leaves the pool, or it itself does: it is woken by its pool, nothing crosses, and a free CPU has no work of it",

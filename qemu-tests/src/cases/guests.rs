@@ -157,9 +157,10 @@ pub fn tests() -> Vec<Test> {
                 "guest/{kind}{mode}-gic{gic}-vcpus{}-on-{}",
                 program.smp, program.cpus
             );
-            tests.push(Test::new(name, program.about, move |bench| {
+            let test = Test::new(name, program.about, move |bench| {
                 compare(bench, program, gic)
-            }));
+            });
+            tests.push(test.clocked(program.clock));
         }
     }
     for (mode, call) in [

@@ -17,12 +17,12 @@ pub fn tests() -> Vec<Test> {
             format!("links/messages-gic{gic}"),
             "two guests on two CPUs exchange messages; one ends, the other goes on, and the first comes again",
             move |bench| messages(bench, gic),
-        ));
+        ).counted());
         tests.push(Test::new(
             format!("links/flood-gic{gic}"),
             "a guest that rings without end takes next to nothing from the other one's neighbours",
             move |bench| flood(bench, gic),
-        ));
+        ).counted());
     }
     tests.push(Test::new(
         "links/linux",

@@ -110,7 +110,7 @@ pub fn tests() -> Vec<Test> {
             format!("linux/steal-gic{gic}"),
             "beside a guest that never sleeps, on one CPU, Linux sees that about half of its time is stolen",
             move |bench| steal(bench, gic),
-        ));
+        ).counted());
     }
     tests.push(Test::new(
         "linux/panic-beside-another",

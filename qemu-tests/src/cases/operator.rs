@@ -54,7 +54,7 @@ pub fn tests() -> Vec<Test> {
     for chapter in chapters(&shown).into_iter().chain(chapters(EIGHT)) {
         for gic in chapter.gics.clone() {
             let name = chapter.name.clone();
-            tests.push(Test::new(
+            let test = Test::new(
                 format!("operator/{name}-gic{gic}"),
                 "docs/operator.md: what it shows is what is printed",
                 move |bench| {
@@ -62,14 +62,18 @@ pub fn tests() -> Vec<Test> {
                     let found = all.find(|c| c.name == name);
                     play(bench, gic, &found.ok_or("the chapter is gone")?)
                 },
-            ));
+            );
+            tests.push(test.clocked(chapter.clock));
         }
     }
-    tests.push(Test::new(
-        "operator/64-cpus-64-domains",
-        "as many as there may be: all are listed, and half of both go into another pool",
-        crowd,
-    ));
+    tests.push(
+        Test::new(
+            "operator/64-cpus-64-domains",
+            "as many as there may be: all are listed, and half of both go into another pool",
+            crowd,
+        )
+        .counted(),
+    );
     tests.extend(super::storm::tests());
     tests
 }

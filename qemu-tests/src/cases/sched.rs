@@ -74,17 +74,17 @@ pub fn tests() -> Vec<Test> {
                 }
                 Ok(())
             },
-        ),
+        ).counted(),
         Test::new(
             "sched/confined",
             "domains confined to a CPU, by affinity or in a pool of their own, get time by weight within 1 %",
             |bench| confined(bench, 1),
-        ),
+        ).counted(),
         Test::new(
             "sched/confined-to-two",
             "so do domains of two vCPUs on two busy CPUs",
             |bench| confined(bench, 2),
-        ),
+        ).counted(),
     ]
 }
 

@@ -36,11 +36,14 @@ const OPERATIONS_A_RUN: u32 = 2_500;
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for gic in [2, 3] {
-        tests.push(Test::new(
-            format!("operator/storm-gic{gic}"),
-            "random operations on pools, CPUs, domains, groups and parameters harm nobody",
-            move |bench| storm(bench, gic, Clock::Instructions, OPERATIONS),
-        ));
+        tests.push(
+            Test::new(
+                format!("operator/storm-gic{gic}"),
+                "random operations on pools, CPUs, domains, groups and parameters harm nobody",
+                move |bench| storm(bench, gic, Clock::Instructions, OPERATIONS),
+            )
+            .counted(),
+        );
         tests.push(Test::new(
             format!("operator/storm-side-by-side-gic{gic}"),
             "the same where the machine's CPUs run at the same time",
