@@ -4,8 +4,9 @@
 //! states them, as Linux does. Bounded: `MAX_RANGES` entries a bus, the levels of a tree.
 
 use crate::error::Problem;
+use crate::props::Key;
 use crate::region::Region;
-use crate::tree::be32;
+use crate::tree::{Node, be32};
 
 /// Most `ranges` entries of a bus that are looked at.
 const MAX_RANGES: usize = 1024;
@@ -121,6 +122,16 @@ pub(crate) fn translate(
         region = through(&levels[i], levels[i - 1].cells, region)?;
     }
     Ok(region)
+}
+
+/// Where the CPUs see the registers of `node`: the first entry of its `reg`.
+pub(crate) fn registers(node: &Node<'_, '_>) -> Result<Region, Problem> {
+    let reg = node.props.get(Key::Reg);
+    let entry = reg.and_then(|value| self::reg(value, node.parent().cells).next());
+    translate(
+        node.levels,
+        entry.ok_or(Problem::Missing("the address of its registers"))?,
+    )
 }
 
 /// One level up: from `bus`'s children's addresses to those of its own siblings.

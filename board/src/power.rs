@@ -3,7 +3,7 @@
 //! Bindings: Linux Documentation/devicetree/bindings/arm/psci.yaml and soc/bcm/brcm,bcm2835-pm.yaml. A watchdog that
 //! cannot be reached is noted and left out: the machine runs without it.
 
-use crate::bus::{reg, translate};
+use crate::bus::registers;
 use crate::discover::Notes;
 use crate::error::{BoardError, Problem};
 use crate::props::Key;
@@ -50,14 +50,7 @@ impl Power {
         if self.watchdog.is_some() {
             return;
         }
-        let entry = node
-            .props
-            .get(Key::Reg)
-            .and_then(|value| reg(value, node.parent().cells).next());
-        let regs = entry
-            .ok_or(Problem::Missing("the address of its registers"))
-            .and_then(|entry| translate(node.levels, entry));
-        match regs {
+        match registers(node) {
             Ok(regs) => self.watchdog = Some(regs),
             Err(problem) => notes.add(node.error("reg", problem)),
         }

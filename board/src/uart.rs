@@ -4,7 +4,7 @@
 //! /aliases and /chosen are known. No choice, or one that cannot be used: the first PL011. A board without any is
 //! still a board.
 
-use crate::bus::{reg, translate};
+use crate::bus::registers;
 use crate::discover::{Notes, error_at};
 use crate::error::{BoardError, NodePath, Problem};
 use crate::irq::{Lines, RawIrqs};
@@ -50,14 +50,7 @@ impl<'a> Uarts<'a> {
             }
             return;
         }
-        let entry = node
-            .props
-            .get(Key::Reg)
-            .and_then(|value| reg(value, node.parent().cells).next());
-        let regs = entry
-            .ok_or(Problem::Missing("the address of its registers"))
-            .and_then(|entry| translate(node.levels, entry));
-        match regs {
+        match registers(node) {
             Ok(regs) => {
                 let candidate = Candidate {
                     kind,

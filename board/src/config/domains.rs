@@ -220,16 +220,7 @@ impl<'a> Reader<'a, '_> {
                 || name.eq_ignore_ascii_case("domain-0")
                 || self.config.domains.iter().any(|d| d.name == name)
         };
-        let (property, name) = match section.text("tarn,name")? {
-            Some(name) => ("tarn,name", name),
-            None if taken(section.base) => ("", section.full_name()),
-            None => ("", section.base),
-        };
-        section.check_name(property, name)?;
-        if taken(name) {
-            return Err(section.refuse(property, format!("the name \"{name}\" is taken")));
-        }
-        Ok(name.to_string())
+        section.own_name(taken).map(str::to_string)
     }
 
     fn memory(&self) -> Result<u64, Refusal> {

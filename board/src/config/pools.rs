@@ -97,15 +97,7 @@ impl<'a, 'b> Pools<'a, 'b> {
         let sched = section.text("cpupool-sched")?.unwrap_or(DEFAULT_SCHED);
         section.check_name("cpupool-sched", sched)?;
         let taken = |name: &str| self.pools.iter().any(|(_, p)| p.name == name);
-        let (property, name) = match section.text("tarn,name")? {
-            Some(name) => ("tarn,name", name),
-            None if taken(section.base) => ("", section.full_name()),
-            None => ("", section.base),
-        };
-        section.check_name(property, name)?;
-        if taken(name) {
-            return Err(section.refuse(property, format!("the name \"{name}\" is taken")));
-        }
+        let name = section.own_name(taken)?;
         let mut params = Vec::new();
         for (name, value) in &section.props {
             match *name {

@@ -122,6 +122,21 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// What it is called: by `tarn,name`, else by its node, with the unit address if the rest is `taken`. Refused if nobody
+    /// could type it, or if it is taken.
+    pub fn own_name(&self, taken: impl Fn(&str) -> bool) -> Result<&str, Refusal> {
+        let (property, name) = match self.text("tarn,name")? {
+            Some(name) => ("tarn,name", name),
+            None if taken(self.base) => ("", self.full_name()),
+            None => ("", self.base),
+        };
+        self.check_name(property, name)?;
+        if taken(name) {
+            return Err(self.refuse(property, format!("the name \"{name}\" is taken")));
+        }
+        Ok(name)
+    }
+
     /// A name for people and command lines: 1 to `MAX_NAME` letters, digits and "._+-@,".
     pub fn check_name(&self, property: &str, name: &str) -> Result<(), Refusal> {
         let fine = |b: u8| b.is_ascii_alphanumeric() || b"._+-@,".contains(&b);
