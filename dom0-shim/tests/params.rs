@@ -114,6 +114,22 @@ fn what_cannot_be_meant_is_refused() {
         ),
         ("vcpu-pin web 0 99", "the machine has no CPU 99; it has 0-9"),
         (
+            "pool-create x cpu=0-99",
+            "the machine has no CPU 10-99; it has 0-9",
+        ),
+        (
+            "pool-create x cpu=1,200",
+            "the machine has not all CPUs of 1,200; it has 0-9",
+        ),
+        (
+            "pool-create x cpu=0-99999999999",
+            "0-99999999999 is no list of CPUs: say 1,3,5 or 1-3",
+        ),
+        (
+            "pool-create x cpu=3-1",
+            "3-1 is no list of CPUs: say 1,3,5 or 1-3",
+        ),
+        (
             "vcpu-pin web all 3,x",
             "3,x is no list of CPUs: say 1,3,5 or 1-3",
         ),

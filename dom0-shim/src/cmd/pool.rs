@@ -14,7 +14,7 @@ use core::fmt;
 use tarn_abi::call::pool::MemoryFrom;
 use tarn_abi::call::report::{Adjusted, Report};
 use tarn_abi::call::{domain, plan, pool};
-use tarn_abi::{CpuId, CpuSet, DomainId, Errno, MAX_DOMAINS, PoolId, Span, Text};
+use tarn_abi::{CpuId, CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS, PoolId, Span, Text};
 
 /// Domains by number, "1,7"; "-" if there is none.
 struct Numbers([u64; MAX_DOMAINS.div_ceil(64)]);
@@ -101,12 +101,21 @@ impl Cpus {
 
     /// CPUs by name: `1,3,5-7`.
     pub fn named(&self, s: &mut Session<'_>, text: &str) -> Result<CpuSet, Fail> {
+        let all = self.all;
         let Some(cpus) = CpuSet::parse(text) else {
-            return Err(s.fail(format_args!("{text} is no list of CPUs: say 1,3,5 or 1-3")));
+            // Numbers beyond what any machine has are a list all the same.
+            let mut numbers = text.split([',', '-']).map(str::parse::<u32>);
+            let high = numbers.try_fold(0, |high, n| n.map(|n| high.max(n)));
+            return Err(if high.is_ok_and(|n| n as usize >= MAX_CPUS) {
+                s.fail(format_args!(
+                    "the machine has not all CPUs of {text}; it has {all}"
+                ))
+            } else {
+                s.fail(format_args!("{text} is no list of CPUs: say 1,3,5 or 1-3"))
+            });
         };
         let unknown = cpus.difference(&self.all);
         if !unknown.is_empty() {
-            let all = self.all;
             return Err(s.fail(format_args!(
                 "the machine has no CPU {unknown}; it has {all}"
             )));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tarn_abi::trace::{Op, Record};
 use tarn_sim::engine::{Options, run};
 use tarn_sim::report::Report;
 use tarn_sim::{Scenario, replay};
@@ -76,6 +77,11 @@ pub fn tests() -> Vec<Test> {
             },
         ).counted(),
         Test::new(
+            "sched/replay-groups",
+            "so does what it decided with groups that are made, nested, filled, weighted, emptied and removed",
+            replay_groups,
+        ),
+        Test::new(
             "sched/confined",
             "domains confined to a CPU, by affinity or in a pool of their own, get time by weight within 1 %",
             |bench| confined(bench, 1),
@@ -86,6 +92,49 @@ pub fn tests() -> Vec<Test> {
             |bench| confined(bench, 2),
         ).counted(),
     ]
+}
+
+/// What is typed while four guests compute: groups in each way there is.
+const GROUPED: &str = "group-create cell; group-create inner in=cell sched=rr; group-move hog1 cell; group-move hog2 inner; \
+     group-move hog3 inner; top -i 0.1 -n 1; params -g cell weight=512; top -i 0.1 -n 1; group-create wide procs=2 sched=rtds; \
+     group-move hog4 wide; sched-credit2 -d hog2 -w 100; top -i 0.1 -n 1; group-move hog2 Pool-0; group-move hog3 Pool-0; \
+     group-destroy inner; top -i 0.1 -n 1";
+
+fn replay_groups(bench: &mut Bench) -> Result<(), String> {
+    let hogs = (1..=4).map(|n| domain(&format!("hog{n}"), "guest-hog", 1, 16, "quiet=1", ""));
+    let mut machine = Machine::tarn(3, 2).with_config(hogs.collect::<String>());
+    machine.clock = Clock::Instructions;
+    machine.bootargs = "record=100000".into();
+    let mut console = bench.start("Tarn", &machine, 240)?;
+    prompt(&mut console)?;
+    for command in GROUPED.split("; ") {
+        exec::must(&mut console, command)?;
+    }
+    exec::power_off(&mut console)?;
+    let traces = replay::read(&console.text())?;
+    let [trace] = traces.as_slice() else {
+        return Err(format!("{} pools have been recorded", traces.len()));
+    };
+    let verdict = replay::replay(trace);
+    if !verdict.same {
+        return Err(verdict.text);
+    }
+    // It was about groups, and they have decided.
+    let count = |op| trace.records.iter().filter(|r| r.op() == Some(op)).count();
+    let inside = |r: &&Record| r.op() == Some(Op::Alloc) && r.node() != 0;
+    let seen = [
+        count(Op::AddGroup),
+        count(Op::RemoveGroup),
+        count(Op::AdjustGroup),
+        trace.records.iter().filter(inside).count(),
+        verdict.decisions / 100,
+    ];
+    for (seen, least) in seen.iter().zip([3, 1, 1, 4, 1]) {
+        if *seen < least {
+            return Err(format!("seen {seen} where at least {least} were typed"));
+        }
+    }
+    Ok(())
 }
 
 /// The complaint of seed 001: weights 1 : 2 : 4 among domains that have to share some of the CPUs; as many as each has vCPUs.

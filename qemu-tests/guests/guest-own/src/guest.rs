@@ -172,7 +172,62 @@ fn compute(span: u64) -> u64 {
     longest
 }
 
-fn not_now(_: &Gic) {
+/// One of the domain's own counters.
+fn counter(name: &str) -> u64 {
+    let mut index = 0;
+    while let Ok(c) = call(&guest::Counters { index }) {
+        index += 1;
+        if c.name == *name {
+            return c.value;
+        }
+    }
+    0
+}
+
+/// Until the neighbour has just done its work: 800 us before it wakes again.
+fn neighbour_rests() {
+    let seen = WAKES.load(Ordering::SeqCst);
+    while WAKES.load(Ordering::SeqCst) == seen {
+        cpu::relax();
+    }
+}
+
+/// Boosts that end because what they were for is over, while somebody waits for the CPU: nobody tells Tarn, it looks.
+fn ends(gic: &Gic) {
+    // With a page, of which nothing is asked: an interrupt's handler has returned, and the guest goes on computing.
+    gic.enable(Timer::Virtual.intid());
+    let before = counter("end-handler-returned");
+    for n in 0..20 {
+        neighbour_rests();
+        let daif = trap::mask_irqs();
+        // Into the neighbour's work.
+        Timer::Virtual.set_cval(Timer::Virtual.count() + us(810 + 5 * n));
+        Timer::Virtual.set_ctl(timer::ENABLE);
+        cpu::wfi();
+        trap::restore_irqs(daif);
+        compute(us(300));
+    }
+    expect_tarn(
+        "ends/handler",
+        counter("end-handler-returned") > before,
+        true,
+    );
+    // Without one: interrupts are masked when the neighbour wakes, and enabled again soon after.
+    let page = call(&guest::SetPage { address: u64::MAX });
+    expect_tarn("page/none", verdict(page), 0);
+    let before = counter("end-unmasked");
+    for n in 0..40 {
+        neighbour_rests();
+        compute(us(700));
+        let daif = trap::mask_irqs();
+        compute(us(90 + 2 * n));
+        trap::restore_irqs(daif);
+        compute(us(300));
+    }
+    expect_tarn("ends/unmasked", counter("end-unmasked") > before, true);
+}
+
+fn not_now(gic: &Gic) {
     trap::unmask_irqs();
     let stolen = time_field(times::STOLEN);
     expect_tarn("neighbour/starts", smp::start(1, neighbour).is_ok(), true);
@@ -205,15 +260,12 @@ fn not_now(_: &Gic) {
     }
     expect_tarn("page/not-interrupted", gaps < us(100), true);
     expect_tarn("page/told", told > 0, true);
-    let mut granted = 0;
-    let mut index = 0;
-    while let Ok(c) = call(&guest::Counters { index }) {
-        index += 1;
-        if c.name == *"boost-guest-asked" {
-            granted = c.value;
-        }
-    }
-    expect_tarn("counters/dont-desched", granted > 0, true);
+    expect_tarn(
+        "counters/dont-desched",
+        counter("boost-guest-asked") > 0,
+        true,
+    );
+    ends(gic);
     STOP.store(true, Ordering::SeqCst);
     expect_tarn("neighbour/ends", smp::wait_off(1), true);
 }
