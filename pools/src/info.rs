@@ -221,7 +221,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
     pub fn check(&self) -> Result<(), &'static str> {
         for id in self.used_pools() {
             let Ok(p) = self.lock_pool(id) else { continue };
-            p.sched.check()?;
+            p.sched.check(p.clock)?;
             for d in p.doms.iter() {
                 let mut counts = [0u16; 5];
                 for row in d.vcpus.iter().filter_map(|&r| p.rows.get(r)) {

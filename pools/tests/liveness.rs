@@ -401,7 +401,11 @@ fn wrong(seed: u64, ops: &[Op]) -> Option<String> {
     };
     match std::panic::catch_unwind(lived) {
         Ok(said) => said.err(),
-        Err(_) => Some("panic".into()),
+        Err(e) => Some(
+            e.downcast_ref::<String>()
+                .cloned()
+                .unwrap_or_else(|| "panic".into()),
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Random operations on a busy system: pools, CPUs, domains, groups, parameters, schedulers, domains that come and end,
-//! changes taken back, with what must hold looked at after every step: a million of them, which takes a core a minute. `TARN_OPS` makes others.
+//! changes taken back, with what must hold looked at after every step: a million of them, which takes a core a minute.
+//! `TARN_OPS` makes others, `TARN_SEED` begins elsewhere.
 
 mod world;
 
@@ -317,11 +318,13 @@ fn run(seed: u64, ops: u64) {
 
 /// One of four parts of all operations.
 fn part(seed: u64) {
-    let ops = std::env::var("TARN_OPS")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(1_000_000u64);
-    run(seed * 0x9e37_79b9, ops / 4);
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
+    let (ops, first) = (number("TARN_OPS"), number("TARN_SEED"));
+    let seed = seed.wrapping_add(first.unwrap_or(0u64));
+    run(
+        seed.wrapping_mul(0x9e37_79b9),
+        ops.unwrap_or(1_000_000u64) / 4,
+    );
 }
 
 #[test]

@@ -269,8 +269,8 @@ impl Recorded {
         self.tree.totals()
     }
     /// See `Tree`.
-    pub fn check(&self) -> Result<(), &'static str> {
-        self.tree.check()
+    pub fn check(&self, now: Instant) -> Result<(), &'static str> {
+        self.tree.check(now)
     }
     /// See `Scheduler`.
     pub fn stats(&mut self, l: Leaf) -> Stats {

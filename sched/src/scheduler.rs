@@ -294,6 +294,12 @@ pub trait Scheduler: Send {
         let _ = e;
         false
     }
+    /// Whether who runs on `cpu` would make room at once for somebody who waits, if `cpu` came by. For policies where that
+    /// does not depend on how long one has run.
+    fn gives_way(&self, cpu: CpuId) -> bool {
+        let _ = cpu;
+        false
+    }
     /// Whether the entity is boosted at this moment.
     fn is_boosted(&self, e: Ent) -> bool {
         let _ = e;

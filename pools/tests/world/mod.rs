@@ -445,8 +445,11 @@ impl World {
         if self.domains.iter().any(capped) {
             return false;
         }
+        let rtds = |g| self.set.group_info(pool?, g).ok().map(|i| i.sched_name);
         pool.is_some_and(|p| {
-            self.set.pool_info(p).unwrap().sched_name == "rtds" && self.set.group_at(p, 0).is_none()
+            let groups = (0..).map_while(|n| self.set.group_at(p, n));
+            self.set.pool_info(p).unwrap().sched_name == "rtds"
+                && groups.map(rtds).all(|name| name == Some("rtds"))
         })
     }
 

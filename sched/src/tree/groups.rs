@@ -108,10 +108,11 @@ impl Tree {
                 none.is_none(),
                 "a sleeping virtual processor disturbs nobody"
             );
-            let cpu = CpuId(i as u16);
-            let _ = node.sched.switch_sched(cpu, now);
+            let _ = node.sched.switch_sched(CpuId(i as u16), now);
+        }
+        for i in 0..vps {
             // Its first look at its empty queue: idle, and to be called when there is work.
-            let _ = node.sched.pick_next(cpu, GuestHint::default(), now);
+            let _ = node.sched.pick_next(CpuId(i), GuestHint::default(), now);
         }
         node.group = Some(Group {
             parent: parent.0,
@@ -271,7 +272,7 @@ mod tests {
                 let k = self.tree.context_saved(leaf, CpuId(cpu), now);
                 self.log.push((now, cpu, None, None, k));
             }
-            self.tree.check().unwrap();
+            self.tree.check(now).unwrap();
         }
 
         /// What happens from 0 to 100 ms; at each whole one `between` comes first.

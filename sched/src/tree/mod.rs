@@ -209,24 +209,47 @@ impl Tree {
     }
 
     /// A processor of the group has been called that its parent lets nobody run on for now, as with a spent budget: one
-    /// that sleeps and may run takes its place, or those that run must share their time.
+    /// that sleeps and may run takes its place. If there is none, those that run must share their time, and those that
+    /// sleep wait with it for what the parent gives first: the budget of one may come before that of another.
     fn substitute(&mut self, node: u16, now: Instant) -> Kick {
         let parent = self.group(node).parent;
-        let mut busy = Kick::NONE;
-        for i in 0..self.group(node).vps.len() {
-            let vp = &self.group(node).vps[i];
-            let (ent, runnable, cpu) = (vp.ent, vp.runnable, vp.cpu);
-            let could = !runnable
+        let sleepers = |tree: &mut Tree, at: usize| {
+            let vp = &tree.group(node).vps[at];
+            let (ent, sleeps) = (vp.ent, !vp.runnable);
+            (sleeps && tree.sched(node).has_work(CpuId(at as u16), now)).then_some(ent)
+        };
+        let all = 0..self.group(node).vps.len();
+        for i in all.clone() {
+            if let Some(ent) = sleepers(self, i)
                 && self.sched(parent).serves(ent, now)
-                && self.sched(node).has_work(CpuId(i as u16), now);
-            if could {
-                self.group(node).vps[i].runnable = true;
-                let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
-                return self.translate(parent, k, false, now);
+            {
+                return self.rise(node, i, now);
             }
-            busy = busy.and(cpu.map_or(Kick::NONE, Kick::one));
         }
-        busy
+        let mut kick = Kick::NONE;
+        for i in all {
+            let busy = self.group(node).vps[i].cpu;
+            kick = kick.and(busy.map_or(Kick::NONE, Kick::one));
+            if sleepers(self, i).is_some() {
+                kick = kick.and(self.rise(node, i, now));
+            }
+        }
+        kick
+    }
+
+    /// A processor of the group that sleeps wakes in the parent.
+    fn rise(&mut self, node: u16, at: usize, now: Instant) -> Kick {
+        let group = self.group(node);
+        let (parent, vp) = (group.parent, &mut group.vps[at]);
+        vp.runnable = true;
+        let ent = vp.ent;
+        let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
+        let out = self.translate(parent, k, false, now);
+        if k.is_none() {
+            out.and(self.hurry(node))
+        } else {
+            out
+        }
     }
 
     /// Places of `node` have changed hands. A processor of a group there that was called for somebody's sake may have lost
@@ -257,17 +280,18 @@ impl Tree {
             return kick;
         }
         let parent = self.group(node).parent;
-        let mut out = Kick::NONE;
+        let (mut out, mut late) = (Kick::NONE, false);
         for c in kick.0.iter() {
-            let Some(vp) = self.group(node).vps.get_mut(c.index()) else {
+            let Some(vp) = self.group(node).vps.get(c.index()) else {
                 continue;
             };
-            let (ent, was, cpu) = (vp.ent, core::mem::replace(&mut vp.runnable, true), vp.cpu);
+            let (ent, was, cpu) = (vp.ent, vp.runnable, vp.cpu);
             if !was {
-                let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
-                out = out.and(self.translate(parent, k, false, now));
+                out = out.and(self.rise(node, c.index(), now));
             } else if let Some(c) = cpu {
                 out = out.and(Kick::one(c));
+            } else {
+                late = true;
             }
             if !self.sched(parent).serves(ent, now) {
                 out = out.and(self.substitute(node, now));
@@ -278,7 +302,21 @@ impl Tree {
                 out = out.and(self.translate(parent, k, still, now));
             }
         }
-        out
+        if late { out.and(self.hurry(node)) } else { out }
+    }
+
+    /// A processor of the group has been called that its parent has no CPU for now: a sister that runs somebody who would
+    /// give way to who waits comes by at once.
+    fn hurry(&mut self, node: u16) -> Kick {
+        let mut kick = Kick::NONE;
+        for i in 0..self.group(node).vps.len() {
+            if let Some(c) = self.group(node).vps[i].cpu
+                && self.sched(node).gives_way(CpuId(i as u16))
+            {
+                kick = kick.and(Kick::one(c));
+            }
+        }
+        kick
     }
 
     fn carried(&mut self, l: Leaf, kick: Kick, now: Instant) -> Kick {
@@ -503,7 +541,7 @@ impl Tree {
         t
     }
     /// See `Scheduler`. And no group has somebody waiting while all its processors sleep.
-    pub fn check(&self) -> Result<(), &'static str> {
+    pub fn check(&self, now: Instant) -> Result<(), &'static str> {
         self.root.check()?;
         for n in self.nodes.iter().flatten() {
             n.sched.check()?;
@@ -513,6 +551,20 @@ impl Tree {
             let waits = vps().any(|c| n.sched.has_work(c, Instant(0)));
             if waits && g.vps.iter().all(|v| !v.runnable) {
                 return Err("somebody waits in a group whose processors all sleep");
+            }
+            let parent = match g.parent {
+                0 => &*self.root,
+                p => match &self.nodes[usize::from(p)] {
+                    Some(n) => &*n.sched,
+                    None => return Err("a group's parent is gone"),
+                },
+            };
+            let may = |v: &Vp| parent.serves(v.ent, now);
+            let comes = |v: &Vp| v.runnable && !v.live && (v.cpu.is_some() || may(v));
+            let could =
+                |(v, c): (&Vp, CpuId)| !v.runnable && may(v) && n.sched.has_work(c, Instant(0));
+            if g.vps.iter().zip(vps()).any(could) && !g.vps.iter().any(comes) {
+                return Err("a processor that could run who waits sleeps, and no other comes");
             }
             if g.vps.iter().any(|v| v.live && !v.runnable) {
                 return Err("a processor that runs somebody sleeps in its parent");

@@ -199,18 +199,20 @@ impl Tree {
     /// The registers of `l`, which were in `cpu`, are in memory. Leaves the branch it was on.
     #[inline]
     pub fn context_saved(&mut self, l: Leaf, cpu: CpuId, now: Instant) -> Kick {
-        let k = self.sched(l.node.0).context_saved(l.ent, now);
         if self.groups == 0 {
-            return k;
+            return self.root.context_saved(l.ent, now);
         }
-        let mut kick = self.carried(l, k, now);
         let Paths { loaded, chosen, .. } = self.paths[cpu.index()];
-        for &(g, i) in loaded.steps().iter().skip(loaded.common(&chosen)).rev() {
+        let left = loaded.common(&chosen);
+        // First, so that a group that calls one of these processors does not call this CPU, which has just left it.
+        for &(g, i) in &loaded.steps()[left..] {
+            self.group(g).vps[usize::from(i)].cpu = None;
+        }
+        let k = self.sched(l.node.0).context_saved(l.ent, now);
+        let mut kick = self.carried(l, k, now);
+        for &(g, i) in loaded.steps()[left..].iter().rev() {
             let group = self.group(g);
-            let parent = group.parent;
-            let vp = &mut group.vps[usize::from(i)];
-            vp.cpu = None;
-            let ent = vp.ent;
+            let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
             let k = self.sched(parent).context_saved(ent, now);
             kick = kick.and(self.translate(parent, k, false, now));
         }

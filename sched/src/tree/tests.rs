@@ -156,3 +156,130 @@ fn who_stands_in_line_is_let_in_when_a_sister_gets_the_place() {
     assert!(tree.switch_sched(C0, t(3)).0.contains(C0));
     assert_eq!(tree.pick_next(C0, HINT, t(3)).next, Some(Tag(2)));
 }
+
+/// The processor that runs a member has spent its budget; a sister has all of its own. Whatever the group's scheduler, and
+/// though the group is inside another, the member goes on at once, and at the end with both budgets spent.
+#[test]
+fn who_loses_a_spent_processor_goes_on_with_a_sister() {
+    for inner in ["rr", "credit2", "rtds"] {
+        for between in [None, Some("rr"), Some("credit2"), Some("rtds")] {
+            for members in [1, 2] {
+                let (mut tree, mut g) = tree("rtds", &[C0], between.unwrap_or(inner), &budget(3));
+                if between.is_some() {
+                    g = tree
+                        .add_group(g, instance(inner), 2, &budget(5), t(0))
+                        .unwrap();
+                }
+                let leaves: Vec<Leaf> = (0..members)
+                    .map(|i| {
+                        tree.alloc_vcpu(g, Tag(i), &budget(6 / u64::from(members)))
+                            .unwrap()
+                    })
+                    .collect();
+                for l in &leaves {
+                    let _ = tree.insert(*l, true, t(0));
+                }
+                let (mut now, mut loaded, mut busy) = (t(0), None::<Tag>, Span::ZERO);
+                let mut called = true;
+                for _ in 0..100 {
+                    let pick = tree.pick_next(C0, HINT, now);
+                    called = !pick.kick.is_none();
+                    if let Some(old) = loaded.filter(|_| pick.next != loaded) {
+                        called |= !tree
+                            .context_saved(leaves[old.0 as usize], C0, now)
+                            .is_none();
+                    }
+                    loaded = pick.next;
+                    tree.check(now).unwrap();
+                    if called {
+                        continue;
+                    }
+                    let until = pick.until.unwrap_or(t(10_000)).min(t(10_000));
+                    if loaded.is_some() {
+                        busy += until.since(now);
+                    }
+                    now = until;
+                    if now == t(10_000) {
+                        break;
+                    }
+                }
+                assert!(
+                    !called && now == t(10_000),
+                    "{inner} in {between:?}: calls for ever"
+                );
+                assert_eq!(busy, Span::ms(6), "{inner} in {between:?}, {members}");
+            }
+        }
+    }
+}
+
+/// With all budgets of a group spent, it goes on where the next period begins, not where it was called last.
+#[test]
+fn a_group_without_budgets_waits_for_the_first_of_them() {
+    let (mut tree, g) = tree("rtds", &[C0], "rr", &budget(1));
+    let a = member(&mut tree, g, 1);
+    // Periods begin when the processors wake: at 12 and at 13 ms.
+    assert_eq!(tree.insert(a, true, t(12_000)), Kick::one(C0));
+    for (now, end) in [(12_000, 13_000), (13_000, 14_000)] {
+        let pick = tree.pick_next(C0, HINT, t(now));
+        assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(end))));
+        assert_eq!(tree.pick_next(C0, HINT, t(end)).next, None);
+        let _ = tree.context_saved(a, C0, t(end));
+        tree.check(t(end)).unwrap();
+    }
+    let pick = tree.pick_next(C0, HINT, t(14_000));
+    assert_eq!((pick.next, pick.until), (None, Some(t(22_000))));
+    assert_eq!(tree.pick_next(C0, HINT, t(22_000)).next, Some(Tag(1)));
+}
+
+/// A CPU leaves a processor with somebody in it. Its group calls that processor for him, which is not there any more: the
+/// CPU has just decided, and called again it would decide again, for ever where its scheduler then takes another.
+#[test]
+fn a_cpu_that_leaves_a_processor_is_not_called_for_it() {
+    for inner in ["rr", "credit2", "rtds"] {
+        let (mut tree, g) = tree("rtds", &[C0], inner, &budget(1));
+        let mut short = budget(1);
+        short.rt.period = Span::ms(5);
+        let urgent = tree.alloc_vcpu(NodeId::ROOT, Tag(9), &short).unwrap();
+        let a = member(&mut tree, g, 1);
+        let _ = tree.insert(a, true, t(0));
+        assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+        assert_eq!(tree.insert(urgent, true, t(200)), Kick::one(C0));
+        assert_eq!(tree.pick_next(C0, HINT, t(200)).next, Some(Tag(9)));
+        assert_eq!(tree.context_saved(a, C0, t(200)), Kick::NONE, "{inner}");
+    }
+}
+
+/// Somebody urgent wakes in a group, and the processor that is called for him has to wait in the parent. The one that runs
+/// somebody less urgent does not.
+#[test]
+fn who_is_urgent_does_not_wait_for_a_processor_that_waits() {
+    let (mut tree, g) = tree("rtds", &[C0], "rtds", &budget(3));
+    let [slow, urgent] = [(1, 100), (2, 5)].map(|(tag, period)| {
+        let rt = RtParams {
+            period: Span::ms(period),
+            budget: Span::ms(1),
+        };
+        let p = VcpuParams {
+            rt,
+            ..VcpuParams::DEFAULT
+        };
+        tree.alloc_vcpu(g, Tag(tag), &p).unwrap()
+    });
+    let _ = tree.insert(slow, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+    assert_eq!(tree.insert(urgent, true, t(100)), Kick::one(C0));
+    assert_eq!(tree.pick_next(C0, HINT, t(100)).next, Some(Tag(2)));
+}
+
+/// Who yields in a group keeps his budget and his processor's.
+#[test]
+fn a_yield_takes_nothing_from_a_processor() {
+    let (mut tree, g) = tree("rtds", &[C0], "rtds", &budget(3));
+    let a = tree.alloc_vcpu(g, Tag(1), &budget(3)).unwrap();
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+    tree.yield_now(a, Some(C0), t(1000));
+    let pick = tree.pick_next(C0, HINT, t(1000));
+    assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(3000))));
+}

@@ -2,10 +2,14 @@
 //!
 //! A vCPU may run for its budget in each period, whenever it wants within it; among those with budget left the one whose
 //! period ends first runs. Who asks for more than the CPUs can guarantee is refused at the door, by the bound of Goossens,
-//! Funk and Baruah: the sum of budget/period may be at most m - (m - 1) x the largest of them. Every hot operation is
-//! O(log n) plus a look at each CPU when somebody is queued. Not work conserving: a spent budget stays spent.
+//! Funk and Baruah: the sum of budget/period may be at most m - (m - 1) x the largest of them, so 1 on one CPU. (It counts
+//! on work that comes at least a period apart. Who sleeps into a period and then takes all of its budget takes more at that
+//! moment than was counted, as with any deferrable server; hard affinity is not counted at all.) A yield lets equals go
+//! first and costs no budget, as in Xen. Every hot operation is O(log n) plus a look at each CPU when somebody is queued.
+//! Not work conserving: a spent budget stays spent. Must never leave somebody waiting beside a CPU that runs somebody less
+//! urgent without a call under way: see `place`.
 
-use crate::cpus::Cpus;
+use crate::cpus::{Cpus, choose};
 use crate::error::SchedError;
 use crate::heap::{Heap, Places};
 use crate::params::{RtParams, SchedParams, VcpuParams};
@@ -24,6 +28,10 @@ struct Row {
     runnable: bool,
     on: Option<CpuId>,
     last: Option<CpuId>,
+    /// The CPU that has been called for it and has not come yet.
+    expects: Option<CpuId>,
+    /// Lets its equals go first, once.
+    yielded: bool,
     deadline: Instant,
     /// ns left until the deadline; may be a little below zero.
     budget: i64,
@@ -45,7 +53,10 @@ struct Pcpu {
     curr: Option<Ent>,
     running: bool,
     counted: Instant,
-    promised: bool,
+    /// It will come by: somebody has called it, or it comes of its own accord.
+    called: bool,
+    /// For whom, if it is for somebody who waits. (That one `expects` it.)
+    whom: Option<Ent>,
 }
 
 /// An instance.
@@ -108,7 +119,7 @@ impl Rtds {
         if queued {
             return Ok(self.enqueue(e));
         }
-        Ok(self.rows[e].on.map_or(Kick::NONE, Kick::one))
+        Ok(self.rows[e].on.map_or(Kick::NONE, |c| self.call(c)))
     }
 
     fn account(&mut self, cpu: CpuId, now: Instant) {
@@ -138,39 +149,93 @@ impl Rtds {
             return Kick::NONE;
         }
         let (members, last) = (self.cpus.members(), self.rows[e].last);
-        let idle = self.cpus.summon_idle(&members, last);
-        if !idle.is_none() {
-            return idle;
+        let idle = choose(&self.cpus.idle, &members, last);
+        let busy = || members.iter().find(|c| self.cpus[*c].running);
+        match idle.or_else(busy) {
+            Some(c) => self.call(c),
+            None => Kick::NONE,
         }
-        let busy = members.iter().find(|c| self.cpus[*c].running);
-        busy.map_or(Kick::NONE, Kick::one)
     }
 
+    /// `cpu` shall come by.
+    fn call(&mut self, cpu: CpuId) -> Kick {
+        self.cpus.idle.remove(cpu);
+        self.cpus[cpu].called = true;
+        Kick::one(cpu)
+    }
+
+    /// `cpu` comes, or is gone: whom it was called for, if that one still waits.
+    fn answers(&mut self, cpu: CpuId) -> Option<Ent> {
+        self.cpus[cpu].called = false;
+        let e = self.cpus[cpu].whom.take()?;
+        self.rows[e].expects = None;
+        self.queue.is_queued(e).then_some(e)
+    }
+
+    /// `e`, if it expects a CPU, does so no more.
+    fn expects_none(&mut self, e: Ent) {
+        if let Some(c) = self.rows[e].expects.take() {
+            self.cpus[c].whom = None;
+        }
+    }
+
+    /// Of those that come anyway, one that may run `e` and has nobody else to run for all that is known.
+    fn comes_free(&self, allowed: &CpuSet) -> Option<CpuId> {
+        self.cpus.members().intersection(allowed).iter().find(|c| {
+            let p = &self.cpus[*c];
+            p.called && p.whom.is_none() && p.curr.is_none_or(|x| !self.rows[x].runnable)
+        })
+    }
+
+    /// Finds a CPU for `e`, which has just come to wait or has not been taken by the CPU that was called for it: one that
+    /// is idle, or else the one that runs the least urgent of those that are less urgent than `e`.
+    ///
+    /// What holds afterwards, and whenever an operation ends (`check`): who waits expects a CPU, or no CPU that it may use
+    /// and that has not been called is idle or runs somebody less urgent. So when all who were called have come, the most
+    /// urgent run. That this comes to an end: a CPU that has come and leaves `e` waiting runs somebody at least as urgent
+    /// as `e` (or is not for `e` any more); `e` then asks for a CPU that runs somebody less urgent than `e`. So each call
+    /// either makes what a CPU runs more urgent, which happens finitely often while nobody wakes and no period ends, or
+    /// follows from somebody else's having been taken, each of whom is in one place at a time.
     fn place(&mut self, e: Ent) -> Kick {
         let r = &self.rows[e];
         let (allowed, last, deadline) = (*self.queue.allowed(r.class), r.last, r.deadline);
-        let idle = self.cpus.summon_idle(&allowed, last);
-        if let Some(c) = idle.0.lowest() {
-            self.cpus[c].promised = true;
-            return idle;
+        if r.expects.is_some_and(|c| allowed.contains(c)) {
+            return Kick::NONE;
         }
-        let mut worst: Option<(Instant, CpuId)> = None;
-        for c in self.cpus.members().intersection(&allowed).iter() {
-            let p = &self.cpus[c];
-            let Some(cur) = p.curr.filter(|_| p.running && !p.promised) else {
-                continue;
-            };
-            let d = self.rows[cur].deadline;
-            if d > deadline && worst.is_none_or(|w| d > w.0) {
-                worst = Some((d, c));
+        self.expects_none(e);
+        let mut found =
+            choose(&self.cpus.idle, &allowed, last).or_else(|| self.comes_free(&allowed));
+        if found.is_none() {
+            let mut worst = deadline;
+            for c in self.cpus.members().intersection(&allowed).iter() {
+                let p = &self.cpus[c];
+                if let Some(cur) = p.curr.filter(|_| p.running && !p.called)
+                    && self.rows[cur].deadline > worst
+                {
+                    (worst, found) = (self.rows[cur].deadline, Some(c));
+                }
             }
         }
-        match worst {
-            Some((_, c)) => {
-                self.cpus[c].promised = true;
-                Kick::one(c)
-            }
+        match found {
+            Some(c) => self.expect(e, c),
             None => Kick::NONE,
+        }
+    }
+
+    /// `cpu` shall come for `e`. (Said again to one that comes anyway: a group's processor may have to be stood in for.)
+    fn expect(&mut self, e: Ent, cpu: CpuId) -> Kick {
+        self.rows[e].expects = Some(cpu);
+        self.cpus[cpu].whom = Some(e);
+        self.call(cpu)
+    }
+
+    /// A CPU was called for `passed`, who still waits, and took somebody else, who expected `other`: that one now comes for
+    /// `passed`, or `passed` is found another.
+    fn pass_on(&mut self, passed: Ent, other: Option<CpuId>) -> Kick {
+        let class = self.rows[passed].class;
+        match other.filter(|c| self.queue.allowed(class).contains(*c)) {
+            Some(c) => self.expect(passed, c),
+            None => self.place(passed),
         }
     }
 
@@ -192,8 +257,8 @@ impl Rtds {
         }
     }
 
-    /// New periods for all whose old one is over.
-    fn replenish(&mut self, now: Instant) -> Kick {
+    /// New periods for all whose old one is over; `here` is about to decide.
+    fn replenish(&mut self, here: CpuId, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
         while let Some((e, key, _)) = self.ends.top() {
             if key as u64 > now.0 {
@@ -212,16 +277,37 @@ impl Rtds {
             match self.rows[e].on {
                 None => kick = kick.and(self.enqueue(e)),
                 // It had spent its budget and is still loaded where it was.
-                Some(c) if !self.cpus[c].running => kick = kick.and(Kick::one(c)),
+                Some(c) if !self.cpus[c].running => kick = kick.and(self.call(c)),
+                // (Whoever waits may be more urgent now.)
+                Some(c) if c != here && self.gives_way(c) => kick = kick.and(self.call(c)),
                 Some(_) => {}
             }
         }
         kick
     }
 
+    /// `r` waits and expects no CPU: none that it may use and that is not called is idle or runs somebody less urgent.
+    fn check_urgent(&self, r: &Row) -> Result<(), &'static str> {
+        let allowed = self.queue.allowed(r.class);
+        for c in self.cpus.members().intersection(allowed).iter() {
+            let p = &self.cpus[c];
+            if self.cpus.idle.contains(c) {
+                return Err("a vCPU with budget waits beside an idle CPU");
+            }
+            let late = p.curr.filter(|_| p.running && !p.called);
+            if late.is_some_and(|x| self.rows[x].deadline > r.deadline) {
+                return Err("a vCPU waits though a less urgent one runs on a CPU of its");
+            }
+        }
+        Ok(())
+    }
+
     fn members_changed(&mut self) -> Kick {
         let members = self.cpus.members();
         self.queue.members_changed(&members);
+        for c in members.iter() {
+            let _ = self.call(c);
+        }
         Kick(members)
     }
 }
@@ -267,6 +353,7 @@ impl Scheduler for Rtds {
 
     fn free_pcpu(&mut self, cpu: CpuId, _now: Instant) -> Kick {
         self.planned.remove(cpu);
+        let _ = self.answers(cpu);
         self.cpus.leave(cpu);
         self.members_changed()
     }
@@ -285,6 +372,8 @@ impl Scheduler for Rtds {
             runnable: false,
             on: None,
             last: None,
+            expects: None,
+            yielded: false,
             deadline: Instant(0),
             budget: 0,
             runtime: Span::ZERO,
@@ -314,7 +403,8 @@ impl Scheduler for Rtds {
     fn insert(&mut self, e: Ent, runnable: bool, now: Instant) -> Kick {
         let r = &mut self.rows[e];
         r.inserted = true;
-        r.deadline = now + r.rt.period;
+        // The first period begins with the first wake.
+        r.deadline = if runnable { now + r.rt.period } else { now };
         r.budget = r.rt.budget.0 as i64;
         r.runnable = runnable;
         if !runnable {
@@ -329,6 +419,7 @@ impl Scheduler for Rtds {
             self.queue.remove(self.rows[e].class, e, false);
         }
         self.quit_ends(e);
+        self.expects_none(e);
         let r = &mut self.rows[e];
         r.inserted = false;
         r.runnable = false;
@@ -368,8 +459,11 @@ impl Scheduler for Rtds {
             && self.cpus[c].curr == Some(e)
         {
             self.account(c, now);
+            // (It comes of its own accord.)
+            self.cpus[c].called = true;
         }
         self.quit_ends(e);
+        self.expects_none(e);
         self.rows[e].runnable = false;
     }
 
@@ -391,8 +485,7 @@ impl Scheduler for Rtds {
             // (No `curr`: that CPU has tried a group that had nothing to run, and holds it still.)
             Some(c) if self.cpus[c].curr.is_none_or(|x| x == e) => {
                 self.cpus[c].curr = Some(e);
-                self.cpus.idle.remove(c);
-                Kick::one(c)
+                self.call(c)
             }
             Some(_) if spent => self.awaits_period(e),
             Some(_) => Kick::NONE,
@@ -400,18 +493,19 @@ impl Scheduler for Rtds {
     }
 
     fn yield_now(&mut self, e: Ent, now: Instant) {
-        // What is left of the budget is given up.
+        // The budget is a promise, and whoever is more urgent runs anyway: only its equals are let go first.
         if let Some(c) = self.rows[e].on {
             self.account(c, now);
-            self.rows[e].budget = self.rows[e].budget.min(0);
+            self.rows[e].yielded = true;
+            self.cpus[c].called |= self.cpus[c].curr == Some(e);
         }
     }
 
     fn pick_next(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         self.cpus.idle.remove(cpu);
-        self.cpus[cpu].promised = false;
+        let passed = self.answers(cpu);
         self.account(cpu, now);
-        let mut kick = self.replenish(now);
+        let mut kick = self.replenish(cpu, now);
         let curr = self.cpus[cpu].curr;
         let ran = core::mem::replace(&mut self.cpus[cpu].running, false);
         let stay = curr.filter(|&c| {
@@ -426,14 +520,22 @@ impl Scheduler for Rtds {
         } else {
             self.queue.best(cpu).map(|h| h.ent)
         };
+        let yielded = curr.is_some_and(|c| core::mem::take(&mut self.rows[c].yielded));
+        let before = |t: Ent, c: Ent| {
+            let (t, c) = (self.rows[t].deadline, self.rows[c].deadline);
+            t < c || (yielded && t == c)
+        };
         let next = match (stay, top) {
-            (Some(c), Some(t)) if self.rows[t].deadline < self.rows[c].deadline => Some(t),
+            (Some(c), Some(t)) if before(t, c) => Some(t),
             (Some(c), _) => Some(c),
             (None, t) => t,
         };
         let Some(n) = next else {
             if !hint.must_idle {
                 self.cpus.idle.insert(cpu);
+            }
+            if let Some(e) = passed {
+                kick = kick.and(self.place(e));
             }
             let until = self
                 .ends
@@ -451,6 +553,8 @@ impl Scheduler for Rtds {
         if self.queue.is_queued(n) {
             self.queue.remove(self.rows[n].class, n, false);
         }
+        let other = self.rows[n].expects;
+        self.expects_none(n);
         self.totals.switches += u64::from(curr != next || !ran);
         let r = &mut self.rows[n];
         r.on = Some(cpu);
@@ -464,10 +568,8 @@ impl Scheduler for Rtds {
             .ends
             .top()
             .map_or(spent, |(_, key, _)| spent.min(Instant(key as u64)));
-        if !self.queue.is_empty()
-            && let Some(e) = self.queue.a_head_for(&self.cpus.idle)
-        {
-            kick = kick.and(self.place(e));
+        if let Some(e) = passed.filter(|e| self.queue.is_queued(*e)) {
+            kick = kick.and(self.pass_on(e, other));
         }
         Pick {
             next: Some(tag),
@@ -505,6 +607,14 @@ impl Scheduler for Rtds {
         r.budget > 0 || now >= r.deadline
     }
 
+    fn gives_way(&self, cpu: CpuId) -> bool {
+        let p = &self.cpus[cpu];
+        match (p.curr.filter(|_| p.running), self.queue.best(cpu)) {
+            (Some(x), Some(h)) => self.rows[h.ent].deadline < self.rows[x].deadline,
+            _ => false,
+        }
+    }
+
     fn stats(&self, e: Ent) -> Stats {
         let r = &self.rows[e];
         Stats {
@@ -529,105 +639,18 @@ impl Scheduler for Rtds {
             if waits != self.queue.is_queued(e) {
                 return Err("a vCPU with budget does not wait, or one without does");
             }
+            if let Some(c) = r.expects {
+                let p = &self.cpus[c];
+                if !p.called || p.whom != Some(e) || !self.cpus.members().contains(c) {
+                    return Err("a vCPU expects a CPU that was not called for it");
+                }
+            } else if waits {
+                self.check_urgent(r)?;
+            }
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn admission_gives_its_reason() {
-        let mut s = Rtds::new(&SchedParams::DEFAULT);
-        for c in 0..2 {
-            s.alloc_pcpu(CpuId(c)).unwrap();
-        }
-        let ask = |budget| VcpuParams {
-            rt: RtParams {
-                period: Span::ms(10),
-                budget: Span::ms(budget),
-            },
-            ..VcpuParams::DEFAULT
-        };
-        let a = s.alloc_vcpu(Tag(0), &ask(6)).unwrap();
-        s.alloc_vcpu(Tag(1), &ask(6)).unwrap();
-        let e = s.alloc_vcpu(Tag(2), &ask(6)).unwrap_err();
-        assert_eq!(
-            e,
-            SchedError::Inadmissible {
-                asked: 1800,
-                available: 1400
-            }
-        );
-        s.alloc_vcpu(Tag(2), &ask(2)).unwrap();
-        assert!(s.adjust_vcpu(a, &ask(9), Instant(0)).is_err());
-        s.check().unwrap();
-    }
-
-    #[test]
-    fn a_budget_is_a_budget() {
-        let mut s = Rtds::new(&SchedParams::DEFAULT);
-        s.alloc_pcpu(CpuId(0)).unwrap();
-        let _ = s.switch_sched(CpuId(0), Instant(0));
-        let rt = RtParams {
-            period: Span::ms(10),
-            budget: Span::ms(3),
-        };
-        let e = s
-            .alloc_vcpu(
-                Tag(9),
-                &VcpuParams {
-                    rt,
-                    ..VcpuParams::DEFAULT
-                },
-            )
-            .unwrap();
-        let _ = s.insert(e, true, Instant(0));
-        let hint = GuestHint::default();
-        let p = s.pick_next(CpuId(0), hint, Instant(0));
-        assert_eq!((p.next, p.until), (Some(Tag(9)), Some(Instant(3_000_000))));
-        let p = s.pick_next(CpuId(0), hint, Instant(3_000_000));
-        assert_eq!((p.next, p.until), (None, Some(Instant(10_000_000))));
-        let _ = s.context_saved(e, Instant(3_000_000));
-        assert_eq!(
-            s.pick_next(CpuId(0), hint, Instant(10_000_000)).next,
-            Some(Tag(9))
-        );
-        assert_eq!(s.stats(e).runtime, Span::ms(3));
-    }
-
-    /// Somebody wakes whose budget is spent while every CPU is busy for longer than his period lasts: whoever comes by
-    /// must be there when his next one begins.
-    #[test]
-    fn a_period_begins_on_time_though_everybody_is_busy() {
-        let mut s = Rtds::new(&SchedParams::DEFAULT);
-        let (c0, t) = (CpuId(0), |ms: u64| Instant(ms * 1_000_000));
-        s.alloc_pcpu(c0).unwrap();
-        let _ = s.switch_sched(c0, t(0));
-        let ask = |period, budget| VcpuParams {
-            rt: RtParams {
-                period: Span::ms(period),
-                budget: Span::ms(budget),
-            },
-            ..VcpuParams::DEFAULT
-        };
-        let short = s.alloc_vcpu(Tag(1), &ask(10, 1)).unwrap();
-        let long = s.alloc_vcpu(Tag(2), &ask(100, 50)).unwrap();
-        let hint = GuestHint::default();
-        let _ = s.insert(short, true, t(0));
-        let _ = s.pick_next(c0, hint, t(0));
-        // Its budget goes to the last and it sleeps.
-        s.sleep(short, t(1));
-        let _ = s.insert(long, true, t(1));
-        let pick = s.pick_next(c0, hint, t(1));
-        assert_eq!((pick.next, pick.until), (Some(Tag(2)), Some(t(51))));
-        let _ = s.context_saved(short, t(1));
-        let kick = s.wake(short, WakeReason::Timer, t(2));
-        assert_eq!(kick, Kick::one(c0), "nobody comes by at 10 ms");
-        let pick = s.pick_next(c0, hint, t(2));
-        assert_eq!((pick.next, pick.until), (Some(Tag(2)), Some(t(10))));
-        assert_eq!(s.pick_next(c0, hint, t(10)).next, Some(Tag(1)));
-    }
-}
+mod tests;
