@@ -217,8 +217,26 @@ const EDGE_RISING: u32 = 1;
 const LEVEL_HIGH: u32 = 4;
 const LEVEL_LOW: u32 = 8;
 
+/// A guest's tree.
+#[derive(Clone, Debug)]
+pub struct GuestTree {
+    /// The flattened tree.
+    pub blob: Vec<u8>,
+    /// Where in it the seeds are, to be written anew for the guest's next life.
+    pub seeds: SeedsAt,
+}
+
+/// Where in a tree the values of its seeds are; `None`: left out.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SeedsAt {
+    /// The random bytes.
+    pub rng: Option<usize>,
+    /// The big-endian 64 bits.
+    pub kaslr: Option<usize>,
+}
+
 /// Builds the tree of a guest. Its size grows with `vcpus`, `bootargs` and `rng_seed` alone.
-pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
+pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<GuestTree, GuestError> {
     let max = spec.gic.max_vcpus();
     if spec.vcpus == 0 || spec.vcpus > max {
         return Err(GuestError::Vcpus {
@@ -260,7 +278,7 @@ pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
     w.cells("interrupt-parent", &[handles.gic]);
     w.strings("compatible", &["tarn,vm", "linux,dummy-virt"]);
     w.strings("model", &["Tarn virtual machine"]);
-    chosen(&mut w, spec);
+    let seeds = chosen(&mut w, spec);
     memory(&mut w, spec);
     cpus(&mut w, spec);
     w.begin("psci");
@@ -285,10 +303,12 @@ pub fn guest_dtb(spec: &GuestSpec<'_>) -> Result<Vec<u8>, GuestError> {
         return Err(GuestError::Devices);
     }
     w.end();
-    Ok(w.finish())
+    let blob = w.finish();
+    Ok(GuestTree { blob, seeds })
 }
 
-fn chosen(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
+fn chosen(w: &mut Writer<'_>, spec: &GuestSpec<'_>) -> SeedsAt {
+    let mut at = SeedsAt::default();
     w.begin("chosen");
     if !spec.bootargs.is_empty() {
         w.strings("bootargs", &[spec.bootargs]);
@@ -302,12 +322,13 @@ fn chosen(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
         w.longs("linux,initrd-end", &[initrd.end()]);
     }
     if !spec.rng_seed.is_empty() {
-        w.bytes("rng-seed", &[spec.rng_seed]);
+        at.rng = Some(w.bytes("rng-seed", &[spec.rng_seed]));
     }
     if let Some(seed) = spec.kaslr_seed {
-        w.longs("kaslr-seed", &[seed]);
+        at.kaslr = Some(w.bytes("kaslr-seed", &[&seed.to_be_bytes()]));
     }
     w.end();
+    at
 }
 
 fn memory(w: &mut Writer<'_>, spec: &GuestSpec<'_>) {
@@ -464,7 +485,7 @@ mod tests {
 
     /// Every property that the reader knows, by "path: name".
     fn read_back(spec: &GuestSpec<'_>) -> BTreeMap<String, Vec<u8>> {
-        let blob = guest_dtb(spec).unwrap();
+        let blob = guest_dtb(spec).unwrap().blob;
         let mut all = BTreeMap::new();
         Blob::new(&blob)
             .unwrap()

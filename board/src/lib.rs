@@ -36,7 +36,7 @@ pub use config::{
 };
 pub use discover::find_uart;
 pub use error::{BoardError, NodePath, Note, Problem};
-pub use guest::{GuestError, GuestGic, GuestSpec, guest_dtb};
+pub use guest::{GuestError, GuestGic, GuestSpec, GuestTree, SeedsAt, guest_dtb};
 pub use region::Region;
 pub use tarn_abi::{MAX_CPUS, MAX_DOMAINS};
 pub use tree::header_size;

@@ -52,10 +52,12 @@ impl<'a> Writer<'a> {
         self.word(2);
     }
 
-    /// A property of bytes given in pieces; none at all for a flag.
-    pub fn bytes(&mut self, name: &'a str, pieces: &[&[u8]]) {
+    /// A property of bytes given in pieces; none at all for a flag. Where in the blob its value begins.
+    pub fn bytes(&mut self, name: &'a str, pieces: &[&[u8]]) -> usize {
         self.property(name, pieces.iter().map(|p| p.len()).sum());
+        let at = self.blob.len();
         self.padded(pieces);
+        at
     }
 
     /// A property of cells.

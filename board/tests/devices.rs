@@ -216,7 +216,7 @@ fn a_hostile_partial_tree_is_only_an_answer() {
                 read_anyway += 1;
             }
             // Whatever is copied must be readable again.
-            if let Ok(tree) = guest_dtb(&spec(&ram, Some(&bad))) {
+            if let Ok(GuestTree { blob: tree, .. }) = guest_dtb(&spec(&ram, Some(&bad))) {
                 header_size(&tree).unwrap();
             }
         }
@@ -245,7 +245,7 @@ fn spec<'a>(memory: &'a [Region], devices: Option<&'a [u8]>) -> GuestSpec<'a> {
 fn the_guests_tree_has_the_device_and_nothing_of_ours() {
     let blob = partial(vec![rtc(), node("plain").cells("phandle", &[200])]);
     let ram = [Region::new(0x4000_0000, 1 << 26).unwrap()];
-    let tree = guest_dtb(&spec(&ram, Some(&blob))).unwrap();
+    let tree = guest_dtb(&spec(&ram, Some(&blob))).unwrap().blob;
     let has = |text: &[u8]| tree.windows(text.len()).any(|w| w == text);
     assert!(has(b"passthrough\0") && has(b"rtc@9010000\0") && has(b"plain\0"));
     assert!(!has(b"xen,path") && !has(b"xen,reg") && !has(b"xen,force"));

@@ -53,7 +53,7 @@ fn a_guest_has_no_virtualization_and_the_reader_says_so() {
     // A Tarn started inside a guest must stop with that reason.
     let ram = ram();
     for gic in [GuestGic::V2, GuestGic::V3] {
-        let blob = guest_dtb(&GuestSpec { gic, ..spec(&ram) }).unwrap();
+        let blob = guest_dtb(&GuestSpec { gic, ..spec(&ram) }).unwrap().blob;
         assert_eq!(header_size(&blob).unwrap(), blob.len());
         let error = Board::from_dtb(&blob, 0).unwrap_err().to_string();
         assert!(
@@ -128,6 +128,31 @@ fn refuses_what_no_guest_can_have() {
 }
 
 #[test]
+fn the_seeds_are_where_the_tree_says() {
+    let ram = ram();
+    let seed = [7; 32];
+    let with = GuestSpec {
+        rng_seed: &seed,
+        kaslr_seed: Some(0x0102_0304_0506_0708),
+        ..spec(&ram)
+    };
+    let tree = guest_dtb(&with).unwrap();
+    let at = |place: Option<usize>, len| &tree.blob[place.unwrap()..][..len];
+    assert_eq!(at(tree.seeds.rng, 32), seed);
+    assert_eq!(at(tree.seeds.kaslr, 8), [1, 2, 3, 4, 5, 6, 7, 8]);
+    // Written anew there, it is the tree of the other seed.
+    let other = GuestSpec {
+        rng_seed: &[9; 32],
+        ..with
+    };
+    let mut again = tree.blob.clone();
+    again[tree.seeds.rng.unwrap()..][..32].fill(9);
+    assert_eq!(guest_dtb(&other).unwrap().blob, again);
+    let none = guest_dtb(&spec(&ram)).unwrap().seeds;
+    assert!(none.rng.is_none() && none.kaslr.is_none());
+}
+
+#[test]
 fn dtc_has_nothing_to_complain_of() {
     let ram = ram();
     let initrd = Region::new(layout::RAM0 + (64 << 20), 5_000_001);
@@ -148,7 +173,7 @@ fn dtc_has_nothing_to_complain_of() {
             ..spec(&ram)
         };
         for spec in [full, bare] {
-            let Some((text, complaints)) = dtc(&guest_dtb(&spec).unwrap()) else {
+            let Some((text, complaints)) = dtc(&guest_dtb(&spec).unwrap().blob) else {
                 return;
             };
             assert_eq!(complaints, "");

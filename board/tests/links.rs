@@ -249,7 +249,8 @@ fn guests_find_both_in_their_tree() {
         shared: &views,
         doorbells: &[(1, 1), (1023, 959)],
     })
-    .unwrap();
+    .unwrap()
+    .blob;
     let has = |text: &[u8]| blob.windows(text.len()).filter(|w| *w == text).count();
     assert_eq!(has(b"xen-shmem@70000000\0"), 1);
     assert_eq!(has(b"xen,shared-memory-v1\0"), 2);

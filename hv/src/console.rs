@@ -7,6 +7,7 @@
 //! nothing is called out from under it but the UART. Never waits for the UART except in `flush` and `panic_write`.
 
 use crate::arch::Lock;
+use crate::ring::Ring;
 use crate::time;
 use abi::{Instant, MAX_DOMAINS, Span};
 use alloc::boxed::Box;
@@ -22,6 +23,10 @@ const PARTIAL: usize = 240;
 const STAGE: usize = 1024;
 /// Room in the stage that a step of the drain may need at once: a prefix, a line that is printed again.
 const STEP: usize = PARTIAL + 80;
+/// Bytes chosen, and bytes given to the UART, in one piece of work with interrupts masked: more than a UART's FIFO, so that
+/// it is busy when it is left, and interrupts when it has room again.
+const CHOSEN_AT_ONCE: usize = 40;
+const FED_AT_ONCE: usize = 80;
 /// Bytes of the log that stay readable by `dmesg`.
 const LOG: usize = 64 << 10;
 
@@ -32,53 +37,6 @@ pub enum Source {
     Tarn,
     /// The domain in this slot.
     Domain(u16),
-}
-
-struct Ring<const N: usize> {
-    buf: [u8; N],
-    head: u64,
-    tail: u64,
-    /// Complete lines between tail and head.
-    lines: u32,
-}
-
-impl<const N: usize> Ring<N> {
-    const fn new() -> Self {
-        Ring {
-            buf: [0; N],
-            head: 0,
-            tail: 0,
-            lines: 0,
-        }
-    }
-
-    fn room(&self) -> usize {
-        N - (self.head - self.tail) as usize
-    }
-
-    fn push(&mut self, b: u8) {
-        self.buf[(self.head % N as u64) as usize] = b;
-        self.head += 1;
-        self.lines += u32::from(b == b'\n');
-    }
-
-    fn pop(&mut self) -> Option<u8> {
-        if self.tail == self.head {
-            return None;
-        }
-        let b = self.buf[(self.tail % N as u64) as usize];
-        self.tail += 1;
-        self.lines -= u32::from(b == b'\n');
-        Some(b)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.head == self.tail
-    }
-
-    fn last(&self) -> Option<u8> {
-        (!self.is_empty()).then(|| self.buf[((self.head - 1) % N as u64) as usize])
-    }
 }
 
 struct Output {
@@ -117,6 +75,10 @@ struct Console {
     after_log: bool,
     escape: u8,
     waiting: bool,
+    /// Bytes that may still be chosen in this piece of work.
+    quota: usize,
+    /// The UART interrupts: what is left over will be gone on with.
+    listening: bool,
     /// When the UART took a byte last.
     moved: Instant,
 }
@@ -136,6 +98,8 @@ static CONSOLE: Lock<Console> = Lock::new(Console {
     after_log: false,
     escape: 0,
     waiting: false,
+    quota: 0,
+    listening: false,
     moved: Instant(0),
 });
 
@@ -377,6 +341,8 @@ pub fn print_polled(text: &str) {
 pub fn panic_write(text: &str) {
     for _ in 0..1_000_000 {
         if let Some(mut c) = CONSOLE.try_lock() {
+            c.listening = false;
+            c.drain();
             c.put_polled(text);
             return;
         }
@@ -392,6 +358,7 @@ pub fn panic_write(text: &str) {
 
 impl Console {
     fn put_polled(&mut self, text: &str) {
+        self.listening = false;
         for _ in 0..STAGE * 1000 {
             self.feed();
             if self.stage.is_empty() {
@@ -409,8 +376,12 @@ impl Console {
         }
     }
 
-    /// One byte to the stage; false if the next step might not fit any more.
+    /// One byte to the stage; false if the next step might not fit any more, or is another piece of work.
     fn put(&mut self, b: u8) -> bool {
+        if self.quota == 0 {
+            return false;
+        }
+        self.quota -= 1;
         if self.stage.room() < STEP {
             self.feed();
             if self.stage.room() < STEP {
@@ -423,6 +394,7 @@ impl Console {
 
     /// Short text that goes out whole: a prefix, a repeated line.
     fn put_all(&mut self, bytes: &[u8]) {
+        self.quota = self.quota.saturating_sub(bytes.len());
         for b in bytes {
             if self.stage.room() > 0 {
                 self.stage.push(*b);
@@ -435,14 +407,19 @@ impl Console {
         let Some(uart) = self.uart.as_mut() else {
             return;
         };
-        let before = self.stage.tail;
-        while let Some(b) = self.stage.peek() {
+        let before = self.stage.taken();
+        let most = if self.listening {
+            before + FED_AT_ONCE as u64
+        } else {
+            u64::MAX
+        };
+        while let Some(b) = self.stage.peek().filter(|_| self.stage.taken() < most) {
             if !uart.try_put(b) {
                 break;
             }
             self.stage.pop();
         }
-        if self.stage.tail != before {
+        if self.stage.taken() != before {
             self.moved = time::now();
         }
     }
@@ -511,8 +488,13 @@ impl Console {
         if self.uart.is_none() {
             return;
         }
+        self.quota = if self.listening {
+            CHOSEN_AT_ONCE
+        } else {
+            usize::MAX
+        };
         let mut more = true;
-        while more {
+        while more && self.quota > 0 {
             if self.stage.room() < STEP {
                 self.feed();
             }
@@ -523,7 +505,7 @@ impl Console {
                 };
         }
         self.feed();
-        let left = !self.stage.is_empty();
+        let left = !self.stage.is_empty() || self.quota == 0;
         if left != self.waiting {
             self.waiting = left;
             if let Some(u) = self.uart.as_mut() {
@@ -542,7 +524,7 @@ impl Console {
     /// Whether this slot has something that may be printed: a line, a full ring, or anything if it has the focus.
     fn has_line(&self, slot: usize) -> bool {
         self.outs[slot].as_ref().is_some_and(|o| {
-            o.ring.lines > 0
+            o.ring.lines() > 0
                 || o.ring.room() == 0
                 || (slot == self.focus as usize && !o.ring.is_empty())
         })
@@ -551,7 +533,7 @@ impl Console {
     /// Chooses the next source in turn; false if nobody has anything.
     fn pick(&mut self) -> bool {
         // The log goes first, but not twice in a row while others wait: a guest can make Tarn log, too.
-        if self.log.lines > 0 && !(self.after_log && self.someone_else(Source::Tarn)) {
+        if self.log.lines() > 0 && !(self.after_log && self.someone_else(Source::Tarn)) {
             self.after_log = true;
             self.begin(Source::Tarn);
             return true;
@@ -656,14 +638,8 @@ impl Console {
     }
 
     fn someone_else(&self, than: Source) -> bool {
-        (than != Source::Tarn && self.log.lines > 0)
+        (than != Source::Tarn && self.log.lines() > 0)
             || (0..self.top).any(|s| Source::Domain(s as u16) != than && self.has_line(s))
-    }
-}
-
-impl<const N: usize> Ring<N> {
-    fn peek(&self) -> Option<u8> {
-        (self.tail != self.head).then(|| self.buf[(self.tail % N as u64) as usize])
     }
 }
 
@@ -678,8 +654,9 @@ pub fn room(slot: u16) -> usize {
 
 /// Lets the UART interrupt when something is typed.
 pub fn listen() {
-    let c = CONSOLE.lock();
+    let mut c = CONSOLE.lock();
     if let Some(u) = &c.uart {
         u.rx_irq(true);
+        c.listening = true;
     }
 }

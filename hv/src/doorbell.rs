@@ -65,7 +65,7 @@ fn lives(d: &Domain) -> bool {
 }
 
 /// The domain that hears `bell`, while it lives. It may go while it is looked at: what is left of it is then taken apart where
-/// domains end (`life::reap`), not by who holds this last.
+/// domains end (`end::go_on`), not by who holds this last.
 fn listener(bell: &Doorbell) -> Option<(Arc<Domain>, u16)> {
     let (recipe, intid) = bell.peer?;
     let d = table::in_slot(slot(recipe)?.load(Ordering::Acquire))?;

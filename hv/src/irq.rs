@@ -6,7 +6,7 @@
 //! here, in bounded work.
 
 use crate::arch::{self, GuestFrame, sysreg};
-use crate::domain::{self, life, table};
+use crate::domain::{self, table};
 use crate::percpu::{self, Cpu, CpuLocal};
 use crate::run::{self, Outcome, POOLS};
 use crate::vcpu::{NOWHERE, given};
@@ -253,7 +253,7 @@ pub fn handle(cpu: &'static Cpu, local: &mut CpuLocal, frame: &GuestFrame) -> Ou
         typed(cpu);
         look(cpu, local);
         // Room on the line may be what an ended domain's last words waited for.
-        if life::any_ended() {
+        if domain::end::any() {
             Outcome::Reschedule
         } else {
             Outcome::Resume

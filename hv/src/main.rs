@@ -51,6 +51,7 @@ mod power;
 #[cfg(target_os = "none")]
 mod record;
 #[cfg(target_os = "none")]
+mod ring;
 mod run;
 #[cfg(target_os = "none")]
 mod spi;

@@ -7,7 +7,7 @@
 
 use crate::arch::{self, GuestFrame, Relax, sysreg};
 use crate::counters::{Counters, Kind};
-use crate::domain::{Domain, life, table};
+use crate::domain::{Domain, end, table};
 use crate::percpu::{Cpu, CpuLocal};
 use crate::vcpu::page::BoostPage;
 use crate::vcpu::{Loaded, NOWHERE};
@@ -48,6 +48,8 @@ pub enum Outcome {
     Reschedule,
     /// The vCPU goes on when the rest of its access is done (`vgic::Rest`).
     Unfinished,
+    /// Its domain has ended: interrupts are looked for before the pool decides anew.
+    Ended,
 }
 
 /// HCR_EL2 for guests, but for `waits`. Cache maintenance by set and way does not trap: on the CPU it runs on it
@@ -419,9 +421,6 @@ fn reschedule(cpu: &'static Cpu, local: &mut CpuLocal, frame: &mut GuestFrame) {
         let now = time::now();
         local.alarms.hasten(now, |v| POOLS.at_home(cpu.id, v));
     }
-    if life::any_ended() {
-        life::reap();
-    }
 }
 
 /// Sets the hardware timer to the earliest thing that needs it.
@@ -518,19 +517,31 @@ fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: 
             looked = time::now();
             again
         }
+        Outcome::Ended => {
+            let _ = take(cpu, local, frame);
+            true
+        }
         Outcome::Block => block(cpu, local),
     };
+    // Something may be to be done for domains that have ended.
+    let mut ended = false;
     loop {
         if again || cpu.resched.load(Ordering::Acquire) {
-            let whose = local.loaded.as_ref().map(|l| l.vcpu().id);
+            let stepping = looked != Instant::NEVER;
+            let loaded = local.loaded.as_ref().filter(|_| stepping);
+            let whose = loaded.map(|l| l.vcpu().id);
             reschedule(cpu, local, frame);
-            again = looked != Instant::NEVER && {
-                // A step and the switch after it are one stretch: who took the step is charged.
-                if let Some((d, index)) = whose.and_then(table::vcpu) {
-                    stepped(&d.vcpus[index].counters, &mut looked);
-                }
-                take(cpu, local, frame)
-            };
+            ended = end::any();
+            // A step and the switch after it are one stretch: who took the step is charged.
+            if let Some((d, index)) = whose.and_then(table::vcpu) {
+                stepped(&d.vcpus[index].counters, &mut looked);
+            }
+            again = (ended || stepping) && take(cpu, local, frame);
+            continue;
+        }
+        if ended {
+            ended = bury(local);
+            again = ended && take(cpu, local, frame);
             continue;
         }
         if local.loaded.is_none() || local.dozing {
@@ -568,6 +579,21 @@ fn rest(cpu: &Cpu, local: &mut CpuLocal, looked: &mut Instant) -> bool {
         return false;
     }
     stepped(&l.vcpu().counters, looked);
+    true
+}
+
+/// A piece of what is to be done for domains that have ended, whoever's time it is; false if there is nothing.
+#[cold]
+fn bury(local: &mut CpuLocal) -> bool {
+    let began = time::now();
+    if !end::go_on() {
+        return false;
+    }
+    let took = time::now().since(began);
+    end::took(took);
+    if local.loaded.is_some() && !local.dozing {
+        local.spent += took;
+    }
     true
 }
 

@@ -10,6 +10,7 @@ use crate::row::{Row, Want};
 use crate::runstate::{DomainTimes, VcpuState};
 use crate::set::{Home, PoolSet};
 use alloc::vec::Vec;
+use core::ops::Range;
 use spin::RelaxStrategy;
 use tarn_abi::{DomainId, Instant, PoolId, VcpuId};
 use tarn_sched::{Kick, Leaf, NodeId, VcpuParams};
@@ -86,6 +87,17 @@ impl<R: RelaxStrategy> PoolSet<R> {
     /// Takes a domain out of its pool: one that has been killed and is quiescent. An unfinished move is taken back. These
     /// CPUs should come by: somebody may have got its place.
     pub fn remove_domain(&self, d: DomainId, now: Instant) -> Result<Kick, PoolError> {
+        self.remove_some(d, usize::MAX, now).map(|(kick, _)| kick)
+    }
+
+    /// The same for its last `most` vCPUs, at least one; the domain goes with its first vCPU. Whether something is left.
+    /// Between two calls it is a domain with fewer vCPUs.
+    pub fn remove_some(
+        &self,
+        d: DomainId,
+        most: usize,
+        now: Instant,
+    ) -> Result<(Kick, bool), PoolError> {
         let mut config = self.config.lock();
         let (mut guard, dom, from) = self.lock_domain(d)?;
         if !guard.doms.at(dom).dead {
@@ -101,28 +113,34 @@ impl<R: RelaxStrategy> PoolSet<R> {
         }
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
-        let rows = core::mem::take(&mut p.doms.at(dom).vcpus);
         let mut kick = Kick::NONE;
-        for row in &rows {
-            p.parked.retain(|r| r != row);
-            if p.rows.get(*row).is_some() {
-                config.gone.add(&p.stats(*row));
+        for _ in 0..most.max(1) {
+            let Some(row) = p.doms.at(dom).vcpus.pop() else {
+                break;
+            };
+            p.parked.retain(|r| *r != row);
+            if p.rows.get(row).is_some() {
+                config.gone.add(&p.stats(row));
                 (config.gone.credit, config.gone.boost_credit) = (0, 0);
             }
-            if let Some(r) = p.rows.release(*row) {
+            if let Some(r) = p.rows.release(row) {
+                p.doms.at(dom).times.leaves(r.times.state, now);
                 kick = kick.and(p.sched().remove(r.ent, now));
                 p.sched().free_vcpu(r.ent, now);
                 if let Some(next) = &mut p.next {
-                    next.free(*row);
+                    next.free(row);
                 }
                 self.set_vcpu_home(r.id, Home::NOWHERE);
             }
         }
-        p.doms.release(dom);
-        p.domains -= 1;
-        p.disown(d);
-        self.set_domain_home(d, Home::NOWHERE);
-        Ok(kick.and(p.arms()))
+        let left = !p.doms.at(dom).vcpus.is_empty();
+        if !left {
+            p.doms.release(dom);
+            p.domains -= 1;
+            p.disown(d);
+            self.set_domain_home(d, Home::NOWHERE);
+        }
+        Ok((kick.and(p.arms()), left))
     }
 
     /// Stops a domain; counted. Its vCPUs stop when the CPUs of the kick have come by.
@@ -147,11 +165,23 @@ impl<R: RelaxStrategy> PoolSet<R> {
 
     /// Stops a domain for good (until `reset`).
     pub fn kill(&self, d: DomainId, now: Instant) -> Result<Kick, PoolError> {
+        self.kill_some(d, 0..usize::MAX, now).map(|(kick, _)| kick)
+    }
+
+    /// The same for those of its vCPUs that have these numbers in it; whether there are others behind them. Until their turn
+    /// comes they run on, and nothing can unpause or `reset` the domain meanwhile.
+    pub fn kill_some(
+        &self,
+        d: DomainId,
+        some: Range<usize>,
+        now: Instant,
+    ) -> Result<(Kick, bool), PoolError> {
         let (mut guard, dom, _) = self.lock_domain(d)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
         p.doms.at(dom).dead = true;
-        Ok(p.restate(dom, now))
+        let more = some.end < p.doms.at(dom).vcpus.len();
+        Ok((p.restate_some(dom, some, now), more))
     }
 
     /// Whether no CPU holds registers of the domain (also if there is no such domain).
@@ -162,6 +192,17 @@ impl<R: RelaxStrategy> PoolSet<R> {
 
     /// Brings a killed, quiescent domain back with all vCPUs off (a reset of the machine it is).
     pub fn reset(&self, d: DomainId, now: Instant) -> Result<(), PoolError> {
+        self.reset_some(d, 0..usize::MAX, now).map(|_| ())
+    }
+
+    /// The same for those of its vCPUs that have these numbers in it; whether there are others behind them. It is dead until
+    /// there are none.
+    pub fn reset_some(
+        &self,
+        d: DomainId,
+        some: Range<usize>,
+        now: Instant,
+    ) -> Result<bool, PoolError> {
         let (mut guard, dom, _) = self.lock_domain(d)?;
         let p: &mut Pool = &mut guard;
         let now = p.tick(now);
@@ -171,17 +212,25 @@ impl<R: RelaxStrategy> PoolSet<R> {
         if !p.quiet(dom) {
             return Err(PoolError::StillLoaded);
         }
-        for i in 0..p.doms.at(dom).vcpus.len() {
-            let row = p.doms.at(dom).vcpus[i];
-            let r = p.rows.at(row);
-            r.want = Want::Down;
-            r.sticky = false;
-            p.book(row, now);
+        let n = p.doms.at(dom).vcpus.len();
+        let more = some.end < n;
+        for i in some.start..some.end.min(n) {
+            p.off(dom, i, now);
+        }
+        if more {
+            return Ok(true);
         }
         p.doms.at(dom).dead = false;
-        let kick = p.restate(dom, now);
-        debug_assert!(kick.is_none(), "every vCPU is off");
-        Ok(())
+        let stopped = p.doms.at(dom).stopped();
+        for i in 0..n {
+            let row = p.doms.at(dom).vcpus[i];
+            if p.rows.at(row).want != Want::Down {
+                p.off(dom, i, now);
+            }
+            // No other state follows from that while it is off.
+            p.rows.at(row).stopped = stopped;
+        }
+        Ok(false)
     }
 
     /// Changes a domain's parameters. CPUs that run it should come by, to see how long they may.
@@ -221,6 +270,15 @@ impl<R: RelaxStrategy> PoolSet<R> {
 }
 
 impl Pool {
+    /// vCPU `i` of a stopped domain is off.
+    fn off(&mut self, dom: u16, i: usize, now: Instant) {
+        let row = self.doms.at(dom).vcpus[i];
+        let r = self.rows.at(row);
+        r.want = Want::Down;
+        r.sticky = false;
+        self.book(row, now);
+    }
+
     /// Sets a domain's parameters, which have been checked.
     pub(crate) fn set_domain(&mut self, dom: u16, params: &DomainParams, now: Instant) -> Kick {
         let row = self.doms.at(dom);

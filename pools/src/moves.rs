@@ -205,7 +205,12 @@ impl<R: RelaxStrategy> PoolSet<R> {
             return Kick::NONE;
         };
         let now = source.tick(now);
-        let kick = source.restate(dom, now);
+        // One that is dead is stopped by who kills it, vCPU by vCPU.
+        let kick = if source.doms.at(dom).dead {
+            Kick::NONE
+        } else {
+            source.restate(dom, now)
+        };
         drop(source);
         if m.to == from {
             if let Some(mut p) = self.lock_slot(usize::from(from)) {

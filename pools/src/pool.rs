@@ -10,6 +10,7 @@ use crate::row::Row;
 use crate::runstate::DomainTimes;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 use tarn_abi::{CpuId, CpuSet, DomainId, Instant, SchedId};
 use tarn_sched::{
     BoostParams, Kick, Leaf, NodeId, Recorded, Recorder, Root, SchedParams, Scheduler, Stats, Tag,
@@ -351,10 +352,15 @@ impl Pool {
 
     /// Passes the domain's pause, death or move on to its vCPUs. A CPU that holds one is in the kick.
     pub(crate) fn restate(&mut self, dom: u16, now: Instant) -> Kick {
+        self.restate_some(dom, 0..usize::MAX, now)
+    }
+
+    /// The same to those of its vCPUs that have these numbers in it.
+    pub(crate) fn restate_some(&mut self, dom: u16, some: Range<usize>, now: Instant) -> Kick {
         let stopped = self.doms.at(dom).stopped();
         let mut kick = Kick::NONE;
         let mut kept = false;
-        for i in 0..self.doms.at(dom).vcpus.len() {
+        for i in some.start..some.end.min(self.doms.at(dom).vcpus.len()) {
             let row = self.doms.at(dom).vcpus[i];
             let r = self.rows.at(row);
             if r.stopped == stopped {

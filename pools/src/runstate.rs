@@ -152,6 +152,18 @@ impl DomainTimes {
     pub(crate) fn change(&mut self, old: VcpuState, new: VcpuState, now: Instant) {
         self.counts[old as usize] -= 1;
         self.counts[new as usize] += 1;
+        self.follow(now);
+    }
+
+    /// One vCPU, which was in `state`, is no longer there.
+    pub(crate) fn leaves(&mut self, state: VcpuState, now: Instant) {
+        self.counts[state as usize] -= 1;
+        self.follow(now);
+    }
+
+    /// The state that follows from how many vCPUs are in which.
+    #[inline]
+    fn follow(&mut self, now: Instant) {
         let c = &self.counts;
         let mask = usize::from(c[0] != 0)
             | usize::from(c[1] != 0) << 1

@@ -34,6 +34,20 @@ struct Driver {
     refused: u64,
     aborted: u64,
     next_generation: [u16; 64],
+    /// A domain whose end is under way, its vCPUs, and how far it is.
+    ending: Option<(DomainId, u16, End)>,
+}
+
+/// How far a domain's end is.
+enum End {
+    /// vCPUs from this one on have not been stopped.
+    Kill(usize),
+    /// It has yet to leave the CPUs.
+    Wait,
+    /// It begins anew: vCPUs from this one on are not off yet.
+    Reset(usize),
+    /// It goes, vCPU by vCPU.
+    Remove,
 }
 
 impl Driver {
@@ -261,16 +275,57 @@ impl Driver {
                 }
                 self.w.domains.push((d, n));
             }
-        } else if self.w.domains.len() > 2 {
+        } else if self.w.domains.len() > 2 && self.ending.is_none() {
             let at = 1 + self.rng.below(self.w.domains.len() as u64 - 1) as usize;
-            let (d, _) = self.w.domains.swap_remove(at);
-            let k = self.w.set.kill(d, self.w.now).unwrap();
-            self.w.send(k);
-            self.w.settle();
-            let k = self.w.set.remove_domain(d, self.w.now).unwrap();
-            self.w.send(k);
-            self.next_generation[d.index()] += 1;
+            let (d, n) = self.w.domains[at];
+            self.ending = Some((d, n, End::Kill(0)));
         }
+    }
+
+    /// A piece of a domain's end, or of its restart: everything else happens between the pieces.
+    fn end_goes_on(&mut self) {
+        let Some((d, n, end)) = self.ending.take() else {
+            return;
+        };
+        let (set, now) = (&self.w.set, self.w.now);
+        let next = match end {
+            End::Kill(from) => {
+                let (k, more) = set.kill_some(d, from..from + 1, now).unwrap();
+                self.w.send(k);
+                Some(if more { End::Kill(from + 1) } else { End::Wait })
+            }
+            End::Wait if !set.quiescent(d) => {
+                assert!(!self.w.kicked.is_empty(), "{d:?} runs on, uncalled");
+                let refused = Err(PoolError::StillLoaded);
+                assert_eq!(set.remove_some(d, 1, now).map(|_| ()), refused);
+                assert_eq!(set.reset_some(d, 0..1, now).map(|_| ()), refused);
+                Some(End::Wait)
+            }
+            End::Wait if self.rng.chance(50) => Some(End::Reset(0)),
+            End::Wait => {
+                self.w.domains.retain(|other| other.0 != d);
+                Some(End::Remove)
+            }
+            End::Reset(from) => match set.reset_some(d, from..from + 1, now).unwrap() {
+                true => Some(End::Reset(from + 1)),
+                false => {
+                    for i in 0..n {
+                        let k = self.w.set.online(vcpu(d, i), now).unwrap();
+                        self.w.send(k);
+                    }
+                    None
+                }
+            },
+            End::Remove => {
+                let (k, more) = set.remove_some(d, 1, now).unwrap();
+                self.w.send(k);
+                if !more {
+                    self.next_generation[d.index()] += 1;
+                }
+                more.then_some(End::Remove)
+            }
+        };
+        self.ending = next.map(|next| (d, n, next));
     }
 }
 
@@ -283,6 +338,7 @@ fn run(seed: u64, ops: u64) {
         refused: 0,
         aborted: 0,
         next_generation: [0; 64],
+        ending: None,
     };
     for slot in 0..3 {
         d.w.add(slot, 2, PoolId::POOL0);
@@ -294,6 +350,7 @@ fn run(seed: u64, ops: u64) {
             5 => d.regroup(),
             6 => d.groups(),
             7 => d.birth_and_death(),
+            8 | 9 => d.end_goes_on(),
             _ => d.life(),
         }
         d.w.check();

@@ -129,6 +129,10 @@ fn measure(gic: u8, with_linux: bool, rows: &mut Vec<Row>) -> Result<(), String>
     for (name, most) in longest {
         rows.push(row(name, None, Some(most)));
     }
+    for (name, mode) in [("storm-system-off", "off"), ("storm-restart", "reset")] {
+        let most = ends(&mut bench, gic, mode).map_err(|error| failed(&bench, error))?;
+        rows.push(row(format!("gic{gic}.{name}"), None, Some(most)));
+    }
     if with_linux {
         let bare = linux_native(&mut bench, gic).map_err(|error| failed(&bench, error))?;
         let tarn = linux_domain(&mut bench, gic).map_err(|error| failed(&bench, error))?;
@@ -214,6 +218,37 @@ fn storm(gic: u8) -> String {
                 tarn,boost = <0>; tarn,ratelimit = <500000>; }; }; };\n";
     let extra = "nr_spis = <988>; domain-cpupool = <&storm>;";
     pool.to_owned() + &domain("bench", "guest-bench", vcpus, 64, "mode=storm", extra)
+}
+
+/// The longest piece of such a guest's end with interrupts masked, ns: by SYSTEM_OFF, or by SYSTEM_RESET until it is not
+/// started again. On one CPU, since a piece that another CPU's instructions come between is longer by these.
+fn ends(bench: &mut Bench, gic: u8, mode: &str) -> Result<u64, String> {
+    let vcpus = if gic == 2 { 8 } else { 64 };
+    let args = format!("mode={mode}");
+    let config = domain("bench", "guest-bench", vcpus, 64, &args, "nr_spis = <988>;");
+    let machine = counted(Machine::tarn(gic, 1)).with_config(config);
+    let mut console = bench.start("a domain's end", &machine, 600)?;
+    console.expect(match mode {
+        "off" => "domain bench: powered off",
+        _ => "domain bench: ends too soon",
+    })?;
+    console.send("\r")?;
+    prompt(&mut console)?;
+    // Until it has come to its end: its last words are printed first.
+    for _ in 0..100 {
+        let list = exec::must(&mut console, "list")?;
+        if mode != "off" || !list.contains("bench") {
+            let counters = exec::must(&mut console, "counters")?;
+            exec::power_off(&mut console)?;
+            let longest = counters
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("end-piece-longest-ns"));
+            return longest
+                .and_then(|value| value.trim().replace([' ', ','], "").parse().ok())
+                .ok_or_else(|| format!("no such counter:\n{counters}"));
+        }
+    }
+    Err("the domain does not go".into())
 }
 
 /// The bench guest's figures on a machine with one CPU.

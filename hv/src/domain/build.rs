@@ -13,10 +13,11 @@ use crate::mem::stage2::Stage2;
 use crate::vcpu::Context;
 use alloc::vec::Vec;
 use board::Region;
-use board::guest::{GuestSpec, SharedView, guest_dtb};
+use board::guest::{GuestSpec, GuestTree, SeedsAt, SharedView, guest_dtb};
 
-/// Bytes touched in one step: about 2,500 instructions.
-const STEP: usize = 32 << 10;
+/// Bytes zeroed in one step, and bytes copied: about 2,500 instructions each.
+const ZEROED_AT_ONCE: usize = 32 << 10;
+const COPIED_AT_ONCE: usize = 8 << 10;
 const MIB2: u64 = 2 << 20;
 
 /// Why a domain cannot be built as described.
@@ -59,18 +60,27 @@ struct Piece {
     data: Data,
 }
 
-/// The work that is left.
-pub struct Builder {
+/// What a domain's memory is filled with, each time it begins.
+pub struct Plan {
     pieces: Vec<Piece>,
-    at: usize,
-    done: usize,
     entry: u64,
     tree: u64,
+    seeds: SeedsAt,
 }
 
-impl Builder {
+/// Random bytes for one life of a guest.
+pub type Seed = [u8; 32];
+
+/// How far the filling is.
+pub struct Builder {
+    at: usize,
+    done: usize,
+    seed: Seed,
+}
+
+impl Plan {
     /// Plans the filling of `s2` by `r`. Nothing is written yet.
-    pub fn plan(r: &Recipe, s2: &Stage2, seed: &[u8]) -> Result<Builder, BuildError> {
+    pub fn new(r: &Recipe, s2: &Stage2) -> Result<Plan, BuildError> {
         let banks: Vec<Region> = s2
             .banks()
             .iter()
@@ -136,7 +146,10 @@ impl Builder {
             .collect();
         let spi = |b: &Doorbell| (b.port, u32::from(b.intid) - 32);
         let doorbells: Vec<(u32, u32)> = r.doorbells.iter().map(spi).collect();
-        let tree_bytes = guest_dtb(&GuestSpec {
+        let GuestTree {
+            blob: tree_bytes,
+            seeds,
+        } = guest_dtb(&GuestSpec {
             vcpus: r.vcpus,
             memory: &merged,
             gic: r.gic,
@@ -144,11 +157,9 @@ impl Builder {
             pl011_at: r.pl011_at,
             bootargs: &r.bootargs,
             initrd,
-            rng_seed: seed,
-            kaslr_seed: seed
-                .get(..8)
-                .and_then(|s| s.try_into().ok())
-                .map(u64::from_le_bytes),
+            // Each life has others.
+            rng_seed: &[0; 32],
+            kaslr_seed: Some(0),
             devices: r.device_tree.as_ref().map(Blob::bytes),
             shared: &shared,
             doorbells: &doorbells,
@@ -211,27 +222,52 @@ impl Builder {
                 }
             }
         }
-        Ok(Builder {
+        Ok(Plan {
             pieces,
-            at: 0,
-            done: 0,
             entry: kernel,
             tree,
+            seeds,
         })
+    }
+
+    /// Puts the seeds into the tree, which is there already.
+    fn sow(&self, s2: &Stage2, seed: &Seed) {
+        let put = |at: Option<usize>, bytes: &[u8]| {
+            let put = at.map_or(Ok(()), |at| guest::write(s2, self.tree + at as u64, bytes));
+            debug_assert!(put.is_ok(), "the tree is there");
+        };
+        put(self.seeds.rng, seed);
+        put(self.seeds.kaslr, &seed[..8]);
+    }
+}
+
+impl Builder {
+    /// From the beginning.
+    pub fn new(seed: Seed) -> Builder {
+        Builder {
+            at: 0,
+            done: 0,
+            seed,
+        }
     }
 
     /// Does a little; true when everything is in place and the vCPU stands at the guest's entry.
     pub fn step(&mut self, d: &Domain, ctx: &mut Context) -> bool {
-        let Some(p) = self.pieces.get(self.at) else {
-            ctx.frame.x[0] = self.tree;
-            ctx.frame.elr = self.entry;
+        let Some(p) = d.plan.pieces.get(self.at) else {
+            d.plan.sow(&d.s2.lock(), &self.seed);
+            ctx.frame.x[0] = d.plan.tree;
+            ctx.frame.elr = d.plan.entry;
             crate::arch::invalidate_instruction_caches();
             d.transit(&[State::Building], State::Alive);
             return true;
         };
         let ipa = p.ipa + self.done as u64;
         // Up to a boundary, so that all steps but the first begin with a whole cache line.
-        let n = (STEP - ipa as usize % STEP).min(p.len - self.done);
+        let step = match p.data {
+            Data::Zero => ZEROED_AT_ONCE,
+            Data::Blob(_) | Data::Bytes(_) => COPIED_AT_ONCE,
+        };
+        let n = (step - ipa as usize % step).min(p.len - self.done);
         let s2 = d.s2.lock();
         let put = match &p.data {
             Data::Zero => guest::zero(&s2, ipa, n),

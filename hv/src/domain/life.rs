@@ -1,12 +1,11 @@
-//! A domain's life: made from a recipe, ended by itself or by dom0, taken apart when its last vCPU stopped.
+//! A domain's life: made from a recipe, ended by itself or by dom0.
 //!
-//! Ending is two steps, since no CPU waits for another: `end` makes all its vCPUs unrunnable and kicks their CPUs;
-//! whichever CPU saves the last of them finds the domain in the list of the ended and finishes it (`reap`), in bounded
-//! work. A failed creation leaves nothing behind.
+//! Here its end only begins: no CPU waits for another, and what is to be done for 64 vCPUs is done in pieces (end.rs). A
+//! failed creation leaves nothing behind.
 
-use super::build::{self, Builder};
+use super::build::{self, Builder, Plan};
 use super::recipe::{self, Recipe};
-use super::{Crash, Domain, Life, State, Told, Uart, ram, shared, table};
+use super::{Crash, Domain, Life, State, Told, Uart, end, ram, shared, table};
 use crate::arch::Lock;
 use crate::counters::Counters;
 use crate::mem::frames::FrameRange;
@@ -15,26 +14,18 @@ use crate::mem::{heap, nodes};
 use crate::vcpu::page::TimeArea;
 use crate::vcpu::{Context, GuestTimer, NOWHERE, Vcpu, given};
 use crate::{arch, console, doorbell, irq, percpu, run, spi, sysreg, time};
-use abi::{CpuSet, DomainId, Errno, MAX_CPUS, MAX_DOMAINS, PoolId};
+use abi::{CpuSet, DomainId, Errno, MAX_CPUS, PoolId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use board::config::Restart;
 use board::guest::{GuestGic, layout, vcpu_mpidr};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
 use vdev::pl011::Pl011;
-use vdev::ptimer::Ptimer;
-use vdev::vgic::{Irq, Version, Vgic, VgicConfig};
+use vdev::vgic::{Version, Vgic, VgicConfig};
 
-/// Domains that have ended and wait for their last vCPU to stop.
-static ENDED: Lock<heapless::Vec<DomainId, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
 /// Held while a domain's state and its being runnable change together: an end and a restart do not interleave.
-static LIFE: Lock<()> = Lock::new(());
-static ANY_ENDED: AtomicBool = AtomicBool::new(false);
-/// Domains that are in no table any more, and how many.
-static GRAVE: Lock<heapless::Vec<Arc<Domain>, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
-static GRAVES: AtomicUsize = AtomicUsize::new(0);
+pub(super) static LIFE: Lock<()> = Lock::new(());
 /// One creation at a time.
 static CREATING: Lock<()> = Lock::new(());
 /// Entropy for guests' seeds, stirred at each use.
@@ -49,7 +40,7 @@ pub fn stir(bytes: &[u8]) {
     }
 }
 
-fn seed() -> [u8; 32] {
+pub(super) fn seed() -> build::Seed {
     let mut out = [0; 32];
     for c in out.chunks_mut(8) {
         let mut z = SEED.fetch_add(
@@ -66,8 +57,11 @@ fn seed() -> [u8; 32] {
 /// Makes the domain of recipe `n`, in `pool` if one is named, and lets it build itself (paused, if the recipe says so).
 pub fn create(n: usize, pool: Option<PoolId>) -> Result<DomainId, Errno> {
     let r = recipe::all().get(n).ok_or(Errno::NoSuch)?;
-    // The memory of those who are gone.
-    reap();
+    // The memory of those who are gone first.
+    if end::remains() {
+        end::come_by();
+        return Err(Errno::Again);
+    }
     let _one = CREATING.try_lock().ok_or(Errno::Again)?;
     if table::find(&r.name).is_some() {
         return Err(Errno::Exists);
@@ -129,7 +123,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         s2.map_device(m.guest, m.phys.base(), m.phys.size())
             .map_err(|_| Errno::NoMemory)?;
     }
-    let builder = Builder::plan(r, &s2, &seed()).map_err(|e| {
+    let plan = Plan::new(r, &s2).map_err(|e| {
         log::warn!("domain {}: {e}", r.name);
         Errno::Invalid
     })?;
@@ -168,7 +162,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         params.push((*v, p));
     }
     if let Some(ctx) = list[0].rest.lock().as_mut() {
-        ctx.work = Some(alloc::boxed::Box::new(builder));
+        ctx.work = Some(Builder::new(seed()));
     }
     let d = Arc::new(Domain {
         id,
@@ -176,6 +170,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         recipe: n,
         vttbr: s2.vttbr(),
         s2: Lock::new(s2),
+        plan,
         vgic: Lock::new(vgic),
         gic,
         ids: sysreg::ids(gic.version),
@@ -198,6 +193,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         memory_kib: r.memory_kib,
         last_vcpu: [const { AtomicU16::new(u16::MAX) }; MAX_CPUS],
         state: AtomicU8::new(State::Building as u8),
+        ending: AtomicBool::new(false),
         crash: Lock::new(None),
     });
     let now = time::now();
@@ -221,8 +217,8 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
     ids.install(&d);
     doorbell::attach(&d);
     if let Err(e) = spi::attach(&d, here) {
-        // Nobody has seen it run yet: apart at once.
-        forget(d);
+        // Nobody has seen it run yet.
+        end(&d, State::Dying);
         return Err(e);
     }
     if r.console {
@@ -250,11 +246,11 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
 }
 
 /// The CPU this runs on.
-fn here() -> abi::CpuId {
+pub(super) fn here() -> abi::CpuId {
     percpu::this().map_or(abi::CpuId::BOOT, |c| c.id)
 }
 
-/// Ends the domain: it is unrunnable from now on and will be finished when its last vCPU has stopped.
+/// Ends the domain: its vCPUs stop, and when the last one has, it is taken apart or begins again.
 pub fn end(d: &Domain, how: State) {
     let from: &[State] = match how {
         State::Dying => &[
@@ -266,6 +262,7 @@ pub fn end(d: &Domain, how: State) {
         ],
         _ => &[State::Building, State::Alive],
     };
+    let began = time::now();
     let _life = LIFE.lock();
     if !d.transit(from, how) {
         return;
@@ -278,16 +275,8 @@ pub fn end(d: &Domain, how: State) {
     };
     log::info!("domain {}: {what}", d.name);
     spi::silence(d);
-    match run::POOLS.kill(d.id, time::now()) {
-        Ok(k) => irq::send(k),
-        Err(e) => log::error!("domain {}: cannot be stopped: {e}", d.name),
-    }
-    let mut list = ENDED.lock();
-    if !list.contains(&d.id) {
-        // There is a place for every domain there can be.
-        let _ = list.push(d.id);
-    }
-    ANY_ENDED.store(true, Ordering::Release);
+    end::begin(d);
+    end::took(time::now().since(began));
 }
 
 /// Ends the domain because of something it did.
@@ -308,179 +297,6 @@ pub fn crash(d: &Domain, c: Crash) {
     end(d, State::Crashed);
 }
 
-/// Whether a domain waits for its end.
-pub fn any_ended() -> bool {
-    ANY_ENDED.load(Ordering::Acquire) || GRAVES.load(Ordering::Acquire) != 0
-}
-
-/// Keeps what is left of a domain until nobody looks at it any more, so that nobody who only looked takes it apart.
-/// `GRAVES` counts it already.
-fn keep(d: Arc<Domain>) {
-    let full = GRAVE.lock().push(d);
-    if let Err(d) = full {
-        // More than there can be: it goes as soon as the last one who looks lets go. Not under the lock.
-        drop(d);
-        GRAVES.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Takes apart what nobody looks at any more: no table names it, so nobody can begin to.
-fn bury() {
-    while GRAVES.load(Ordering::Acquire) != 0 {
-        let found = {
-            let mut grave = GRAVE.lock();
-            let at = grave.iter().position(|d| Arc::strong_count(d) == 1);
-            at.map(|i| grave.swap_remove(i))
-        };
-        let Some(d) = found else { return };
-        drop(d);
-        GRAVES.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Finishes ended domains whose vCPUs have all stopped and whose last words are printed. Cheap when there are none.
-pub fn reap() {
-    if !any_ended() {
-        return;
-    }
-    loop {
-        bury();
-        let next = {
-            let mut list = ENDED.lock();
-            let found = list
-                .iter()
-                .position(|id| run::POOLS.quiescent(*id) && console::printed(id.slot));
-            ANY_ENDED.store(list.len() > usize::from(found.is_some()), Ordering::Release);
-            found.map(|i| list.swap_remove(i))
-        };
-        let Some(id) = next else { return };
-        if let Ok(d) = table::domain(id) {
-            finish(d);
-        }
-    }
-}
-
-fn finish(d: Arc<Domain>) {
-    let r = &recipe::all()[d.recipe];
-    let state = d.state();
-    let again = match state {
-        State::Resetting => matches!(
-            r.restart,
-            Restart::OnReset | Restart::OnCrash | Restart::Always
-        ),
-        State::Crashed => matches!(r.restart, Restart::OnCrash | Restart::Always),
-        State::Shutdown => matches!(r.restart, Restart::Always),
-        _ => false,
-    };
-    if again && !d.life.again(time::now()) {
-        // Kept as a crashed domain is: dom0 sees why, and can create it anew.
-        log::error!(
-            "domain {}: ended at once several times: not started again",
-            d.name
-        );
-        let _life = LIFE.lock();
-        d.transit(&[state], State::Crashed);
-        return;
-    }
-    if again {
-        match restart(&d, r, state) {
-            Ok(()) => return,
-            Err(e) => log::warn!("domain {}: cannot start again: {e}", d.name),
-        }
-    } else if state == State::Crashed {
-        // Stays for inspection until dom0 destroys it.
-        return;
-    }
-    forget(d);
-}
-
-/// Takes a stopped domain apart; its memory is free when the last reference goes.
-fn forget(d: Arc<Domain>) {
-    let now = time::now();
-    // One that never got to run, or was about to start again, is not dead to the pools yet; for others this is nothing new.
-    if let Ok(k) = run::POOLS.kill(d.id, now) {
-        irq::send(k);
-    }
-    match run::POOLS.remove_domain(d.id, now) {
-        Ok(k) => irq::send(k),
-        Err(e) => {
-            log::error!("domain {}: cannot be removed: {e}", d.name);
-            return;
-        }
-    }
-    spi::detach(&d);
-    doorbell::detach(&d);
-    // The slot and its VMID may be taken again as soon as the table gives them up.
-    console::close(d.id.slot);
-    d.s2.lock().forget_translations();
-    // Counted before no table names it any more: `destroy` is not done until it is counted off, and its memory free.
-    GRAVES.fetch_add(1, Ordering::AcqRel);
-    table::remove(&d);
-    keep(d);
-}
-
-/// Starts a stopped domain from the beginning, in the memory it has.
-fn restart(d: &Arc<Domain>, r: &Recipe, from: State) -> Result<(), Errno> {
-    if !heap::reserve(64 * 1024) {
-        return Err(Errno::NoMemory);
-    }
-    let builder = {
-        let s2 = d.s2.lock();
-        Builder::plan(r, &s2, &seed()).map_err(|_| Errno::Invalid)?
-    };
-    let here = here();
-    let _life = LIFE.lock();
-    if d.state() != from {
-        // Somebody decided otherwise meanwhile, and put it on the list again.
-        return Ok(());
-    }
-    run::POOLS.reset(d.id, time::now()).map_err(|e| e.errno())?;
-    d.s2.lock().forget_translations();
-    let cpuif = irq::reset_cpuif(d.gic.version);
-    {
-        let mut vgic = d.vgic.lock();
-        vgic.reset();
-        vgic.link_ppi(layout::VTIMER_INTID as u16, irq::vtimer_intid());
-        spi::forget_in_flight(&mut vgic, &d.irqs);
-    }
-    for v in &d.vcpus {
-        v.vtimer_at.store(u64::MAX, Ordering::Relaxed);
-        v.ptimer.change(|t| *t = Ptimer::new());
-        v.pending_on.store(false, Ordering::Relaxed);
-        if let Some(ctx) = v.rest.lock().as_mut() {
-            ctx.start(0, 0, cpuif);
-            ctx.work = None;
-        }
-    }
-    if let Some(u) = &d.uart {
-        let mut u = u.lock();
-        *u = Uart {
-            model: Pl011::new(),
-            ahead: heapless::Deque::new(),
-            lost: 0,
-        };
-        // The line belonged to the old model. Under the UART's lock: what is typed now raises it again afterwards.
-        let none = d
-            .vgic
-            .lock()
-            .set_level(Irq::spi(layout::PL011_INTID as u16), false);
-        debug_assert!(none.is_none(), "a falling line wakes nobody");
-    }
-    if let Some(ctx) = d.vcpus[0].rest.lock().as_mut() {
-        ctx.work = Some(alloc::boxed::Box::new(builder));
-    }
-    d.life.begins(time::now());
-    d.cntvoff.store(time::ticks(), Ordering::Relaxed);
-    *d.crash.lock() = None;
-    d.transit(&[from], State::Building);
-    spi::attach(d, here)?;
-    let k = run::POOLS
-        .online(d.vcpus[0].id, time::now())
-        .map_err(|e| e.errno())?;
-    irq::send(k);
-    Ok(())
-}
-
 /// Destroys a domain: `Again` until nothing is left of it.
 pub fn destroy(id: DomainId) -> Result<(), Errno> {
     if id == DomainId::DOM0 {
@@ -496,8 +312,11 @@ pub fn destroy(id: DomainId) -> Result<(), Errno> {
         Err(Errno::Stale) => {}
         Err(e) => return Err(e),
     }
-    reap();
     // Whoever's remains they are: what is being taken apart on another CPU has no name any more.
-    let left = table::domain(id).is_ok() || GRAVES.load(Ordering::Acquire) != 0;
-    if left { Err(Errno::Again) } else { Ok(()) }
+    if table::domain(id).is_ok() || end::remains() {
+        end::come_by();
+        Err(Errno::Again)
+    } else {
+        Ok(())
+    }
 }

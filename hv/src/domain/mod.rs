@@ -1,10 +1,11 @@
 //! Domains: one virtual machine each. What it consists of, how it comes, ends and goes.
 //!
-//! table: ids to domains. recipe: what a domain is made from. build: filling its memory, step by step. psci: its power
-//! calls. The vGIC and UART models are vdev's; scheduling is pools'. A domain's parts are freed when the last CPU let
+//! table: ids to domains. recipe: what a domain is made from. build: filling its memory, step by step. end: taking it
+//! apart or starting it again, piece by piece. psci: its power calls. The vGIC and UART models are vdev's; scheduling is pools'. A domain's parts are freed when the last CPU let
 //! go of it.
 
 pub mod build;
+pub mod end;
 pub mod life;
 pub mod psci;
 pub mod ram;
@@ -20,7 +21,7 @@ use crate::vcpu::Vcpu;
 use crate::vcpu::page::TimeArea;
 use abi::{CpuId, DomainId, Instant, MAX_CPUS};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use pools::News;
 use vdev::pl011::Pl011;
 use vdev::vgic::{Vgic, VgicConfig};
@@ -69,6 +70,8 @@ pub struct Domain {
     pub vttbr: u64,
     /// Its memory.
     pub s2: Lock<Stage2>,
+    /// What its memory is filled with.
+    pub plan: build::Plan,
     /// Its interrupt controller.
     pub vgic: Lock<Vgic>,
     /// What of the vGIC never changes.
@@ -100,6 +103,8 @@ pub struct Domain {
     /// Which vCPU of it each CPU ran last (`u16::MAX` none): another one's stage-1 TLB entries must go first.
     pub last_vcpu: [AtomicU16; MAX_CPUS],
     state: AtomicU8,
+    /// Its end is under way (`end`).
+    ending: AtomicBool,
     crash: Lock<Option<Crash>>,
 }
 
@@ -138,6 +143,21 @@ impl Domain {
     /// Why it crashed.
     pub fn crash(&self) -> Option<Crash> {
         *self.crash.lock()
+    }
+
+    /// It begins anew.
+    fn forget_crash(&self) {
+        *self.crash.lock() = None;
+    }
+
+    /// Gives back some of what it consists of: so many vCPUs, or so much of its address space. Whether something is left.
+    /// Nobody else knows it any more.
+    fn dismantle(&mut self, vcpus: usize, memory: usize) -> bool {
+        if let Some(left) = self.vcpus.len().checked_sub(1) {
+            self.vcpus.truncate((left + 1).saturating_sub(vcpus));
+            return true;
+        }
+        self.s2.get_mut().dismantle(memory)
     }
 
     /// Whether it is the control domain.

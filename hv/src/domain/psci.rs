@@ -61,11 +61,11 @@ pub fn handle(call: PsciCall, frame: &mut GuestFrame, l: &mut Loaded) -> Outcome
         }
         PsciCall::SystemOff => {
             life::end(&d, State::Shutdown);
-            Outcome::Reschedule
+            Outcome::Ended
         }
         PsciCall::SystemReset | PsciCall::SystemReset2 { .. } => {
             life::end(&d, State::Resetting);
-            Outcome::Reschedule
+            Outcome::Ended
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::Domain;
 use crate::arch::Lock;
+use crate::vcpu::Vcpu;
 use abi::{DomainId, Errno, MAX_DOMAINS, MAX_VCPUS, VcpuId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -96,12 +97,16 @@ impl Drop for Reservation {
     }
 }
 
-/// Takes the domain's names away: its ids are stale from now on.
-pub fn remove(d: &Domain) {
-    for v in &d.vcpus {
+/// Takes the names of these vCPUs away: their ids are stale from now on.
+pub fn remove_vcpus(vcpus: &[Vcpu]) {
+    for v in vcpus {
         let gone = give(&VCPUS, v.id.index());
         drop(gone);
     }
+}
+
+/// Takes the domain's name away, when its vCPUs have lost theirs.
+pub fn remove(d: &Domain) {
     let gone = give(&DOMAINS, d.id.index());
     drop(gone);
 }

@@ -2,6 +2,7 @@
 
 use super::why;
 use crate::counters::{self, Counters};
+use crate::domain::end;
 use crate::mem::{frames, heap, nodes, stage1};
 use crate::percpu::Cpu;
 use crate::run::POOLS;
@@ -180,9 +181,10 @@ fn counter(index: usize) -> Result<Counter, Errno> {
         4 => ("heap-bytes-in-use", heap::usage().0 as u64),
         5 => ("ipis-cross-pool", irq::CROSS_IPIS.load(Ordering::Relaxed)),
         6 => ("wakes-cross-pool", irq::CROSS_WAKES.load(Ordering::Relaxed)),
+        7 => ("end-piece-longest-ns", end::longest_piece()),
         _ => {
             // Then the exits of all live domains, summed.
-            let i = index - 7;
+            let i = index - 8;
             let Some(name) = counters::NAMES.get(i) else {
                 // At last the boosts of all vCPUs there have been.
                 let boost = (i - counters::NAMES.len()) as u32;

@@ -139,6 +139,21 @@ impl Stage2 {
     }
 }
 
+impl Stage2 {
+    /// Gives some of its memory back, as far as `budget` goes: an entry of a table costs one, a page or piece of memory
+    /// `Table::FREED`. Whether something is left. No CPU has it loaded, and none will.
+    pub fn dismantle(&mut self, mut budget: usize) -> bool {
+        self.forget_translations();
+        while budget > 0 {
+            if self.banks.pop().is_none() && self.shown.pop().is_none() {
+                return self.table.dismantle(budget);
+            }
+            budget = budget.saturating_sub(Table::FREED);
+        }
+        true
+    }
+}
+
 impl Drop for Stage2 {
     fn drop(&mut self) {
         // Domains that never ran or were restarted leave nothing; for the others this is the second, cheap time.

@@ -27,15 +27,20 @@ pub struct Table {
     root: usize,
     first_level: u32,
     tables: usize,
+    /// Where taking it apart has come to: a table and the next entry to look at, from the root down. Empty when all is
+    /// given back.
+    left: heapless::Vec<(usize, usize), 4>,
 }
 
 impl Table {
     /// An empty tree whose root is of level `first_level` (0: 48 bits, 1: 39 bits of input address).
     pub fn new(first_level: u32) -> Result<Table, MapError> {
+        let root = new_table()?;
         Ok(Table {
-            root: new_table()?,
+            root,
             first_level,
             tables: 1,
+            left: heapless::Vec::from_slice(&[(root, 0)]).unwrap_or_default(),
         })
     }
 
@@ -124,24 +129,49 @@ impl Table {
         None
     }
 
-    fn free_level(&self, table: usize, level: u32) {
-        if level < 3 {
-            for i in 0..512 {
-                let d = entry(table, i).load(Ordering::Relaxed);
+    /// What giving a page back costs, in entries looked at.
+    pub const FREED: usize = 32;
+
+    /// Gives tables back, as far as `budget` goes: an entry looked at costs one, a table given back `FREED`. Whether
+    /// something is left. Nothing may use the tree from the first time on.
+    pub fn dismantle(&mut self, mut budget: usize) -> bool {
+        while budget > 0 {
+            let depth = self.left.len() as u32;
+            let Some((table, next)) = self.left.last_mut() else {
+                return false;
+            };
+            // What a table of the last level names is not ours.
+            let end = if self.first_level + depth > 3 { 0 } else { 512 };
+            let stop = end.min(*next + budget);
+            let mut below = None;
+            for i in *next..stop {
+                let d = entry(*table, i).load(Ordering::Relaxed);
+                budget -= 1;
+                *next = i + 1;
                 if d & (VALID | TABLE_OR_PAGE) == VALID | TABLE_OR_PAGE {
-                    self.free_level((d & ADDR) as usize, level + 1);
+                    below = Some((d & ADDR) as usize);
+                    break;
                 }
             }
+            if let Some(below) = below {
+                // There are four levels at most.
+                let _ = self.left.push((below, 0));
+            } else if *next >= end {
+                // SAFETY: this page came from `new_table`, which gave up its owner; nothing refers to it any more: what
+                // is below it is gone, and a tree is taken apart only when no CPU has it loaded and its TLB entries are
+                // gone (Stage2::dismantle).
+                unsafe { frames::add_back(*table, PAGE) };
+                self.left.pop();
+                budget = budget.saturating_sub(Self::FREED);
+            }
         }
-        // SAFETY: this page came from `new_table`, which gave up its owner; nothing refers to it once its parent is
-        // gone, and the tree is dropped only when no CPU has it loaded and its TLB entries are gone (Stage2::drop).
-        unsafe { frames::add_back(table, PAGE) };
+        !self.left.is_empty()
     }
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
-        self.free_level(self.root, self.first_level);
+        self.dismantle(usize::MAX);
     }
 }
 

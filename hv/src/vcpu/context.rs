@@ -32,7 +32,7 @@ pub struct Context {
     /// What the guest wrote to MDSCR_EL1, which traps.
     pub mdscr: u64,
     /// Work to be done in this vCPU's time before its first instruction: building its domain.
-    pub work: Option<Box<Builder>>,
+    pub work: Option<Builder>,
     /// What its last access left to be done before its next instruction.
     pub rest: Rest,
     /// The page it registered to tell how urgent it is.

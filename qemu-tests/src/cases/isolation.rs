@@ -8,7 +8,7 @@ use xtask::machine::Machine;
 use xtask::{exec, tree::Config};
 
 use super::{all_through, answers_and_powers_off, domain, prompt, verify_all};
-use crate::runner::Test;
+use crate::runner::{Bench, Test};
 
 /// Modes of guest-bad that do not end by themselves.
 const LOST: [&str; 6] = ["irqs-off", "sleep", "off", "null", "selfwrite", "flood"];
@@ -92,6 +92,13 @@ pub fn tests() -> Vec<Test> {
             }
         },
     ));
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("isolation/ends-under-way-gic{gic}"),
+            "a domain with many vCPUs restarts and ends while it is moved, its pool changed, and it is destroyed",
+            move |bench| ends_under_way(bench, gic),
+        ));
+    }
     for name in ["demo", "two-pools"] {
         tests.push(Test::new(
             format!("config/{name}"),
@@ -136,6 +143,65 @@ pub fn tests() -> Vec<Test> {
         ));
     }
     tests
+}
+
+/// Whatever dom0 wants of a domain whose end or restart is under way is done or refused; its neighbour goes on, and nothing
+/// is left of it in the end.
+fn ends_under_way(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    let vcpus = if gic == 2 { 8 } else { 24 };
+    let config = domain("resets", "guest-bench", vcpus, 16, "mode=reset", "")
+        + &domain(
+            "ends",
+            "guest-bench",
+            vcpus,
+            16,
+            "mode=off",
+            "tarn,restart = \"always\";",
+        )
+        + &domain("hog", "guest-hog", 1, 16, "quiet=1", "");
+    let machine = Machine::tarn(gic, 3).with_config(config);
+    let mut console = bench.start("Tarn", &machine, 300)?;
+    prompt(&mut console)?;
+    exec::must(&mut console, "pool-create far cpu=2")?;
+    exec::must(&mut console, "cpupool-migrate hog far")?;
+    let mut free = Vec::new();
+    for round in 0..6 {
+        for command in [
+            "cpupool-migrate resets far",
+            "pool-sched far rr",
+            "cpupool-migrate ends far",
+            "pause resets",
+            "unpause resets",
+            "cpupool-migrate resets Pool-0",
+            "pool-sched far credit2",
+            "cpupool-migrate ends Pool-0",
+            "vcpu-list",
+        ] {
+            // It may have come to its end, or be between two lives: then that is said.
+            exec::command(&mut console, command)?;
+        }
+        // Wherever they are just now, or given up after too many short lives.
+        if round % 2 == 1 {
+            for name in ["resets", "ends"] {
+                exec::must(&mut console, &format!("destroy {name}"))?;
+                exec::must(&mut console, &format!("create {name}"))?;
+            }
+            free.push(memory_line(&exec::must(&mut console, "info")?)?);
+        }
+    }
+    exec::must(&mut console, "destroy hog")?;
+    answers_and_powers_off(&mut console)?;
+    if !console.text().contains("domain resets: rebooted")
+        || !console.text().contains("domain ends: powered off")
+    {
+        return Err("nothing has ended by itself".into());
+    }
+    // The first time more may be taken for the heap, which keeps what it has.
+    if free[1..].windows(2).all(|pair| pair[0] == pair[1]) {
+        Ok(())
+    } else {
+        Err(format!("memory is not what it was: {free:?}"))
+    }
 }
 
 /// The line of `info` that tells of free memory.

@@ -32,6 +32,7 @@ pub use lr::{ListReg, ListRegs, LrFile, LrSet, MAX_LRS, Maintenance};
 
 use alloc::vec::Vec;
 use bank::Bank;
+use core::ops::Range;
 use prio::PrioSet;
 use rest::Rest;
 
@@ -183,17 +184,29 @@ impl Vgic {
     /// Back to the reset state; links to physical interrupts stay, and physical interrupts in flight are queued for
     /// [`Vgic::take_release`]. No vCPU may be loaded.
     pub fn reset(&mut self) {
+        self.reset_vcpus(0..self.vcpus.len());
+        self.reset_shared();
+    }
+
+    /// The first part of a reset, for these vCPUs; [`Vgic::reset_shared`] once it is done for all. Nothing is deliverable
+    /// from here on.
+    pub fn reset_vcpus(&mut self, some: Range<usize>) {
         self.enables = 0;
         self.awaited = 0;
-        for v in 0..self.vcpus.len() {
-            let vcpu = &mut self.vcpus[v];
-            let mut fresh = Vcpu::new(self.config.version);
-            fresh.bank.hw = vcpu.bank.hw;
-            fresh.bank.level = vcpu.bank.level;
-            fresh.bank.release = vcpu.bank.release | vcpu.bank.in_flight_hw();
-            fresh.release = vcpu.release || fresh.bank.release != 0;
-            *vcpu = fresh;
+        let end = some.end.min(self.vcpus.len());
+        for vcpu in &mut self.vcpus[some.start.min(end)..end] {
+            let (bank, release) = (vcpu.bank, vcpu.release);
+            *vcpu = Vcpu::new(self.config.version);
+            vcpu.bank.hw = bank.hw;
+            vcpu.bank.level = bank.level;
+            vcpu.bank.release = bank.release | bank.in_flight_hw();
+            vcpu.release = release || vcpu.bank.release != 0;
         }
+    }
+
+    /// The last part of a reset: the distributor and shared interrupts.
+    pub fn reset_shared(&mut self) {
+        self.enables = 0;
         let mut any = false;
         for bank in &mut self.spis {
             let release = bank.release | bank.in_flight_hw();

@@ -6,7 +6,8 @@
 //! it gives the floor; what only a hypervisor answers is left out there. Two CPUs are needed for the second half.
 //! `mode=wake` measures instead how late a guest is that wakes every `period=`US microseconds, `count=` times, and
 //! `mode=switch` what it costs two of its CPUs, which share one of the machine's, to hand it to each other, and `mode=ring`
-//! what it costs to ring the doorbell of `port=`; `mode=storm` how long one exit is at most that concerns many interrupts or CPUs.
+//! what it costs to ring the doorbell of `port=`; `mode=storm` how long one exit is at most that concerns many interrupts or CPUs;
+//! `mode=off` and `mode=reset` end with all of them in use.
 use guest_rt::gic::{self, Gic, reg};
 use guest_rt::timer::{Timer, frequency};
 use guest_rt::{console, entry_ticks, machine, mmu, println, psci, trap};
@@ -41,6 +42,8 @@ fn main() {
         Some("wake") => wake(&gic),
         Some("switch") => pair::switch(),
         Some("storm") => storm::storm(&gic),
+        Some("off") => storm::end(&gic, psci::id::SYSTEM_OFF),
+        Some("reset") => storm::end(&gic, psci::id::SYSTEM_RESET),
         Some("ring") => {
             let port = number("port", 1);
             // What is measured below tells no answers.

@@ -220,6 +220,43 @@ fn a_linked_interrupt_ended_by_registers_is_released() {
     assert_eq!((vgic.take_release(0), vgic.has_release(0)), (None, false));
 }
 
+/// Lines move while a controller is reset vCPU by vCPU: afterwards it is as if it had been reset at once.
+#[test]
+fn a_reset_in_pieces_is_a_reset() {
+    let (mut vgic, mut cpus) = world(Version::V3, 6, 96);
+    vgic.link_ppi(27, 27);
+    assert!(vgic.link_spi(40, 77));
+    for n in 0..6 {
+        let _ = vgic.fire_hw(Irq::ppi(n, 27));
+        let _ = vgic.dist_write_all(
+            0,
+            0x6100 + 8 * n as u32,
+            Size::Double,
+            n as u64,
+            &mut cpus[0],
+        );
+    }
+    let _ = vgic.dist_write_all(0, 0x104, Size::Word, !0, &mut cpus[0]);
+    for intid in [33, 35, 40, 60] {
+        let _ = vgic.set_level(Irq::spi(intid), true);
+    }
+    for (n, cpu) in cpus.iter_mut().enumerate() {
+        let _ = vgic.unload(n, cpu);
+    }
+    let mut whole = vgic.clone();
+    let _ = whole.set_level(Irq::spi(33), false);
+    let _ = whole.set_level(Irq::spi(34), true);
+    whole.reset();
+    for n in [0, 2, 4] {
+        vgic.reset_vcpus(n..n + 2);
+        // Nothing is deliverable any more, whatever the lines do.
+        assert!(vgic.set_level(Irq::spi(33), n == 2).is_none());
+        assert!(vgic.set_level(Irq::spi(34), n != 2).is_none());
+    }
+    vgic.reset_shared();
+    assert_eq!(format!("{vgic:?}"), format!("{whole:?}"));
+}
+
 #[test]
 fn a_linked_interrupt_made_pending_by_hand_does_not_depend_on_its_line() {
     const ISPENDR: u32 = 0x1_0200;

@@ -132,6 +132,35 @@ pub fn storm(gic: &Gic) {
     STOP.store(true, Ordering::SeqCst);
 }
 
+/// One that never sleeps.
+fn worker(_: usize) {
+    ASLEEP.fetch_add(1, Ordering::SeqCst);
+    loop {
+        asm::yield_call();
+    }
+}
+
+/// Everything there can be is in use when the domain ends by `call`: its CPUs want to run, its interrupts are pending. How
+/// long the longest piece of that was only dom0 can say.
+pub fn end(gic: &Gic, call: u32) {
+    let cpus = machine().cpus().len();
+    for i in 1..cpus {
+        if let Ok(mpidr) = smp::prepare(i, worker) {
+            psci::call(psci::id::CPU_ON, mpidr, smp::entry_point(), i as u64);
+        }
+    }
+    while ASLEEP.load(Ordering::SeqCst) < cpus - 1 {
+        asm::yield_call();
+    }
+    for intid in 32..gic.lines().min(1020) {
+        gic.route(intid, intid as usize % cpus);
+        gic.set_pending(intid);
+        gic.enable(intid);
+    }
+    println!("NOTE {cpus} CPUs, ends");
+    println!("NOTE returned {}", psci::call(call, 0, 0, 0));
+}
+
 fn wait_asleep(n: usize) {
     while ASLEEP.load(Ordering::SeqCst) < n {
         asm::yield_call();
@@ -212,6 +241,7 @@ fn whole(gic: &Gic, steps: &Steps, lines: u32, suffix: &str) {
         }
     }
     println!("NOTE {taken} taken{suffix}");
+    printed();
     report("storm-acknowledge", suffix, &[ack]);
     report("storm-end", suffix, &[eoi]);
     // All of them active at once, more than there are list registers.
@@ -237,6 +267,7 @@ fn whole(gic: &Gic, steps: &Steps, lines: u32, suffix: &str) {
     }
     gic.set_split_eoi(false);
     println!("NOTE {n} held{suffix}");
+    printed();
     report("storm-acknowledge-held", suffix, &[ack]);
     report("storm-deactivate", suffix, &[dir]);
     if let (Gic::V3(_), true) = (gic, machine().cpus().len() > 1) {
@@ -245,7 +276,16 @@ fn whole(gic: &Gic, steps: &Steps, lines: u32, suffix: &str) {
     }
 }
 
+/// What was printed goes out some bytes at a time, by another CPU's interrupts: its instructions would count with the next
+/// exit's.
+fn printed() {
+    for _ in 0..4 {
+        asm::pause();
+    }
+}
+
 fn report(name: &str, suffix: &str, values: &[u64]) {
     let most = values.iter().copied().max().unwrap_or(0);
     println!("BENCH {name}{suffix} {} {most} {most} {most}", values.len());
+    printed();
 }
