@@ -255,6 +255,13 @@ rt     8-9   rtds    1,7
         f.line("pool-list rt"),
         "pool  cpus  sched  domains\nrt    8-9   rtds   1,7\n"
     );
+    // In the hypervisor's own words, where it has some.
+    f.why = "not admitted: 1.200 CPUs asked for";
+    assert_eq!(
+        f.line("pool-apply -n cpupool-migrate debian-12 rt / cpupool-cpu-remove rt 8,9"),
+        "error: step 2 of 2 cannot be: not admitted: 1.200 CPUs asked for; nothing has changed\n"
+    );
+    f.why = "";
     // A step that is typed may be several; a pool may be given by its number; what nobody may set is refused.
     assert_eq!(
         f.line("pool-apply pool-create a ncpu=1 / pool-create a"),

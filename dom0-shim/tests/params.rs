@@ -114,6 +114,10 @@ fn what_cannot_be_meant_is_refused() {
         ),
         ("vcpu-pin web 0 99", "the machine has no CPU 99; it has 0-9"),
         (
+            "pool-apply pool-create",
+            "a name is missing: 1 to 31 letters, digits, '-', '_' and '.'",
+        ),
+        (
             "pool-create x cpu=0-99",
             "the machine has no CPU 10-99; it has 0-9",
         ),

@@ -323,11 +323,16 @@ impl Display for Why {
 fn verdict(s: &mut Session<'_>, draft: &Draft, v: &plan::Verdict) -> Fail {
     let step = (v.failed as usize).checked_sub(1);
     let failed = step.and_then(|at| draft.of.get(at)).unwrap_or(&0);
-    s.fail(format_args!(
-        "step {failed} of {} cannot be: {}; nothing has changed",
-        draft.typed,
-        Why(v.why)
-    ))
+    s.print(format_args!(
+        "error: step {failed} of {} cannot be: ",
+        draft.typed
+    ));
+    // In the hypervisor's words, which have names and numbers, or the kind of refusal.
+    if !s.print_why() {
+        s.print(format_args!("{}", Why(v.why)));
+    }
+    s.print(format_args!("; nothing has changed\n"));
+    Fail::Said
 }
 
 fn dry(s: &mut Session<'_>, g: &Given<'_>, draft: &Draft) -> Result<(), Fail> {

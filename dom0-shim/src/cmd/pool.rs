@@ -251,6 +251,11 @@ pub fn adjusted(s: &mut Session<'_>, whose: Option<&Text>, a: Adjusted) {
 
 /// A name for a new pool, group or for renaming.
 pub fn new_name(s: &mut Session<'_>, word: &str) -> Result<Text, Fail> {
+    if word.is_empty() {
+        return Err(s.fail(format_args!(
+            "a name is missing: 1 to 31 letters, digits, '-', '_' and '.'"
+        )));
+    }
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if word.bytes().all(|b| b.is_ascii_digit()) && !word.is_empty() {
         return Err(s.fail(format_args!(
