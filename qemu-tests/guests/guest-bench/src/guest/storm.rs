@@ -101,6 +101,7 @@ pub fn storm(gic: &Gic) {
             most.max().unwrap_or(0)
         });
         wait_asleep(cpus - 1);
+        printed();
         Series::run("storm-sgi-to-all", 8, || {
             let before = ASLEEP.load(Ordering::SeqCst);
             let piece = steps.piece(|| timed(|| gic.send_sgi(1, gic::Target::Others)));
@@ -108,6 +109,7 @@ pub fn storm(gic: &Gic) {
             piece
         });
         for level in 1..=3 {
+            printed();
             let me = machine().cpus()[0];
             Series::run("storm-affinity-info", 8, || {
                 steps.piece(|| timed(|| _ = psci::call(psci::id::AFFINITY_INFO, me, level, 0)))
