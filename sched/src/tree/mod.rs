@@ -212,29 +212,35 @@ impl Tree {
     /// that sleeps and may run takes its place. If there is none, those that run must share their time, and those that
     /// sleep wait with it for what the parent gives first: the budget of one may come before that of another.
     fn substitute(&mut self, node: u16, now: Instant) -> Kick {
-        let parent = self.group(node).parent;
-        let sleepers = |tree: &mut Tree, at: usize| {
-            let vp = &tree.group(node).vps[at];
-            let (ent, sleeps) = (vp.ent, !vp.runnable);
-            (sleeps && tree.sched(node).has_work(CpuId(at as u16), now)).then_some(ent)
-        };
-        let all = 0..self.group(node).vps.len();
-        for i in all.clone() {
-            if let Some(ent) = sleepers(self, i)
-                && self.sched(parent).serves(ent, now)
-            {
-                return self.rise(node, i, now);
-            }
+        if let Some(kick) = self.stand_in(node, now) {
+            return kick;
         }
         let mut kick = Kick::NONE;
-        for i in all {
+        for i in 0..self.group(node).vps.len() {
             let busy = self.group(node).vps[i].cpu;
             kick = kick.and(busy.map_or(Kick::NONE, Kick::one));
-            if sleepers(self, i).is_some() {
+            if self.could_rise(node, i, now).is_some() {
                 kick = kick.and(self.rise(node, i, now));
             }
         }
         kick
+    }
+
+    /// A processor of the group that sleeps, could run who waits and may in the parent wakes there. `None`: there is none.
+    fn stand_in(&mut self, node: u16, now: Instant) -> Option<Kick> {
+        let parent = self.group(node).parent;
+        let at = (0..self.group(node).vps.len()).find(|&i| {
+            self.could_rise(node, i, now)
+                .is_some_and(|ent| self.sched(parent).serves(ent, now))
+        })?;
+        Some(self.rise(node, at, now))
+    }
+
+    /// The processor in the parent, if it sleeps and somebody waits whom it could run.
+    fn could_rise(&mut self, node: u16, at: usize, now: Instant) -> Option<Ent> {
+        let vp = &self.group(node).vps[at];
+        let (ent, sleeps) = (vp.ent, !vp.runnable);
+        (sleeps && self.sched(node).has_work(CpuId(at as u16), now)).then_some(ent)
     }
 
     /// A processor of the group that sleeps wakes in the parent.
@@ -408,7 +414,7 @@ impl Tree {
     pub fn remove(&mut self, l: Leaf, now: Instant) -> Kick {
         let k = self.sched(l.node.0).remove(l.ent, now);
         if l.node != NodeId::ROOT {
-            self.sweep(l.node.0, now);
+            let _ = self.sweep(l.node.0, now);
         }
         let k = self.translate(l.node.0, k, false, now);
         k.and(self.relieve(l.node.0, now))
@@ -433,7 +439,7 @@ impl Tree {
     pub fn sleep(&mut self, l: Leaf, now: Instant) {
         self.sched(l.node.0).sleep(l.ent, now);
         if l.node != NodeId::ROOT {
-            self.sweep(l.node.0, now);
+            let _ = self.sweep(l.node.0, now);
         }
     }
     /// See `Scheduler`.

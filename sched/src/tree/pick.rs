@@ -117,7 +117,10 @@ impl Tree {
         let mut kick = Kick::NONE;
         for &(g, i) in path.steps().iter().rev() {
             self.group(g).vps[usize::from(i)].live = true;
-            self.sweep(g, now);
+            if self.sweep(g, now) {
+                // (Who stood in for one of those may just have taken somebody that was its own.)
+                kick = kick.and(self.stand_in(g, now).unwrap_or(Kick::NONE));
+            }
             let group = self.group(g);
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
             if self.sched(g).urgent(CpuId(i)) {
@@ -149,8 +152,10 @@ impl Tree {
         kick
     }
 
-    /// Processors of a group that wait in the parent though the group has nothing for them go to sleep.
-    pub(super) fn sweep(&mut self, node: u16, now: Instant) {
+    /// Processors of a group that wait in the parent though the group has nothing for them go to sleep. Whether others are
+    /// left, and the parent lets none of them run for now.
+    pub(super) fn sweep(&mut self, node: u16, now: Instant) -> bool {
+        let (mut left, mut comes) = (false, false);
         for i in 0..self.group(node).vps.len() {
             let group = self.group(node);
             let (parent, vp) = (group.parent, &mut group.vps[i]);
@@ -160,6 +165,8 @@ impl Tree {
             let ent = vp.ent;
             let cpu = CpuId(i as u16);
             if self.sched(node).has_work(cpu, now) {
+                left = true;
+                comes |= self.sched(parent).serves(ent, now);
                 continue;
             }
             // Its scheduler learns that it is idle: it calls it when there is work again.
@@ -170,6 +177,7 @@ impl Tree {
             vp.runnable = false;
             self.sched(parent).sleep(ent, now);
         }
+        left && !comes
     }
 
     /// Groups that wanted to be asked again by now: their processor gets to run, and they decide then.

@@ -283,3 +283,41 @@ fn a_yield_takes_nothing_from_a_processor() {
     let pick = tree.pick_next(C0, HINT, t(1000));
     assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(3000))));
 }
+
+/// One processor stands in for a spent one, and is then called for somebody else itself: a third takes whoever is left.
+#[test]
+fn who_stands_in_and_is_called_itself_is_stood_in_for() {
+    let mut tree = Tree::new(instance("rtds"));
+    for c in [C0, C1] {
+        tree.alloc_pcpu(c).unwrap();
+        let _ = tree.switch_sched(c, t(0));
+    }
+    let g = tree
+        .add_group(NodeId::ROOT, instance("rtds"), 3, &budget(1), t(0))
+        .unwrap();
+    let mut short = budget(1);
+    short.rt.period = Span::ms(5);
+    let a = tree.alloc_vcpu(g, Tag(1), &budget(3)).unwrap();
+    let b = tree.alloc_vcpu(g, Tag(2), &short).unwrap();
+    let _ = tree.insert(b, false, t(0));
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+    assert_eq!(tree.pick_next(C1, HINT, t(0)).next, None);
+    tree.sleep(a, t(1000));
+    assert_eq!(tree.pick_next(C0, HINT, t(1000)).next, None);
+    let _ = tree.context_saved(a, C0, t(1000));
+    let mut called = tree.wake(a, LINE, t(2000));
+    called = called.and(tree.wake(b, LINE, t(2000)));
+    let mut ran = Vec::new();
+    for _ in 0..4 {
+        if let Some(c) = called.0.lowest() {
+            called.0.remove(c);
+            let pick = tree.pick_next(c, HINT, t(2000));
+            called = called.and(pick.kick);
+            ran.push(pick.next);
+            tree.check(t(2000)).unwrap();
+        }
+    }
+    ran.retain(Option::is_some);
+    assert_eq!(ran.len(), 2, "{ran:?}");
+}
