@@ -46,13 +46,15 @@ pub enum Mutant {
     FreeTimePaid,
     /// Who answers an interrupt inside its rate limit is let run on as long as a slice lasts.
     ClaimEndless,
-    /// Who holds dont_desched keeps the CPU against a waiter with as much boost credit.
-    TieRenewed,
+    /// Boosted vCPUs that wait for boosted ones have no turn, but their credit's place.
+    TurnEndless,
+    /// Boosted vCPUs that wait are ordered by boost credit alone, however long they have waited.
+    AgeIgnored,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::BoostFree,
         Mutant::CarryUnlimited,
         Mutant::ResetSkipped,
@@ -71,7 +73,8 @@ impl Mutant {
         Mutant::BoostIgnored,
         Mutant::FreeTimePaid,
         Mutant::ClaimEndless,
-        Mutant::TieRenewed,
+        Mutant::TurnEndless,
+        Mutant::AgeIgnored,
     ];
 }
 

@@ -1,4 +1,4 @@
-//! Who waits: two heaps per affinity class, boosted vCPUs by boost credit, the others by credit.
+//! Who waits: two heaps per affinity class, boosted vCPUs by age and boost credit, the others by credit.
 //!
 //! A class is a distinct hard-affinity mask; at most 16 are kept apart, further masks are narrowed to one CPU of theirs.
 //! So a pick looks at a few heads and never steps over anybody. Must never hold an entity that is on a CPU.
@@ -47,6 +47,11 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many boosted ones wait.
+    pub(crate) fn boosted(&self) -> usize {
+        self.boosted
     }
 
     pub(crate) fn any_boosted(&self) -> bool {
@@ -124,14 +129,13 @@ impl Queue {
         self.places.is_queued(e)
     }
 
-    /// Among the boosted, by boost credit.
-    pub(crate) fn insert_boosted(&mut self, class: u16, e: Ent, credit: i64) {
+    /// Among the boosted: the least `rank` first.
+    pub(crate) fn insert_boosted(&mut self, class: u16, e: Ent, rank: i64) {
         self.seq += 1;
         self.len += 1;
         self.boosted += 1;
         let c = &mut self.classes[usize::from(class)];
-        c.boosted
-            .insert(&mut self.places, e, credit.wrapping_neg(), self.seq);
+        c.boosted.insert(&mut self.places, e, rank, self.seq);
     }
 
     /// Among the others, by consumption.

@@ -12,8 +12,8 @@ tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
   tarn-sim compare FILE SCHED SCHED   the same scenario under two (or more) schedulers
   tarn-sim sweep FILE [--seeds N]     the scenario with N seeds (default 20): worst bar of all
 
-  tarn-sim kinds [W1 ... W9]          variations of each kind of workload (default all, --seeds 20 of each): how many are
-                                      over which bar, and the worst
+  tarn-sim kinds [W1 ... W9]          variations of each kind of workload (default all, --seeds 20 of each, from --first 1
+                                      on): how many are over which bar, and the worst
   tarn-sim kind W4 17                 the scenario file of one of them
 
   tarn-sim replay TRACE               feeds a recording (of a run, or a console with one) through the same code again and
@@ -43,6 +43,7 @@ struct Args {
     from: u64,
     to: u64,
     seeds: u64,
+    first: u64,
 }
 
 fn parse(words: &[String]) -> Result<Args, String> {
@@ -56,6 +57,7 @@ fn parse(words: &[String]) -> Result<Args, String> {
         from: 0,
         to: 100_000_000,
         seeds: 20,
+        first: 1,
     };
     let mut it = words.iter();
     while let Some(w) = it.next() {
@@ -71,6 +73,7 @@ fn parse(words: &[String]) -> Result<Args, String> {
             "--sched" => a.options.sched = Some(value()?),
             "--seed" => a.options.seed = Some(count(value()?)?),
             "--seeds" => a.seeds = count(value()?)?.clamp(1, 100_000),
+            "--first" => a.first = count(value()?)?.clamp(1, 1_000_000_000),
             "--json" => a.json = true,
             "--svg" => a.svg = Some(value()?),
             "--perfetto" => a.perfetto = Some(value()?),
@@ -215,10 +218,10 @@ fn command_kinds(a: &Args) -> Result<bool, String> {
         let Some((_, about)) = kinds::KINDS.iter().find(|k| k.0 == kind) else {
             return Err(format!("no kind is called `{kind}`: W1 to W9"));
         };
-        println!("{kind}: {about}; {} cases", a.seeds);
+        println!("{kind}: {about}; {} cases from {} on", a.seeds, a.first);
         // By bar: how many cases have it, how many are over it, the worst part of its limit, in which case.
         let mut found: Vec<(String, u64, u64, f64, u64)> = Vec::new();
-        for case in 1..=a.seeds {
+        for case in a.first..a.first + a.seeds {
             let text = kinds::scenario(kind, case).unwrap_or_default();
             let s = Scenario::parse(&text).map_err(|e| format!("{kind} {case}: {e}"))?;
             let o = run(&s, &a.options).map_err(|e| format!("{kind} {case}: {e}"))?;

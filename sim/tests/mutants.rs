@@ -37,7 +37,8 @@ fn place(m: Mutant) -> &'static [&'static str] {
         Mutant::BoostIgnored => &["audio", "servers"],
         Mutant::FreeTimePaid => &["freecpu"],
         Mutant::ClaimEndless => &["claims"],
-        Mutant::TieRenewed => &["abusers3"],
+        Mutant::TurnEndless => &["turns", "abusers3"],
+        Mutant::AgeIgnored => &["turns"],
     }
 }
 

@@ -100,6 +100,7 @@ impl Credit2 {
             r.boost = Boost::UntilUnmask;
             r.left = r.stay.min(interval);
             r.deferred = true;
+            r.again = false;
             r.stats.boosts[4] += 1;
         } else {
             return false;
@@ -146,6 +147,9 @@ impl Credit2 {
             self.end_boost(e, 0);
         } else if r.boost == Boost::UntilUnmask && !hint.irqs_masked && !hint.dont_desched {
             self.end_boost(e, 3);
+        } else if r.left <= 0 && r.stays_again() {
+            r.again = true;
+            r.left = r.stay;
         } else if r.left <= 0 && !hint.dont_desched && !broken(Mutant::IntervalEndless) {
             self.end_boost(e, 1);
         }
@@ -155,7 +159,7 @@ impl Credit2 {
     /// so it does if they are equal, as they are when `e` has been topped up meanwhile.
     pub(super) fn renew(&mut self, e: Ent, waiter: Option<Ent>) -> bool {
         if let Some(w) = waiter
-            && self.rows[w].b >= self.rows[e].b + i64::from(broken(Mutant::TieRenewed))
+            && self.rows[w].b >= self.rows[e].b
         {
             return true;
         }

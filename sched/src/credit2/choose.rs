@@ -8,6 +8,11 @@ use crate::queue::Head;
 use crate::scheduler::{Ent, GuestHint};
 use tarn_abi::{CpuId, Instant, Span};
 
+/// A boosted vCPU that has come onto a CPU stays for so long, however many wait: long enough for a handler and its answer to
+/// begin, and much longer than a switch takes. Else who is put on it for having waited would have to leave again at once for
+/// who was put off it with more boost credit.
+const LEAST_TURN: Span = Span::us(50);
+
 impl Credit2 {
     /// Whether the vCPU `c` that runs on `cpu` gives way to the waiter `t`. May boost `c` to let it stay.
     pub(super) fn gives_way(
@@ -22,12 +27,10 @@ impl Credit2 {
             if !self.rows[c].is_boosted() && !self.rescue(c, hint) {
                 return true;
             }
-            if self.rows[c].left <= 0 {
-                return self.renew(c, Some(t.ent));
+            if self.turn(c, t.ent, cpu) <= now {
+                return true;
             }
-            let (mine, theirs) = (&self.rows[c], &self.rows[t.ent]);
-            let (margin, _) = mine.price(mine.params.interval.0);
-            return theirs.b > mine.b.saturating_add(margin);
+            return self.rows[c].left <= 0 && self.renew(c, Some(t.ent));
         }
         if self.rows[c].is_boosted() {
             if self.rows[c].left <= 0 {
@@ -50,11 +53,33 @@ impl Credit2 {
         (lead > need || (lead == need && turn)) && !self.rescue(c, hint)
     }
 
+    /// Up to when the boosted `e` on `cpu` goes before `first`, the first of the boosted who wait: not at all if that one has
+    /// more boost credit by an interval; else an interval after it came, and if more wait than there are CPUs their part of
+    /// that, so that the last of them, too, has its turn in time.
+    pub(super) fn turn(&self, e: Ent, first: Ent, cpu: CpuId) -> Instant {
+        let least = self.cpus[cpu].came + LEAST_TURN;
+        let (mine, theirs) = (&self.rows[e], &self.rows[first]);
+        let mut part = mine.params.interval.0;
+        let (margin, _) = mine.price(part);
+        if theirs.b > mine.b.saturating_add(margin) {
+            return least;
+        }
+        if broken(Mutant::TurnEndless) {
+            return Instant(u64::MAX);
+        }
+        let waiting = self.queue.boosted() as u64;
+        if waiting > 1 {
+            let cpus = (self.cpus.members().len() as u64).min(waiting);
+            part = part.saturating_mul(cpus) / waiting;
+        }
+        least.max(theirs.since + Span(part))
+    }
+
     /// Whether `a` ranks before `b`, neither running.
     pub(super) fn ranks_before(&self, a: Ent, b: Ent) -> bool {
         let (a, b) = (&self.rows[a], &self.rows[b]);
         match (a.is_boosted(), b.is_boosted()) {
-            (true, true) => a.b > b.b,
+            (true, true) => a.rank().wrapping_sub(b.rank()) < 0,
             (false, false) => a.consumed.wrapping_sub(b.consumed) < 0,
             (a, _) => a,
         }
@@ -102,7 +127,11 @@ impl Credit2 {
         let p = &self.cpus[cpu];
         if r.is_boosted() {
             let t = p.takes(r.lasts(r.b)).min(r.left.max(0) as u64);
-            return Some(now + Span(t + 1).max(SHORTEST));
+            let end = now + Span(t + 1).max(SHORTEST);
+            return Some(match waiter.filter(|w| w.boosted) {
+                Some(w) => end.min(self.turn(e, w.ent, cpu).max(now + SHORTEST)),
+                None => end,
+            });
         }
         let until_meets = |w: Ent| {
             let w = &self.rows[w];

@@ -224,14 +224,15 @@ impl Credit2 {
             self.dequeue(e);
             self.touch(e, now);
             let r = &mut self.rows[e];
+            let since = if r.is_boosted() { r.since } else { now };
             if r.refused > 0 && !r.is_boosted() && r.b > 0 {
                 r.boost = Boost::Yes;
                 r.left = core::mem::take(&mut r.refused);
                 r.stats.boosts[5] += 1;
-                self.enqueue(e);
+                self.enqueue(e, since);
                 kick = kick.and(self.place(e, now));
             } else {
-                self.enqueue(e);
+                self.enqueue(e, since);
             }
         }
         kick

@@ -60,6 +60,7 @@ impl Credit2 {
         p.promised = None;
         p.running = true;
         p.began = now;
+        p.came = now;
         p.counted = now;
         p.until = None;
         self.totals.switches += 1;

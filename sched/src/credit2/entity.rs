@@ -66,12 +66,16 @@ pub(super) struct Row {
     pub(super) patient: bool,
     /// ns of boosted running left.
     pub(super) left: i64,
+    /// Since when it waits, boosted.
+    pub(super) since: Instant,
     /// ns of running during which an interrupt taken while running still counts.
     pub(super) armed: i64,
     /// An interrupt was not boosted for lack of boost credit: the boost it would have had, ns.
     pub(super) refused: i64,
     /// Has had its one stay for masked interrupts since it was switched in.
     pub(super) deferred: bool,
+    /// That stay has been renewed.
+    pub(super) again: bool,
     /// How long that stay may be, ns: what such stays have been good for.
     pub(super) stay: i64,
     pub(super) enlightened: bool,
@@ -125,6 +129,14 @@ impl Row {
         };
     }
 
+    /// Whether its stay for masked interrupts may be had once more. Stays that have been good for a whole interval have ended
+    /// with interrupts enabled again and again: this time, too, they may have been, between two looks, and what is masked
+    /// now be the next lock that it holds.
+    pub(super) fn stays_again(&self) -> bool {
+        let earned = self.stay >= self.params.interval.0 as i64;
+        self.boost == Boost::UntilUnmask && !self.again && earned
+    }
+
     /// Seen with interrupts enabled: a later masked stretch deserves a chance.
     pub(super) fn seen_unmasked(&mut self) {
         let least = (self.params.interval.0 / STAY_LEAST) as i64;
@@ -159,9 +171,11 @@ impl Row {
             stormy: None,
             patient: false,
             left: 0,
+            since: Instant(0),
             armed: 0,
             refused: 0,
             deferred: false,
+            again: false,
             stay: (p.boost.interval.0 / STAY_FIRST) as i64,
             enlightened: false,
             lines: [Line::default(); LINES],
@@ -180,6 +194,20 @@ impl Row {
             u64::from(self.weight)
         };
         self.inv = (W0 << 32) / weight;
+    }
+
+    /// Its place among the boosted who wait, the least first, ns on the axis of time: since when it waits, earlier by as much
+    /// of its interval as is left in its bucket. So boost credit decides among those who came together, and whoever has
+    /// waited for an interval is overtaken by nobody, however little it has left.
+    #[inline]
+    pub(super) fn rank(&self) -> i64 {
+        let interval = self.params.interval.0;
+        if broken(Mutant::AgeIgnored) {
+            return self.b.wrapping_neg();
+        }
+        let left = self.b.max(0).unsigned_abs();
+        let lead = left.saturating_mul(interval) / self.cap.max(1).unsigned_abs();
+        self.since.0.wrapping_sub(lead.min(interval)) as i64
     }
 
     #[inline]
@@ -303,6 +331,8 @@ pub(super) struct Pcpu {
     /// Since when `curr` has the CPU, for the rate limit; long ago if it has left a boost or was taken while
     /// a better one was being saved.
     pub(super) began: Instant,
+    /// Since when `curr` has the CPU, whatever has become of its boost.
+    pub(super) came: Instant,
     /// When it will come by.
     pub(super) until: Option<Instant>,
     /// For whom it has been kicked, until it comes.
@@ -318,6 +348,7 @@ impl Default for Pcpu {
             running: false,
             counted: Instant(0),
             began: Instant(0),
+            came: Instant(0),
             until: None,
             promised: None,
         }

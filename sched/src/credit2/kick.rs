@@ -10,6 +10,8 @@ use tarn_abi::{CpuId, Instant, Span};
 
 /// How late a timer may be before it is worth a kick.
 const TOLERANCE: Span = Span::us(50);
+/// The same where boosted ones wait: the time of a switch.
+const SLACK: Span = Span::us(5);
 /// Any vCPU that is not boosted gives way before any that is.
 const NORMAL: i64 = 1 << 61;
 
@@ -56,10 +58,7 @@ impl Credit2 {
         let mut kick = Kick::NONE;
         if let Some((score, c)) = best {
             if boosted {
-                if score > 0 {
-                    self.cpus[c].promised = Some(e);
-                    kick = Kick::one(c);
-                }
+                kick = self.press(e, c, score, now);
             } else {
                 let unseen =
                     from.is_some_and(|f| f != c && self.cpus[c].began >= self.cpus[f].began);
@@ -109,6 +108,30 @@ impl Credit2 {
         } else {
             lead.saturating_sub(self.resistance)
         })
+    }
+
+    /// Calls `c` if the boosted `e`, which waits and is `score` better there than who runs, is to take it now; or if who runs
+    /// there must leave earlier than `c`'s timer says, since one more waits.
+    fn press(&mut self, e: Ent, c: CpuId, score: i64, now: Instant) -> Kick {
+        let p = &self.cpus[c];
+        let Some(cur) = p.curr else { return Kick::NONE };
+        if !self.rows[cur].is_boosted() {
+            if score <= 0 {
+                return Kick::NONE;
+            }
+            self.cpus[c].promised = Some(e);
+            return Kick::one(c);
+        }
+        let mut due = self.turn(cur, e, c);
+        let first = self.queue.best(c).map_or(e, |h| h.ent);
+        if first == e && due <= now {
+            self.cpus[c].promised = Some(e);
+            return Kick::one(c);
+        }
+        // The first may be on its way to another CPU.
+        due = due.min(self.turn(cur, first, c));
+        let late = p.until.is_some_and(|u| u > due + SLACK);
+        if late { Kick::one(c) } else { Kick::NONE }
     }
 
     /// Makes `c` come when the waiter `e`, `lead` ahead of its vCPU, is due there: now, when the rate limit is over, or

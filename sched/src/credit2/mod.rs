@@ -92,15 +92,16 @@ impl Credit2 {
         self.queue.allowed(self.rows[e].class)
     }
 
-    /// Puts `e` where its state says.
-    fn enqueue(&mut self, e: Ent) {
+    /// Puts `e` where its state says. If boosted it waits since then.
+    fn enqueue(&mut self, e: Ent, since: Instant) {
         let r = &mut self.rows[e];
         if r.b < r.cap && !r.burned {
             r.burned = true;
             self.burned.push(e);
         }
         if r.is_boosted() && !broken(Mutant::BoostIgnored) {
-            self.queue.insert_boosted(r.class, e, r.b);
+            r.since = since;
+            self.queue.insert_boosted(r.class, e, r.rank());
         } else {
             self.queue.insert_normal(r.class, e, r.consumed);
         }
@@ -121,7 +122,7 @@ impl Credit2 {
             kick = self.catch_up(now);
             self.touch(e, now);
         }
-        self.enqueue(e);
+        self.enqueue(e, now);
         kick.and(self.place(e, now))
     }
 
@@ -287,6 +288,7 @@ impl Scheduler for Credit2 {
             (None, _) => self.enqueue_and_place(e, now),
             (_, Some(_)) if broken(Mutant::WakeLost) => Kick::NONE,
             (_, Some(c)) => {
+                self.rows[e].since = now;
                 self.cpus.idle.remove(c);
                 Kick::one(c)
             }
@@ -329,7 +331,7 @@ impl Scheduler for Credit2 {
         self.dequeue(e);
         self.touch(e, now);
         self.interrupted(e, worth, false);
-        self.enqueue(e);
+        self.enqueue(e, now);
         if self.rows[e].is_boosted() {
             self.place(e, now)
         } else {
@@ -439,6 +441,7 @@ impl Scheduler for Credit2 {
             }
             let p = &mut self.cpus[cpu];
             p.began = now;
+            p.came = now;
             p.counted = now;
             self.totals.switches += 1;
         }
@@ -495,7 +498,7 @@ impl Scheduler for Credit2 {
             self.end_boost(e, 1);
         }
         if put_back {
-            self.enqueue(e);
+            self.enqueue(e, now);
             // The CPU that has put it back knows of it: its timer is set for when it is due again.
             if !self.rows[e].is_boosted() && self.cpus.only(from) {
                 return Kick::NONE;
@@ -524,7 +527,7 @@ impl Scheduler for Credit2 {
         if !queued {
             return Kick::NONE;
         }
-        self.enqueue(e);
+        self.enqueue(e, now);
         if self.rows[e].is_boosted() {
             self.place(e, now)
         } else {
@@ -543,7 +546,8 @@ impl Scheduler for Credit2 {
         }
         let over = self.told(e, why);
         if queued {
-            self.enqueue(e);
+            let since = self.rows[e].since;
+            self.enqueue(e, since);
         }
         match on {
             Some(c) if over => Kick::one(c),
