@@ -5,13 +5,16 @@
 
 use super::parse::Given;
 use crate::session::{Fail, Session};
-use tarn_abi::{Errno, Regs};
+use tarn_abi::{Errno, Regs, Span};
 
 /// Owners of SMCCC function ids (bits 24 to 29): the standard services, of which PSCI is one.
 const STANDARD: u64 = 4;
 
 /// Most repetitions of one command: nothing that is typed meanwhile is looked at.
 const MOST: u64 = 100_000;
+
+/// In so long the console is through with what is shown of a command.
+const PRINTED: Span = Span::ms(10);
 
 /// `12`, `-1` or `0xc6000100`.
 fn number(word: &str) -> Option<u64> {
@@ -50,6 +53,10 @@ pub fn call(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
             _ => return Err(s.fail(format_args!("-n is a number from 1 to {MOST}, not {word}"))),
         },
     };
+    if g.opt("-n").is_some() {
+        // What was printed is out before it begins: the console goes on by interrupts, which would be measured, too.
+        s.sit_out(PRINTED)?;
+    }
     let begin = s.uptime();
     let mut answer = s.call(regs);
     for _ in 1..times {
