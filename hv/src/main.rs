@@ -10,7 +10,6 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod abort;
 #[cfg(target_os = "none")]
-#[cfg(target_os = "none")]
 mod arch;
 #[cfg(target_os = "none")]
 mod console;
@@ -52,6 +51,7 @@ mod power;
 mod record;
 #[cfg(target_os = "none")]
 mod ring;
+#[cfg(target_os = "none")]
 mod run;
 #[cfg(target_os = "none")]
 mod spi;
