@@ -169,10 +169,14 @@ pub fn printed(slot: u16) -> bool {
     let mut c = CONSOLE.lock();
     if let Some(out) = c.outs[slot as usize].as_mut() {
         out.end_line();
-        c.drain();
     }
     let out = c.outs[slot as usize].as_ref();
     out.is_none_or(|o| o.ring.is_empty()) || c.stuck()
+}
+
+/// Prints a piece of what waits to be printed.
+pub fn go_on() {
+    CONSOLE.lock().drain();
 }
 
 /// Prints bytes of a domain; returns how many were taken. Fewer than all: full, try again later.
@@ -455,6 +459,14 @@ impl Console {
             self.partial_shown = false;
         }
         self.partial.clear();
+        if self
+            .current
+            .is_some_and(|s| s != Source::Domain(self.focus))
+        {
+            // Half a line of somebody else's is out: it goes on below the notice.
+            self.newline();
+            self.current = None;
+        }
         if self.current == Some(Source::Domain(self.focus))
             || self.current == Some(Source::Domain(slot))
         {

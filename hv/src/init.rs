@@ -640,6 +640,7 @@ fn console_irq(board: &Board) {
     };
     if let Err(e) = irq::attach_uart(irq.intid, irq.trigger, CpuId::BOOT) {
         log::error!("{}: interrupt {}: {e}", desc.path, irq.intid);
+        return;
     }
     console::listen();
 }

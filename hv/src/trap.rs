@@ -53,6 +53,7 @@ pub fn serror(l: &Loaded, pc: u64, esr: u64) {
     l.vcpu().counters.add(Kind::Serror);
     life::crash(
         &l.domain,
+        l.index,
         Crash {
             pc,
             why: "SError (asynchronous external abort)",

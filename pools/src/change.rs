@@ -225,8 +225,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
             self.look(&model)
                 .map_err(|error| Refusal { step: 0, error })
         });
-        let kick = self.release(change, now);
-        debug_assert!(kick.is_none(), "a preview sets nothing");
+        // It sets nothing, and so has nobody to call. What it may find here is of a vCPU that is on its way off another CPU,
+        // which looks at it itself when it decides next.
+        let _ = self.release(change, now);
         seen
     }
 

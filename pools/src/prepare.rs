@@ -267,7 +267,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 match p.sched().adjust_vcpu(*ent, new, now) {
                     Ok(k) => c.kick = c.kick.and(k),
                     Err(e) => {
-                        c.kick = c.kick.and(p.restore(&undo, now));
+                        c.kick = c.kick.and(p.restore(dom, &undo, now));
                         return Err(e.into());
                     }
                 }
@@ -310,7 +310,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             if let Ok((mut guard, dom, _)) = self.lock_domain(u.domain) {
                 let p: &mut Pool = &mut guard;
                 let now = p.tick(now);
-                kick = kick.and(p.restore(&u, now));
+                kick = kick.and(p.restore(dom, &u, now));
                 if u.real {
                     kick = kick.and(p.set_domain(dom, &u.params, now));
                 }
@@ -400,9 +400,13 @@ impl Pool {
 
     /// Gives vCPUs the parameters back that they had: promised before, and therefore taken. Under rtds, who had less for a
     /// moment has at most that much left of the current period.
-    fn restore(&mut self, undo: &Undo, now: Instant) -> Kick {
+    fn restore(&mut self, dom: u16, undo: &Undo, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
         for (row, old) in undo.vcpus.iter().rev() {
+            // It may have ended meanwhile, and be taken apart piece by piece.
+            if !self.doms.at(dom).vcpus.contains(row) {
+                continue;
+            }
             let ent = self.rows.at(*row).ent;
             self.sched().promise(ent, old, now);
             if undo.real {

@@ -577,3 +577,45 @@ fn a_domain_may_end_on_the_way() {
         assert_eq!(w.set.domain_info(d2, w.now).unwrap().pool, w.pool("pool1"));
     }
 }
+
+/// A domain whose parameters a change has set is taken apart, piece by piece, before the change is taken back.
+#[test]
+fn a_change_is_taken_back_while_its_domain_goes() {
+    let mut tried = 0;
+    for moved in 1..4u16 {
+        let mut w = busy();
+        let d1 = w.domains[1].0;
+        let p = plan(&[
+            create("pool1", "credit2"),
+            Step::Cpus(Some(Target::Step(0)), CpuSet::one(tarn_abi::CpuId(moved))),
+            Step::DomainParams(d1, [set("weight", 512), None]),
+        ]);
+        let (kick, begun) = w.set.begin(&p, w.now);
+        begun.unwrap();
+        w.send(kick);
+        // All others come by: the change waits for this CPU.
+        let kick = w.set.kill(d1, w.now).unwrap();
+        w.send(kick);
+        for _ in 0..3 {
+            for c in (0..4).filter(|c| *c != moved) {
+                w.come_by(tarn_abi::CpuId(c));
+            }
+        }
+        if !w.set.quiescent(d1) {
+            continue;
+        }
+        let (kick, more) = w.set.remove_some(d1, 1, w.now).unwrap();
+        w.send(kick);
+        assert!(more);
+        let kick = w.set.abort(w.now).unwrap();
+        w.send(kick);
+        let (kick, more) = w.set.remove_some(d1, 1, w.now).unwrap();
+        w.send(kick);
+        assert!(!more);
+        w.domains.retain(|(d, _)| *d != d1);
+        assert_eq!(w.finish().map(|_| ()), Err(PoolError::Aborted));
+        w.check_at_rest();
+        tried += 1;
+    }
+    assert!(tried > 0, "the domain was on the CPU that moves each time");
+}

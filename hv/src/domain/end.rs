@@ -108,16 +108,12 @@ pub fn remains() -> bool {
 
 /// Does one piece of what is to be done for domains that have ended; false if there is nothing to be done now.
 pub fn go_on() -> bool {
-    let next = {
-        let mut list = ENDED.lock();
-        // Under this lock: who saves the last vCPU of a domain looks here afterwards, and must find it.
-        let ready = |e: &Ended| {
-            e.stage != Stage::Wait || (POOLS.quiescent(e.id) && console::printed(e.id.slot))
-        };
-        let found = list.iter().position(ready);
-        ANY_ENDED.store(list.len() > usize::from(found.is_some()), Ordering::Release);
-        found.map(|i| list.swap_remove(i))
-    };
+    let (mut next, words) = ready();
+    if next.is_none() && words {
+        // Once for all whose last words are still to be printed, however many they are.
+        console::go_on();
+        next = ready().0;
+    }
     let Some(Ended { id, stage }) = next else {
         return bury();
     };
@@ -127,6 +123,24 @@ pub fn go_on() -> bool {
         put(Ended { id, stage });
     }
     true
+}
+
+/// Takes one for which there is something to be done off the list; whether another's last words are all that it waits for.
+fn ready() -> (Option<Ended>, bool) {
+    let mut words = false;
+    let mut list = ENDED.lock();
+    // Under this lock: who saves the last vCPU of a domain looks here afterwards, and must find it.
+    let found = list.iter().position(|e| {
+        if e.stage != Stage::Wait {
+            return true;
+        }
+        let stopped = POOLS.quiescent(e.id);
+        let printed = stopped && console::printed(e.id.slot);
+        words |= stopped && !printed;
+        printed
+    });
+    ANY_ENDED.store(list.len() > usize::from(found.is_some()), Ordering::Release);
+    (found.map(|i| list.swap_remove(i)), words)
 }
 
 /// One piece; the stage after it, or none when it has come to its end.

@@ -11,9 +11,10 @@ use crate::counters::Counters;
 use crate::mem::frames::FrameRange;
 use crate::mem::stage2::Stage2;
 use crate::mem::{heap, nodes};
+use crate::run::POOLS;
 use crate::vcpu::page::TimeArea;
 use crate::vcpu::{Context, GuestTimer, NOWHERE, Vcpu, given};
-use crate::{arch, console, doorbell, irq, percpu, run, spi, sysreg, time};
+use crate::{arch, console, doorbell, irq, percpu, spi, sysreg, time};
 use abi::{CpuSet, DomainId, Errno, MAX_CPUS, PoolId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -78,7 +79,7 @@ pub fn create(n: usize, pool: Option<PoolId>) -> Result<DomainId, Errno> {
 }
 
 fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
-    let defaults = run::POOLS.pool_params(pool).map_err(|e| e.errno())?;
+    let defaults = POOLS.pool_params(pool).map_err(|e| e.errno())?;
     let memory = nodes::of(pool);
     let here = here();
     let vcpus = r.vcpus as usize;
@@ -197,7 +198,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         crash: Lock::new(None),
     });
     let now = time::now();
-    run::POOLS
+    POOLS
         .add_domain(
             id,
             pool,
@@ -233,12 +234,12 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         build::bootargs_or_dash(&r.bootargs)
     );
     if r.paused {
-        match run::POOLS.pause(id, now) {
+        match POOLS.pause(id, now) {
             Ok(k) => irq::send(k),
             Err(e) => log::warn!("domain {}: cannot be paused: {e}", r.name),
         }
     }
-    match run::POOLS.online(d.vcpus[0].id, now) {
+    match POOLS.online(d.vcpus[0].id, now) {
         Ok(k) => irq::send(k),
         Err(e) => log::error!("domain {}: vCPU 0 does not start: {e}", r.name),
     }
@@ -279,8 +280,18 @@ pub fn end(d: &Domain, how: State) {
     end::took(time::now().since(began));
 }
 
-/// Ends the domain because of something it did.
-pub fn crash(d: &Domain, c: Crash) {
+/// The same at the word of its vCPU `index`, which is loaded here. It does not run again, whoever takes the others to their
+/// end in pieces and how long that may last: neither PSCI's call nor an error has a way back.
+pub fn end_by(d: &Domain, index: usize, how: State) {
+    end(d, how);
+    // As long as it is loaded nothing of the domain has begun anew, so this is the life that has ended.
+    if let Ok((kick, _)) = POOLS.kill_some(d.id, index..index + 1, time::now()) {
+        irq::send(kick);
+    }
+}
+
+/// Ends the domain because of something its loaded vCPU `index` did.
+pub fn crash(d: &Domain, index: usize, c: Crash) {
     {
         let mut slot = d.crash.lock();
         if slot.is_none() {
@@ -294,7 +305,7 @@ pub fn crash(d: &Domain, c: Crash) {
         c.pc,
         c.esr
     );
-    end(d, State::Crashed);
+    end_by(d, index, State::Crashed);
 }
 
 /// Destroys a domain: `Again` until nothing is left of it.

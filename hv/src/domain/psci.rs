@@ -60,11 +60,11 @@ pub fn handle(call: PsciCall, frame: &mut GuestFrame, l: &mut Loaded) -> Outcome
             Outcome::Resume
         }
         PsciCall::SystemOff => {
-            life::end(&d, State::Shutdown);
+            life::end_by(&d, l.index, State::Shutdown);
             Outcome::Ended
         }
         PsciCall::SystemReset | PsciCall::SystemReset2 { .. } => {
-            life::end(&d, State::Resetting);
+            life::end_by(&d, l.index, State::Resetting);
             Outcome::Ended
         }
     }

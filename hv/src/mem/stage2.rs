@@ -129,7 +129,8 @@ impl Stage2 {
     /// Drops every TLB entry made from these tables, on every CPU. No CPU may enter this guest afterwards.
     pub fn forget_translations(&self) {
         let before = sysreg::vttbr_el2();
-        // SAFETY: no guest runs on this CPU while EL2 does; the tables are still whole, and the old value is put back.
+        // SAFETY: no guest runs on this CPU while EL2 does, and EL2 walks no guest's tables, so it does not matter what they are
+        // by now: only the VMID is used. The old value is put back.
         unsafe { sysreg::set_vttbr_el2(self.vttbr()) };
         crate::arch::isb();
         sysreg::tlbi_current_vmid();

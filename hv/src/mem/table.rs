@@ -142,7 +142,7 @@ impl Table {
             };
             // What a table of the last level names is not ours.
             let end = if self.first_level + depth > 3 { 0 } else { 512 };
-            let stop = end.min(*next + budget);
+            let stop = end.min(next.saturating_add(budget));
             let mut below = None;
             for i in *next..stop {
                 let d = entry(*table, i).load(Ordering::Relaxed);

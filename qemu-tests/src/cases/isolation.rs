@@ -196,6 +196,9 @@ fn ends_under_way(bench: &mut Bench, gic: u8) -> Result<(), String> {
     {
         return Err("nothing has ended by itself".into());
     }
+    if console.text().contains("NOTE returned") {
+        return Err("a vCPU ran on after it had ended its domain".into());
+    }
     // The first time more may be taken for the heap, which keeps what it has.
     if free[1..].windows(2).all(|pair| pair[0] == pair[1]) {
         Ok(())

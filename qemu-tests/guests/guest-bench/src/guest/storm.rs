@@ -3,7 +3,7 @@
 //! All shared interrupts there are pend and are enabled, at priorities that make each search as long as it can be; all
 //! other CPUs sleep. Interrupts stay masked here, so that each figure is one exit. EL2 says how much of it were steps with
 //! a look for interrupts after each, and how long the longest of these was (`guest::Counters`); what is left is one piece.
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use guest_rt::gic::{self, Gic, reg};
 use guest_rt::timer::Timer;
@@ -134,12 +134,24 @@ pub fn storm(gic: &Gic) {
     STOP.store(true, Ordering::SeqCst);
 }
 
-/// One that never sleeps.
-fn worker(_: usize) {
+/// The call by which the last of the workers is to end the domain, 0 as long as it is not.
+static ENDS: AtomicU32 = AtomicU32::new(0);
+
+/// One that never sleeps. Of them the last ends the domain: who is stopped last, if all are stopped in their order.
+fn worker(i: usize) {
     ASLEEP.fetch_add(1, Ordering::SeqCst);
     loop {
+        let call = ENDS.load(Ordering::SeqCst);
+        if call != 0 && i + 1 == machine().cpus().len() {
+            returned(psci::call(call, 0, 0, 0));
+        }
         asm::yield_call();
     }
+}
+
+/// There is no way back from a call that ends the domain.
+fn returned(answer: i64) {
+    println!("NOTE returned {answer}");
 }
 
 /// Everything there can be is in use when the domain ends by `call`: its CPUs want to run, its interrupts are pending. How
@@ -160,7 +172,13 @@ pub fn end(gic: &Gic, call: u32) {
         gic.enable(intid);
     }
     println!("NOTE {cpus} CPUs, ends");
-    println!("NOTE returned {}", psci::call(call, 0, 0, 0));
+    if cpus == 1 {
+        returned(psci::call(call, 0, 0, 0));
+    }
+    ENDS.store(call, Ordering::SeqCst);
+    loop {
+        asm::yield_call();
+    }
 }
 
 fn wait_asleep(n: usize) {
