@@ -495,22 +495,27 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let p: &mut Pool = &mut guard;
         p.tick(now);
         let node = p.node(Some(g))?;
-        let own = p.sched().shape(node).ok_or(PoolError::NoSuchGroup)?;
+        // Under the scheduler there is now and all before.
+        let ran = |p: &mut Pool, node: NodeId| {
+            let shape = p.sched().shape(node)?;
+            let row = p.groups.get(usize::from(node.0))?.as_ref()?;
+            Some((shape.parent, row.past.runtime + shape.stats.runtime))
+        };
+        let (parent, own) = ran(p, node).ok_or(PoolError::NoSuchGroup)?;
         let mut all = Span::ZERO;
         for other in 1..p.groups.len() as u16 {
-            if let Some(shape) = p.sched().shape(NodeId(other))
-                && shape.parent == own.parent
+            if let Some((beside, time)) = ran(p, NodeId(other))
+                && beside == parent
             {
-                all += shape.stats.runtime;
+                all += time;
             }
         }
         for row in 0..p.rows.len() as u16 {
             let Some(r) = p.rows.get(row) else { continue };
-            let ent = r.ent;
-            if ent.node == own.parent {
-                all += p.sched().stats(ent).runtime;
+            if r.ent.node == parent {
+                all += p.stats(row).runtime;
             }
         }
-        Ok((own.stats.runtime, all))
+        Ok((own, all))
     }
 }

@@ -149,10 +149,17 @@ fn a_groups_counters_survive_an_exchange() {
     let of = |w: &World| w.set.group_info(work, cell).unwrap().stats;
     let was = of(&w);
     assert!(was.runtime.0 > 0);
+    let times = |w: &World| w.set.group_times(work, cell, w.now).unwrap();
+    let (own, all) = times(&w);
     for kind in ["rr", "credit2"] {
         let to = Step::SetSched(Target::Id(work), sched(kind));
         w.carry_out(&Plan::of(to).unwrap()).unwrap();
         no_less(&was, &of(&w), kind);
+        let (now, together) = times(&w);
+        assert!(
+            now >= own && together >= all,
+            "{kind}: {now:?} of {together:?}"
+        );
     }
 }
 
