@@ -198,7 +198,7 @@ impl Row {
 
     /// Its place among the boosted who wait, the least first, ns on the axis of time: since when it waits, earlier by as much
     /// of its interval as is left in its bucket. So boost credit decides among those who came together, and whoever has
-    /// waited for an interval is overtaken by nobody, however little it has left.
+    /// waited for an interval is overtaken by nobody with the same interval, however little it has left.
     #[inline]
     pub(super) fn rank(&self) -> i64 {
         let interval = self.params.interval.0;

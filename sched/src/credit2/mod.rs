@@ -1,4 +1,4 @@
-//! credit2 with boost buckets: the runnable vCPU with the highest credit runs, boosted ones by boost credit before it.
+//! credit2 with boost buckets: the runnable vCPU with the highest credit runs, boosted ones before it (docs/adr/0015).
 //!
 //! Everybody is granted the same credit and burns it in relation to its weight; when the best has none left, all are
 //! granted again and carry a little over. Part of a grant lies in a boost bucket that can be spent to run at once when an

@@ -5,7 +5,8 @@
 //! Funk and Baruah: the sum of budget/period may be at most m - (m - 1) x the largest of them, so 1 on one CPU. (It counts
 //! on work that comes at least a period apart. Who sleeps into a period and then takes all of its budget takes more at that
 //! moment than was counted, as with any deferrable server; hard affinity is not counted at all.) A yield lets equals go
-//! first and costs no budget, as in Xen. Every hot operation is O(log n) plus a look at each CPU when somebody is queued.
+//! first and costs no budget. Every hot operation is O(log n) plus a look at each CPU when somebody is queued, for each vCPU whose
+//! period ends at that moment.
 //! Not work conserving: a spent budget stays spent. Must never leave somebody waiting beside a CPU that runs somebody less
 //! urgent without a call under way: see `place`.
 
