@@ -51,14 +51,7 @@ pub fn tests() -> Vec<Test> {
                 prompt(&mut console)?;
                 exec::power_off(&mut console)?;
 
-                let traces = replay::read(&console.text())?;
-                let [trace] = traces.as_slice() else {
-                    return Err(format!("{} pools have been recorded", traces.len()));
-                };
-                let verdict = replay::replay(trace);
-                if !verdict.same {
-                    return Err(verdict.text);
-                }
+                let (trace, verdict) = &replayed(&console.text())?;
                 if verdict.decisions < 100 {
                     return Err(format!("only {} decisions", verdict.decisions));
                 }
@@ -111,14 +104,7 @@ fn replay_groups(bench: &mut Bench) -> Result<(), String> {
         exec::must(&mut console, command)?;
     }
     exec::power_off(&mut console)?;
-    let traces = replay::read(&console.text())?;
-    let [trace] = traces.as_slice() else {
-        return Err(format!("{} pools have been recorded", traces.len()));
-    };
-    let verdict = replay::replay(trace);
-    if !verdict.same {
-        return Err(verdict.text);
-    }
+    let (trace, verdict) = replayed(&console.text())?;
     // It was about groups, and they have decided.
     let count = |op| trace.records.iter().filter(|r| r.op() == Some(op)).count();
     let inside = |r: &&Record| r.op() == Some(Op::Alloc) && r.node() != 0;
@@ -178,6 +164,19 @@ fn confined(bench: &mut Bench, cpus: u32) -> Result<(), String> {
         }
     }
     exec::power_off(&mut console)
+}
+
+/// The recording of the only pool in `console`, and what became of it on the host: the same, decision by decision.
+fn replayed(console: &str) -> Result<(replay::Trace, replay::Verdict), String> {
+    let mut traces = replay::read(console)?;
+    let (Some(trace), true) = (traces.pop(), traces.is_empty()) else {
+        return Err("not one pool has been recorded, but none or several".into());
+    };
+    let verdict = replay::replay(&trace);
+    if !verdict.same {
+        return Err(verdict.text);
+    }
+    Ok((trace, verdict))
 }
 
 /// Each guest's share of what all of them got in the last part of the recording, dom0's last commands left out.
