@@ -17,6 +17,8 @@ const CLASSES: usize = 16;
 struct Class {
     mask: CpuSet,
     allowed: CpuSet,
+    /// How many CPUs that is.
+    cpus: u64,
     users: usize,
     boosted: Heap,
     normal: Heap,
@@ -49,9 +51,15 @@ impl Queue {
         self.len
     }
 
-    /// How many boosted ones wait.
-    pub(crate) fn boosted(&self) -> usize {
-        self.boosted
+    /// How many boosted ones wait for `cpu`, in 1/1024: of those who may use n CPUs an n-th each, and of `more`, a class, one
+    /// more than there are.
+    pub(crate) fn boosted_load(&self, cpu: CpuId, more: Option<u16>) -> u64 {
+        let of = |(i, c): (usize, &Class)| {
+            let n = c.boosted.len() + usize::from(more == Some(i as u16));
+            let here = n != 0 && c.allowed.contains(cpu);
+            if here { n as u64 * 1024 / c.cpus } else { 0 }
+        };
+        self.classes.iter().enumerate().map(of).sum()
     }
 
     pub(crate) fn any_boosted(&self) -> bool {
@@ -88,6 +96,7 @@ impl Queue {
                 let class = Class {
                     mask,
                     allowed: mask,
+                    cpus: 1,
                     users: 0,
                     boosted: Heap::default(),
                     normal: Heap::default(),
@@ -101,7 +110,7 @@ impl Queue {
         c.normal.reserve(c.users + 1)?;
         if c.users == 0 {
             c.mask = mask;
-            c.allowed = effective(&mask, members);
+            c.narrow(members);
         }
         c.users += 1;
         Ok(i as u16)
@@ -115,7 +124,7 @@ impl Queue {
     /// Masks anew after the members changed.
     pub(crate) fn members_changed(&mut self, members: &CpuSet) {
         for c in &mut self.classes {
-            c.allowed = effective(&c.mask, members);
+            c.narrow(members);
         }
     }
 
@@ -236,7 +245,11 @@ impl Queue {
     }
 }
 
-fn effective(mask: &CpuSet, members: &CpuSet) -> CpuSet {
-    let m = mask.intersection(members);
-    if m.is_empty() { *members } else { m }
+impl Class {
+    /// What is allowed among `members`: all of them if its mask has none.
+    fn narrow(&mut self, members: &CpuSet) {
+        let m = self.mask.intersection(members);
+        self.allowed = if m.is_empty() { *members } else { m };
+        self.cpus = self.allowed.len().max(1) as u64;
+    }
 }

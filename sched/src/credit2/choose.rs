@@ -54,25 +54,27 @@ impl Credit2 {
     }
 
     /// Up to when the boosted `e` on `cpu` goes before `first`, the first of the boosted who wait: not at all if that one has
-    /// more boost credit by an interval; else an interval after it came, and if more wait than there are CPUs their part of
-    /// that, so that the last of them, too, has its turn in time.
+    /// more boost credit by an interval; else an interval after it came, and if more wait for this CPU than one that part of
+    /// it, so that the last of them, too, has its turn in time.
     pub(super) fn turn(&self, e: Ent, first: Ent, cpu: CpuId) -> Instant {
+        let waiting = self.queue.boosted_load(cpu, None);
+        self.turn_among(e, first, self.rows[first].since, waiting, cpu)
+    }
+
+    /// The same with `first` waiting since then, among so many, in 1/1024.
+    fn turn_among(&self, e: Ent, first: Ent, since: Instant, waiting: u64, cpu: CpuId) -> Instant {
         let least = self.cpus[cpu].came + LEAST_TURN;
         let (mine, theirs) = (&self.rows[e], &self.rows[first]);
-        let mut part = mine.params.interval.0;
-        let (margin, _) = mine.price(part);
+        let interval = mine.params.interval.0;
+        let (margin, _) = mine.price(interval);
         if theirs.b > mine.b.saturating_add(margin) {
             return least;
         }
         if broken(Mutant::TurnEndless) {
             return Instant(u64::MAX);
         }
-        let waiting = self.queue.boosted() as u64;
-        if waiting > 1 {
-            let cpus = (self.cpus.members().len() as u64).min(waiting);
-            part = part.saturating_mul(cpus) / waiting;
-        }
-        least.max(theirs.since + Span(part))
+        let part = interval.saturating_mul(1024) / waiting.max(1024);
+        least.max(since + Span(part))
     }
 
     /// Whether `a` ranks before `b`, neither running.
@@ -127,11 +129,22 @@ impl Credit2 {
         let p = &self.cpus[cpu];
         if r.is_boosted() {
             let t = p.takes(r.lasts(r.b)).min(r.left.max(0) as u64);
-            let end = now + Span(t + 1).max(SHORTEST);
-            return Some(match waiter.filter(|w| w.boosted) {
-                Some(w) => end.min(self.turn(e, w.ent, cpu).max(now + SHORTEST)),
-                None => end,
+            let mut end = now + Span(t + 1);
+            // Who has been put back boosted waits from now on, though it is not in the queue before it is saved.
+            let back = put_back.filter(|b| {
+                let b = &self.rows[*b];
+                b.is_boosted() && b.left > 0
             });
+            let more = back.map(|b| self.rows[b].class);
+            let waiting = self.queue.boosted_load(cpu, more);
+            if let Some(w) = waiter.filter(|w| w.boosted) {
+                let since = self.rows[w.ent].since;
+                end = end.min(self.turn_among(e, w.ent, since, waiting, cpu));
+            }
+            if let Some(b) = back {
+                end = end.min(self.turn_among(e, b, now, waiting, cpu));
+            }
+            return Some(end.max(now + SHORTEST));
         }
         let until_meets = |w: Ent| {
             let w = &self.rows[w];

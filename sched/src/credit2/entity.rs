@@ -197,17 +197,17 @@ impl Row {
     }
 
     /// Its place among the boosted who wait, the least first, ns on the axis of time: since when it waits, earlier by as much
-    /// of its interval as is left in its bucket. So boost credit decides among those who came together, and whoever has
-    /// waited for an interval is overtaken by nobody with the same interval, however little it has left.
+    /// of the default interval as is left in its bucket. So boost credit decides among those who came together, and whoever has waited
+    /// for that long is overtaken by nobody who comes later, whatever their intervals and however little it has left.
     #[inline]
     pub(super) fn rank(&self) -> i64 {
-        let interval = self.params.interval.0;
         if broken(Mutant::AgeIgnored) {
             return self.b.wrapping_neg();
         }
+        let lead = BoostParams::DEFAULT.interval.0;
         let left = self.b.max(0).unsigned_abs();
-        let lead = left.saturating_mul(interval) / self.cap.max(1).unsigned_abs();
-        self.since.0.wrapping_sub(lead.min(interval)) as i64
+        let ahead = left.saturating_mul(lead) / self.cap.max(1).unsigned_abs();
+        self.since.0.wrapping_sub(ahead.min(lead)) as i64
     }
 
     #[inline]

@@ -113,7 +113,8 @@ impl Credit2 {
         self.queue.remove(r.class, e, boosted);
     }
 
-    fn enqueue_and_place(&mut self, e: Ent, now: Instant) -> Kick {
+    /// If `e` is boosted it waits since then.
+    fn enqueue_and_place(&mut self, e: Ent, since: Instant, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
         if self.queue.is_empty()
             && self.put_back == 0
@@ -122,7 +123,7 @@ impl Credit2 {
             kick = self.catch_up(now);
             self.touch(e, now);
         }
-        self.enqueue(e, now);
+        self.enqueue(e, since);
         kick.and(self.place(e, now))
     }
 
@@ -186,7 +187,7 @@ impl Scheduler for Credit2 {
         r.inserted = true;
         r.runnable = runnable;
         if runnable {
-            self.enqueue_and_place(e, now)
+            self.enqueue_and_place(e, now, now)
         } else {
             Kick::NONE
         }
@@ -232,7 +233,8 @@ impl Scheduler for Credit2 {
             self.weigh_out(old);
         }
         if queued {
-            return Ok(self.enqueue_and_place(e, now));
+            let since = self.rows[e].since;
+            return Ok(self.enqueue_and_place(e, since, now));
         }
         Ok(match self.rows[e].on {
             Some(c) => Kick::one(c),
@@ -285,7 +287,7 @@ impl Scheduler for Credit2 {
         };
         self.interrupted(e, worth, idle);
         match (on, here) {
-            (None, _) => self.enqueue_and_place(e, now),
+            (None, _) => self.enqueue_and_place(e, now, now),
             (_, Some(_)) if broken(Mutant::WakeLost) => Kick::NONE,
             (_, Some(c)) => {
                 self.rows[e].since = now;
@@ -505,7 +507,7 @@ impl Scheduler for Credit2 {
             }
             self.place_saved(e, from, now)
         } else {
-            self.enqueue_and_place(e, now)
+            self.enqueue_and_place(e, now, now)
         }
     }
 

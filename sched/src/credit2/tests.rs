@@ -6,7 +6,7 @@
 
 extern crate std;
 use super::*;
-use crate::params::{SchedParams, VcpuParams};
+use crate::params::{BoostParams, SchedParams, VcpuParams};
 use std::vec::Vec;
 
 const YEARS: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
@@ -153,4 +153,147 @@ fn who_was_being_saved_is_not_overlooked() {
         assert_eq!(now, Some(if called { a } else { d }));
         s.check().unwrap();
     }
+}
+
+const LINE: WakeReason = WakeReason::Interrupt { line: 40 };
+
+/// `cpus` CPUs, each with a hog of its own that runs, and sleepers with these parameters.
+fn beside_hogs(cpus: u16, list: &[VcpuParams]) -> (Credit2, Vec<Ent>) {
+    let (mut s, now) = (Credit2::new(&SchedParams::DEFAULT), Instant(0));
+    for c in (0..cpus).map(CpuId) {
+        s.alloc_pcpu(c).unwrap();
+        let _ = s.switch_sched(c, now);
+        let p = VcpuParams {
+            affinity: CpuSet::one(c),
+            ..VcpuParams::DEFAULT
+        };
+        let hog = s.alloc_vcpu(Tag(1000), &p).unwrap();
+        let _ = s.insert(hog, true, now);
+        assert_eq!(
+            s.pick_next(c, GuestHint::default(), now).next,
+            Some(Tag(1000))
+        );
+    }
+    let list = list.iter().enumerate().map(|(i, p)| {
+        let e = s.alloc_vcpu(Tag(i as u32), p).unwrap();
+        let _ = s.insert(e, false, now);
+        e
+    });
+    let list = list.collect();
+    (s, list)
+}
+
+fn us(t: u64) -> Instant {
+    Instant(t * 1000)
+}
+
+/// What `cpu` decides, the registers of who had it being saved at once; whom that disturbs.
+fn decide(s: &mut Credit2, cpu: CpuId, at: Instant) -> (Pick, Kick) {
+    let before = s.cpus[cpu].curr;
+    let p = s.pick_next(cpu, GuestHint::default(), at);
+    let gone = before.filter(|_| s.cpus[cpu].curr != before);
+    (p, gone.map_or(Kick::NONE, |e| s.context_saved(e, at)))
+}
+
+/// Who waits with an empty bucket for as long as a full one is worth is overtaken by nobody who comes later, whatever
+/// interval that one has.
+#[test]
+fn age_has_one_scale_for_all_intervals() {
+    for interval in [Span::us(10), Span::us(500), Span::ms(10)] {
+        for mine in [Span::us(10), Span::us(500), Span::ms(10)] {
+            let with = |interval| VcpuParams {
+                boost: BoostParams {
+                    interval,
+                    ..BoostParams::DEFAULT
+                },
+                ..VcpuParams::DEFAULT
+            };
+            let (mut s, list) = beside_hogs(1, &[with(mine), with(interval)]);
+            s.rows[list[0]].b = 1;
+            let _ = s.wake(list[0], LINE, us(1000));
+            let _ = s.wake(list[1], LINE, us(1501));
+            let first = decide(&mut s, CPU, us(1501)).0.next;
+            assert_eq!(first, Some(Tag(0)), "{mine:?} before {interval:?}");
+            // Who has come within that time, with a full bucket, is first.
+            let (mut s, list) = beside_hogs(1, &[with(mine), with(interval)]);
+            s.rows[list[0]].b = 1;
+            let _ = s.wake(list[0], LINE, us(1000));
+            let _ = s.wake(list[1], LINE, us(1400));
+            let first = decide(&mut s, CPU, us(1400)).0.next;
+            assert_eq!(first, Some(Tag(1)), "{interval:?} before {mine:?}");
+        }
+    }
+}
+
+/// A boosted vCPU that makes room for another waits as well: the CPU that has put it back has set its timer for that, and is
+/// not disturbed when it is saved.
+#[test]
+fn who_is_put_back_boosted_is_counted_at_once() {
+    let (mut s, list) = beside_hogs(1, &[VcpuParams::DEFAULT; 3]);
+    for e in &list {
+        let _ = s.wake(*e, LINE, us(1000));
+    }
+    let (p, kick) = decide(&mut s, CPU, us(1000));
+    assert_eq!((p.next, p.boosted), (Some(Tag(0)), true));
+    assert!(kick.is_none(), "{kick:?}");
+    let (mut at, mut seen) = (p.until.unwrap(), 0);
+    while seen < 6 {
+        let (p, kick) = decide(&mut s, CPU, at);
+        if !p.boosted {
+            break;
+        }
+        assert!(kick.is_none(), "{kick:?} at {at:?}, {p:?}");
+        (at, seen) = (p.until.unwrap(), seen + 1);
+    }
+    assert!(seen >= 3, "they take turns");
+    // Alone against one that it has put back.
+    let (mut s, list) = beside_hogs(1, &[VcpuParams::DEFAULT; 2]);
+    for e in &list {
+        let _ = s.wake(*e, LINE, us(1000));
+    }
+    let _ = decide(&mut s, CPU, us(1000));
+    for e in &list {
+        s.rows[*e].left = 2_000_000;
+    }
+    let (p, kick) = decide(&mut s, CPU, us(1500));
+    assert_eq!((p.next, p.until), (Some(Tag(1)), Some(us(2000))));
+    assert!(kick.is_none(), "{kick:?}");
+}
+
+/// A turn is shared with those who wait for this CPU, not with those who may not come here.
+#[test]
+fn who_waits_for_another_cpu_shortens_no_turn() {
+    let on = |c| VcpuParams {
+        affinity: CpuSet::one(CpuId(c)),
+        ..VcpuParams::DEFAULT
+    };
+    let mut params = std::vec![on(0), on(0)];
+    params.extend([on(1); 6]);
+    let (mut s, list) = beside_hogs(2, &params);
+    for e in &list {
+        let _ = s.wake(*e, LINE, us(1000));
+    }
+    let (p, _) = decide(&mut s, CPU, us(1000));
+    assert_eq!(p.next, Some(Tag(0)));
+    assert!(p.until.unwrap() >= us(1500), "{p:?}");
+    let (p, _) = decide(&mut s, CpuId(1), us(1000));
+    assert_eq!(p.until, Some(us(1100)), "five more wait for the other");
+    // Those who may go to either count for half.
+    let (mut s, list) = beside_hogs(2, &[VcpuParams::DEFAULT; 5]);
+    for e in &list {
+        let _ = s.wake(*e, LINE, us(1000));
+    }
+    let (p, _) = decide(&mut s, CPU, us(1000));
+    assert_eq!(p.until, Some(us(1250)), "four wait for two");
+}
+
+/// Who waits boosted keeps its age when its parameters are changed.
+#[test]
+fn new_parameters_do_not_take_the_age_of_who_waits() {
+    let (mut s, list) = beside_hogs(1, &[VcpuParams::DEFAULT; 2]);
+    s.rows[list[0]].b = 1;
+    let _ = s.wake(list[0], LINE, us(1000));
+    let _ = s.adjust_vcpu(list[0], &VcpuParams::DEFAULT, us(1400));
+    let _ = s.wake(list[1], LINE, us(1550));
+    assert_eq!(decide(&mut s, CPU, us(1550)).0.next, Some(Tag(0)));
 }
