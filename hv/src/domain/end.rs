@@ -2,9 +2,11 @@
 //!
 //! A domain of 64 vCPUs ends at the word of a guest, so nothing here may take longer for more vCPUs, interrupts or memory:
 //! `go_on` does one piece, and who called it looks for interrupts before the next (run.rs, `slow_leave`). An ended domain
-//! is on the list with the stage it is in, or in the hands of the one CPU that does its next piece; whoever comes by does
-//! that. To the pools it is dead from the first piece to the last of a new life, so none of its vCPUs sees a half of
-//! it; dom0 sees it as ended, and can destroy it at any stage.
+//! is on the list with the stage it is in, or in the hands of the one CPU that does its next piece. That is the CPU on which
+//! it was ended, its keeper, or one of the keeper's pool: what the guests of a pool do costs no other pool time, and what dom0
+//! destroys is taken apart in dom0's. Who comes by and may not calls the keeper. To the pools the domain is dead from the
+//! first piece to the last of a new life, so none of its vCPUs sees a half of it; dom0 sees it as ended, and can destroy it at
+//! any stage.
 
 use super::life::LIFE;
 use super::recipe::{self, Recipe};
@@ -12,11 +14,12 @@ use super::{Domain, State, Uart, build, life, table};
 use crate::arch::Lock;
 use crate::run::POOLS;
 use crate::{console, doorbell, irq, percpu, spi, time};
-use abi::{DomainId, Errno, MAX_DOMAINS, Span};
+use abi::{CpuId, DomainId, Errno, MAX_DOMAINS, Span};
 use alloc::sync::Arc;
 use board::config::Restart;
 use board::guest::layout;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use pools::Kick;
 use vdev::pl011::Pl011;
 use vdev::ptimer::Ptimer;
 use vdev::vgic::Irq;
@@ -44,19 +47,30 @@ enum Stage {
 }
 
 /// A domain that has ended.
+#[derive(Clone, Copy)]
 struct Ended {
     id: DomainId,
     stage: Stage,
+    keeper: CpuId,
 }
 
 /// Those in nobody's hands. There is a place for every domain there can be: none is here twice (`Domain::ending`).
 static ENDED: Lock<heapless::Vec<Ended, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
 static ANY_ENDED: AtomicBool = AtomicBool::new(false);
-/// Domains that are in no table any more, and how many.
-static GRAVE: Lock<heapless::Vec<Arc<Domain>, MAX_DOMAINS>> = Lock::new(heapless::Vec::new());
+/// Domains that are in no table any more, with their keepers, and how many.
+static GRAVE: Lock<heapless::Vec<(Arc<Domain>, CpuId), MAX_DOMAINS>> =
+    Lock::new(heapless::Vec::new());
 static GRAVES: AtomicUsize = AtomicUsize::new(0);
 /// The longest piece so far, ns.
 static LONGEST: AtomicU64 = AtomicU64::new(0);
+
+/// Pieces done by a CPU of another pool than the domain's.
+static ELSEWHERE: AtomicU64 = AtomicU64::new(0);
+
+/// Pieces of domains' ends that a CPU of another pool has done.
+pub fn pieces_elsewhere() -> u64 {
+    ELSEWHERE.load(Ordering::Relaxed)
+}
 
 /// The longest piece of work with interrupts masked for domains that have ended, ns.
 pub fn longest_piece() -> u64 {
@@ -75,6 +89,7 @@ pub(super) fn begin(d: &Domain) {
         put(Ended {
             id: d.id,
             stage: Stage::Stop(0),
+            keeper: life::here(),
         });
     }
     come_by();
@@ -106,46 +121,75 @@ pub fn remains() -> bool {
     GRAVES.load(Ordering::Acquire) != 0
 }
 
-/// Does one piece of what is to be done for domains that have ended; false if there is nothing to be done now.
+/// Does one piece of what is to be done here for domains that have ended; false if there is nothing to be done now.
 pub fn go_on() -> bool {
-    let (mut next, words) = ready();
-    if next.is_none() && words {
+    let here = life::here();
+    let mut look = ready(here);
+    if look.next.is_none() && look.words {
         // Once for all whose last words are still to be printed, however many they are.
         console::go_on();
-        next = ready().0;
+        look = ready(here);
     }
-    let Some(Ended { id, stage }) = next else {
-        return bury();
+    irq::send(look.call);
+    let Some(e) = look.next else {
+        return bury(here);
     };
-    if let Ok(d) = table::domain(id)
-        && let Some(stage) = piece(&d, stage)
-    {
-        put(Ended { id, stage });
+    if let Ok(d) = table::domain(e.id) {
+        if !POOLS.at_home(here, d.vcpus[0].id) {
+            ELSEWHERE.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(stage) = piece(&d, e) {
+            put(Ended { stage, ..e });
+        }
     }
     true
 }
 
-/// Takes one for which there is something to be done off the list; whether another's last words are all that it waits for.
-fn ready() -> (Option<Ended>, bool) {
-    let mut words = false;
+/// Whether what `keeper` keeps may be done by the CPU `here`. Pools may change meanwhile: the keeper itself always may.
+fn may(here: CpuId, keeper: CpuId) -> bool {
+    here == keeper || POOLS.neighbours(here, keeper)
+}
+
+/// What a look at the list has found.
+struct Look {
+    /// Something to be done here, off the list.
+    next: Option<Ended>,
+    /// Somebody's last words are all that he waits for.
+    words: bool,
+    /// Keepers of what others may not do.
+    call: Kick,
+}
+
+fn ready(here: CpuId) -> Look {
+    let mut look = Look {
+        next: None,
+        words: false,
+        call: Kick::NONE,
+    };
     let mut list = ENDED.lock();
     // Under this lock: who saves the last vCPU of a domain looks here afterwards, and must find it.
     let found = list.iter().position(|e| {
-        if e.stage != Stage::Wait {
-            return true;
+        let mine = may(here, e.keeper);
+        let ready = e.stage != Stage::Wait || {
+            let stopped = POOLS.quiescent(e.id);
+            let printed = stopped && console::printed(e.id.slot);
+            // The boot CPU is the one that hears of room on the line.
+            look.words |= stopped && !printed && (mine || here == CpuId::BOOT);
+            printed
+        };
+        if ready && !mine {
+            look.call = look.call.and(Kick::one(e.keeper));
         }
-        let stopped = POOLS.quiescent(e.id);
-        let printed = stopped && console::printed(e.id.slot);
-        words |= stopped && !printed;
-        printed
+        ready && mine
     });
     ANY_ENDED.store(list.len() > usize::from(found.is_some()), Ordering::Release);
-    (found.map(|i| list.swap_remove(i)), words)
+    look.next = found.map(|i| list.swap_remove(i));
+    look
 }
 
 /// One piece; the stage after it, or none when it has come to its end.
-fn piece(d: &Arc<Domain>, stage: Stage) -> Option<Stage> {
-    match stage {
+fn piece(d: &Arc<Domain>, e: Ended) -> Option<Stage> {
+    match e.stage {
         Stage::Stop(from) => stop(d, from),
         Stage::Wait => decide(d),
         // Somebody decided otherwise meanwhile.
@@ -162,7 +206,7 @@ fn piece(d: &Arc<Domain>, stage: Stage) -> Option<Stage> {
             Some(Stage::Start(state))
         }
         Stage::Start(state) => start(d, state),
-        Stage::Apart(left) => apart(d, left),
+        Stage::Apart(left) => apart(d, left, e.keeper),
     }
 }
 
@@ -302,7 +346,7 @@ fn given_up(d: &Domain, why: Errno) -> Option<Stage> {
 }
 
 /// Takes a stopped domain's last vCPUs from the pool, and with the first of them its name.
-fn apart(d: &Arc<Domain>, left: usize) -> Option<Stage> {
+fn apart(d: &Arc<Domain>, left: usize, keeper: CpuId) -> Option<Stage> {
     match POOLS.remove_some(d.id, APART_AT_ONCE, time::now()) {
         Ok((kick, more)) => {
             irq::send(kick);
@@ -325,15 +369,15 @@ fn apart(d: &Arc<Domain>, left: usize) -> Option<Stage> {
     d.s2.lock().forget_translations();
     // Counted before no table names it any more: `destroy` is not done until it is counted off, and its memory free.
     GRAVES.fetch_add(1, Ordering::AcqRel);
-    keep(d.clone());
+    keep(d.clone(), keeper);
     table::remove(d);
     None
 }
 
 /// Keeps what is left of a domain until nobody looks at it any more, so that nobody who only looked takes it apart.
 /// `GRAVES` counts it already.
-fn keep(d: Arc<Domain>) {
-    let full = GRAVE.lock().push(d);
+fn keep(d: Arc<Domain>, keeper: CpuId) {
+    let full = GRAVE.lock().push((d, keeper));
     if let Err(d) = full {
         // More than there can be: it goes as soon as the last one who looks lets go. Not under the lock.
         drop(d);
@@ -342,19 +386,30 @@ fn keep(d: Arc<Domain>) {
 }
 
 /// A piece of taking apart what nobody looks at any more: no table names it, so nobody can begin to. False: there is
-/// nothing of that kind.
-fn bury() -> bool {
+/// nothing of that kind for this CPU.
+fn bury(here: CpuId) -> bool {
     if !remains() {
         return false;
     }
+    let mut call = Kick::NONE;
     let found = {
         let mut grave = GRAVE.lock();
-        let at = grave.iter().position(|d| Arc::strong_count(d) == 1);
+        let at = grave.iter().position(|(d, keeper)| {
+            let ready = Arc::strong_count(d) == 1;
+            if ready && !may(here, *keeper) {
+                call = call.and(Kick::one(*keeper));
+                return false;
+            }
+            ready
+        });
         at.map(|i| grave.swap_remove(i))
     };
-    let Some(mut d) = found else { return false };
+    irq::send(call);
+    let Some((mut d, keeper)) = found else {
+        return false;
+    };
     if Arc::get_mut(&mut d).is_some_and(|d| d.dismantle(APART_AT_ONCE, MEMORY_AT_ONCE)) {
-        keep(d);
+        keep(d, keeper);
     } else {
         drop(d);
         GRAVES.fetch_sub(1, Ordering::AcqRel);

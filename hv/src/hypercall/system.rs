@@ -182,9 +182,10 @@ fn counter(index: usize) -> Result<Counter, Errno> {
         5 => ("ipis-cross-pool", irq::CROSS_IPIS.load(Ordering::Relaxed)),
         6 => ("wakes-cross-pool", irq::CROSS_WAKES.load(Ordering::Relaxed)),
         7 => ("end-piece-longest-ns", end::longest_piece()),
+        8 => ("end-pieces-cross-pool", end::pieces_elsewhere()),
         _ => {
             // Then the exits of all live domains, summed.
-            let i = index - 8;
+            let i = index - 9;
             let Some(name) = counters::NAMES.get(i) else {
                 // At last the boosts of all vCPUs there have been.
                 let boost = (i - counters::NAMES.len()) as u32;

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use xtask::console::Console;
 use xtask::machine::Machine;
 use xtask::{exec, tree::Config};
 
+use super::control::counter;
 use super::{all_through, answers_and_powers_off, domain, prompt, verify_all};
 use crate::runner::{Bench, Test};
 
@@ -97,6 +99,13 @@ pub fn tests() -> Vec<Test> {
             format!("isolation/ends-under-way-gic{gic}"),
             "a domain with many vCPUs restarts and ends while it is moved, its pool changed, and it is destroyed",
             move |bench| ends_under_way(bench, gic),
+        ));
+    }
+    for gic in [2, 3] {
+        tests.push(Test::new(
+            format!("isolation/ends-at-home-gic{gic}"),
+            "what ends in a pool is taken apart and begins again there, what dom0 destroys goes in dom0's",
+            move |bench| ends_at_home(bench, gic),
         ));
     }
     for name in ["demo", "two-pools"] {
@@ -205,6 +214,46 @@ fn ends_under_way(bench: &mut Bench, gic: u8) -> Result<(), String> {
     } else {
         Err(format!("memory is not what it was: {free:?}"))
     }
+}
+
+/// A domain with many vCPUs restarts again and again in its pool, of which one CPU is always busy, as the other pool's are.
+fn ends_at_home(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    let vcpus = if gic == 2 { 8 } else { 24 };
+    let config = domain(
+        "resets",
+        "guest-bench",
+        vcpus,
+        16,
+        "mode=reset",
+        "tarn,paused;",
+    ) + &domain("here", "guest-hog", 2, 16, "quiet=1", "")
+        + &domain("there", "guest-hog", 1, 16, "quiet=1", "");
+    let machine = Machine::tarn(gic, 4).with_config(config);
+    let mut console = bench.start("Tarn", &machine, 180)?;
+    prompt(&mut console)?;
+    exec::must(&mut console, "pool-create apart cpu=2-3")?;
+    exec::must(&mut console, "pool-migrate there apart")?;
+    exec::must(&mut console, "pool-migrate resets apart")?;
+    let crossed = |console: &mut Console| -> Result<u64, String> {
+        let text = exec::must(console, "counters")?;
+        counter(&text, "end-pieces-cross-pool")
+    };
+    let before = crossed(&mut console)?;
+    exec::must(&mut console, "unpause resets")?;
+    for _ in 0..4 {
+        console.expect("domain resets: rebooted")?;
+    }
+    console.send("\r")?;
+    prompt(&mut console)?;
+    let after = crossed(&mut console)?;
+    if before != after {
+        return Err(format!("{} pieces were done in Pool-0", after - before));
+    }
+    exec::must(&mut console, "destroy there")?;
+    if crossed(&mut console)? == after {
+        return Err("none of what dom0 has destroyed was taken apart in dom0's pool".into());
+    }
+    answers_and_powers_off(&mut console)
 }
 
 /// The line of `info` that tells of free memory.
