@@ -541,6 +541,10 @@ fn slow_leave(outcome: Outcome, cpu: &'static Cpu, local: &mut CpuLocal, frame: 
         }
         if ended {
             ended = bury(local);
+            if looked != Instant::NEVER {
+                // Not a step of an access.
+                looked = time::now();
+            }
             again = ended && take(cpu, local, frame);
             continue;
         }

@@ -4,9 +4,10 @@
 //! A run is a function of (scenario, scheduler, seed): integer nanoseconds, one event heap, no floating point before the
 //! report. After every event the invariants of `check.rs` are asserted. Must never contain policy: whatever decides who
 //! runs is in `sched`. Neighbours: `scenario.rs` reads the files of `sim/scenarios`, `engine.rs` is the machine,
-//! `guest.rs` the guests, `report.rs` and `picture.rs` the results.
+//! `guest.rs` the guests, `report.rs`, `chart.rs` (terminal) and `picture.rs` (SVG, Perfetto) the results.
 #![forbid(unsafe_code)]
 
+pub mod chart;
 pub mod costs;
 pub mod eevdf;
 pub mod engine;

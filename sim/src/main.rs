@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use tarn_sim::engine::{Options, Outcome, run};
 use tarn_sim::report::{Report, Verdict};
-use tarn_sim::{Scenario, costs, kinds, picture, replay};
+use tarn_sim::{Scenario, chart, costs, kinds, picture, replay};
 
 const HELP: &str = "\
 tarn-sim runs the hypervisor's own scheduler code on a simulated machine.
 
-  tarn-sim run FILE [options]         one scenario: table, bars, pictures on request
+  tarn-sim run FILE [options]         one scenario: table, pictures of the schedule and of lateness, bars
   tarn-sim compare FILE SCHED SCHED   the same scenario under two (or more) schedulers
   tarn-sim sweep FILE [--seeds N]     the scenario with N seeds (default 20): worst bar of all
 
@@ -25,10 +25,10 @@ options
                     (the older credit, sampled by ticks), eevdf (Linux), noboost
   --seed N          another seed
   --json            the result as one JSON object
-  --svg OUT         the first part of the schedule as a picture, and the latency distribution in OUT.latency.svg
+  --svg OUT         the finer pictures: the schedule in OUT, the latency distribution in OUT.latency.svg
   --perfetto OUT    the schedule as a trace for ui.perfetto.dev
   --record OUT      what each pool's scheduler was asked and answered, for `tarn-sim replay`
-  --from T --to T   which part the picture shows (default the first 100ms)
+  --from T --to T   which part the pictures show (default the first 100ms)
 
 It exits with 0 if all bars of the scenario are cleared, 1 if one is not, 2 if something is wrong with the request.
 ";
@@ -122,7 +122,7 @@ fn command_run(a: &Args) -> Result<bool, String> {
     };
     let s = load(file)?;
     let options = Options {
-        trace: a.svg.is_some() || a.perfetto.is_some(),
+        trace: !a.json || a.svg.is_some() || a.perfetto.is_some(),
         record: if a.record.is_some() {
             tarn_sched::MAX_RECORDS
         } else {
@@ -137,6 +137,11 @@ fn command_run(a: &Args) -> Result<bool, String> {
         println!("{}", r.json(&verdicts));
     } else {
         print!("{}", r.table());
+        println!("\n{}", chart::schedule(&r, a.from, a.to));
+        let late = chart::latency(&r);
+        if !late.is_empty() {
+            println!("{late}");
+        }
         verdicts.iter().for_each(|v| println!("{}", v.text()));
     }
     if let Some(path) = &a.svg {

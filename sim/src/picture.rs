@@ -17,7 +17,7 @@ fn escape(s: &str) -> String {
 }
 
 /// Stretches of the schedule: (cpu, vCPU, from, to).
-fn stretches(r: &Report<'_>) -> Vec<(usize, usize, u64, u64)> {
+pub(crate) fn stretches(r: &Report<'_>) -> Vec<(usize, usize, u64, u64)> {
     let mut open: Vec<Option<(usize, u64)>> = vec![None; r.outcome.idle.len()];
     let mut out = Vec::new();
     for m in &r.outcome.trace {

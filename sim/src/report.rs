@@ -467,23 +467,37 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// One line.
+    /// One line: the figure and its limit in the unit that people read.
     pub fn text(&self) -> String {
-        let limit =
-            |name: &str, l: Option<f64>| l.map_or(String::new(), |l| format!(" {name} {l}"));
+        let value = |v: f64| readable(&self.bar.of, v);
+        let limit = |name: &str, l: Option<f64>| {
+            l.map_or(String::new(), |l| format!("  {name} {}", value(l)))
+        };
         format!(
-            "{} {} of {}: {}{}{}{}",
+            "{} {:<34} {:>12}{}{}{}",
             if self.ok { "ok  " } else { "FAIL" },
-            self.bar.of,
-            self.bar.who,
-            self.value,
-            limit("max", self.max),
-            limit("min", self.min),
+            format!("{} of {}", self.bar.of, self.bar.who),
+            value(self.value),
+            limit("at most", self.max),
+            limit("at least", self.min),
             self.bar
                 .versus
                 .as_ref()
-                .map_or(String::new(), |v| format!(" (relative to {v})"))
+                .map_or(String::new(), |v| format!("  (from what {v} has)"))
         )
+    }
+}
+
+/// A figure of a bar: times in us, a spread in percent, all else as it is.
+fn readable(metric: &str, v: f64) -> String {
+    if metric == "longest_wait" || metric.starts_with("wake_") || metric.starts_with("response_") {
+        format!("{:.1} us", v / 1e3)
+    } else if metric == "spread" {
+        format!("{:.4} %", v * 100.0)
+    } else if v == v.trunc() {
+        format!("{v:.0}")
+    } else {
+        format!("{v:.4}")
     }
 }
 
