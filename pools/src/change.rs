@@ -215,7 +215,8 @@ impl<R: RelaxStrategy> PoolSet<R> {
         (kick.and(self.carry(&mut config, now)), Ok(()))
     }
 
-    /// What `plan` would do; changes nothing.
+    /// What `plan` would do; changes nothing. Of steps that concern groups only whether they are refused: no call puts one
+    /// into a plan, each is begun by itself.
     pub fn preview(&self, plan: &Plan, now: Instant) -> Result<Preview, Refusal> {
         let config = self.settled().map_err(|error| Refusal { step: 0, error })?;
         let model = self.model(&config, plan)?;

@@ -16,7 +16,8 @@ use tarn_abi::{DomainId, Instant, PoolId, VcpuId};
 use tarn_sched::{Kick, Leaf, NodeId, VcpuParams};
 
 impl<R: RelaxStrategy> PoolSet<R> {
-    /// Puts a domain with all its vCPUs, which are off, into a pool. The ids are the caller's and must be unused.
+    /// Puts a domain with all its vCPUs, which are off, into a pool. The ids are the caller's and must be unused. These CPUs
+    /// must come by: somebody may have made room.
     pub fn add_domain(
         &self,
         d: DomainId,
@@ -24,7 +25,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         params: &DomainParams,
         vcpus: &[(VcpuId, VcpuParams)],
         now: Instant,
-    ) -> Result<(), PoolError> {
+    ) -> Result<Kick, PoolError> {
         let _config = self.settled()?;
         match self.domain_home(d) {
             None => return Err(PoolError::NoSuchDomain),
@@ -58,11 +59,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
         let places = reserve(p, vcpus.iter().map(|(_, q)| *q), vcpus.len())?;
         let mut times = DomainTimes::new(now);
         times.counts[VcpuState::Down as usize] = vcpus.len() as u16;
+        let mut kick = Kick::NONE;
         for (i, (v, q)) in vcpus.iter().enumerate() {
             let (row, ent) = (places.rows[i], places.ents[i]);
             p.rows.fill(row, Row::new(*v, places.dom, ent, *q, now));
-            let kick = p.sched().insert(ent, false, now);
-            debug_assert!(kick.is_none(), "a vCPU that is off disturbs nobody");
+            kick = kick.and(p.sched().insert(ent, false, now));
             self.set_vcpu_home(*v, Home::new(pool.slot as u8, row, v.generation));
         }
         p.doms.fill(
@@ -81,7 +82,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
         );
         p.domains += 1;
         self.set_domain_home(d, Home::new(pool.slot as u8, places.dom, d.generation));
-        Ok(())
+        Ok(kick)
     }
 
     /// Takes a domain out of its pool: one that has been killed and is quiescent. An unfinished move is taken back. These

@@ -140,6 +140,28 @@ impl Pool {
         moved
     }
 
+    /// Whether dom0, brought with `n` vCPUs to a scheduler of its pool, where it is the last comer, might be left without a
+    /// CPU there or by a group around it.
+    fn could_strand_dom0(&mut self, dom: u16, mut node: NodeId, n: usize) -> bool {
+        let strands = |kind| registry::row(kind).is_some_and(|r| r.strands);
+        while let Some(shape) = self.sched().shape(node) {
+            let kind = self.groups[usize::from(node.0)].as_ref().map(|g| g.kind);
+            if kind.is_some_and(strands) && shape.members as usize + n > usize::from(shape.vps) {
+                return true;
+            }
+            node = shape.parent;
+        }
+        let cpus = self.future_cpus();
+        let Pool { doms, rows, .. } = &*self;
+        let mut own = doms.get(dom).into_iter().flat_map(|d| &d.vcpus);
+        // Processors of groups may use any CPU.
+        let pinned = own.any(|row| {
+            let params = rows.get(*row).map(|r| r.params);
+            params.is_some_and(|p| !cpus.difference(&p.affinity).is_empty())
+        });
+        strands(self.kind) && (pinned || self.entities() as usize > cpus.len())
+    }
+
     /// Whether a scheduler is `outer` or inside it.
     fn is_inside(&mut self, mut node: NodeId, outer: NodeId) -> bool {
         while node != outer {
@@ -346,6 +368,9 @@ impl<R: RelaxStrategy> PoolSet<R> {
         });
         if there {
             return Ok(false);
+        }
+        if d == DomainId::DOM0 && p.could_strand_dom0(dom, node, which.len()) {
+            return Err(PoolError::Dom0Waits);
         }
         let mut ents = Vec::new();
         ents.try_reserve_exact(which.len())

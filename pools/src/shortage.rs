@@ -12,16 +12,33 @@ use crate::set::PoolSet;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use spin::RelaxStrategy;
-use tarn_abi::{CpuSet, Instant, PoolId};
-use tarn_sched::{Ent, NodeId, Scheduler, Tag, VcpuParams, registry};
+use tarn_abi::{CpuSet, Instant, PoolId, SchedId};
+use tarn_sched::{Ent, NodeId, SchedParams, Scheduler, Tag, VcpuParams, registry};
 
 /// A scheduler nobody runs under, to see who would get a CPU.
 struct Trial {
     sched: Box<dyn Scheduler>,
-    /// Of the vCPUs directly in the pool.
-    vcpus: Vec<Ent>,
-    /// Of groups' virtual processors, with their group.
-    groups: Vec<(NodeId, Ent)>,
+    /// Virtual processors of groups, with their group.
+    processors: Vec<(NodeId, Ent)>,
+}
+
+/// Who competes in one scheduler: a vCPU, or a group with its processors.
+#[derive(Clone, Copy)]
+struct Comer {
+    came: u64,
+    affinity: CpuSet,
+    group: Option<(NodeId, u16)>,
+}
+
+/// A pool as it will be, as far as CPUs are handed out for good.
+#[derive(Default)]
+struct Foreseen {
+    /// By scheduler: those under which somebody may have no CPU.
+    trials: Vec<Option<Trial>>,
+    /// Its vCPUs: in which scheduler, and what they are in its trial.
+    vcpus: Vec<(NodeId, Option<Ent>)>,
+    /// Its groups, and in which scheduler each is.
+    groups: Vec<(NodeId, NodeId)>,
 }
 
 fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), PoolError> {
@@ -31,23 +48,75 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), PoolError> {
 }
 
 impl Trial {
-    fn join(&mut self, affinity: CpuSet, group: Option<NodeId>) -> Result<(), PoolError> {
+    /// With these CPUs.
+    fn new(kind: SchedId, params: &SchedParams, cpus: &CpuSet) -> Result<Trial, PoolError> {
+        let mut sched = registry::build(kind, params)?;
+        for cpu in cpus.iter() {
+            sched.alloc_pcpu(cpu)?;
+            let _ = sched.switch_sched(cpu, Instant(0));
+        }
+        Ok(Trial {
+            sched,
+            processors: Vec::new(),
+        })
+    }
+
+    fn join(&mut self, affinity: CpuSet) -> Result<Ent, PoolError> {
         let p = VcpuParams {
             affinity,
             ..VcpuParams::DEFAULT
         };
         let e = self.sched.alloc_vcpu(Tag(0), &p)?;
         let _ = self.sched.insert(e, false, Instant(0));
-        match group {
-            None => push(&mut self.vcpus, e),
-            Some(g) => push(&mut self.groups, (g, e)),
-        }
+        Ok(e)
+    }
+}
+
+impl Foreseen {
+    fn trial(&mut self, node: NodeId) -> Option<&mut Trial> {
+        self.trials.get_mut(usize::from(node.0))?.as_mut()
     }
 
-    /// Whether all processors of a group are without a CPU.
-    fn strands(&self, group: NodeId) -> bool {
-        let mut own = self.groups.iter().filter(|g| g.0 == group);
-        own.all(|g| self.sched.is_stranded(g.1))
+    /// A vCPU of `node`, behind all who are there. Inside a group an affinity has no meaning.
+    fn join(&mut self, node: NodeId, affinity: CpuSet) -> Result<(), PoolError> {
+        let affinity = if node == NodeId::ROOT {
+            affinity
+        } else {
+            CpuSet::ALL
+        };
+        let ent = match self.trial(node) {
+            Some(t) => Some(t.join(affinity)?),
+            None => None,
+        };
+        push(&mut self.vcpus, (node, ent))
+    }
+
+    /// Whether a scheduler strands that entity.
+    fn strands(&self, node: NodeId, e: Ent) -> bool {
+        let trial = self.trials.get(usize::from(node.0));
+        trial.is_some_and(|t| t.as_ref().is_some_and(|t| t.sched.is_stranded(e)))
+    }
+
+    /// Whether all processors of a group, or of one around it, are without a CPU.
+    fn strands_group(&self, mut node: NodeId) -> bool {
+        while let Some((_, parent)) = self.groups.iter().find(|g| g.0 == node) {
+            let trial = self.trials.get(usize::from(parent.0));
+            if let Some(Some(t)) = trial {
+                let mut own = t.processors.iter().filter(|p| p.0 == node);
+                if own.all(|p| t.sched.is_stranded(p.1)) {
+                    return true;
+                }
+            }
+            node = *parent;
+        }
+        false
+    }
+
+    fn stranded(&self) -> u32 {
+        let without = self.vcpus.iter().filter(|(node, ent)| {
+            ent.is_some_and(|e| self.strands(*node, e)) || self.strands_group(*node)
+        });
+        without.count() as u32
     }
 }
 
@@ -71,83 +140,102 @@ impl<R: RelaxStrategy> PoolSet<R> {
         Ok(self.lock_pool(id)?.stranded())
     }
 
-    /// How many of them will have none when the pool is what `model` says. Who has one and stays keeps it. Under the
-    /// config lock.
+    /// How many of them will have none when the pool is what `model` says. By the contract of `null` that follows from who
+    /// is there, who came first, their affinities and the CPUs, whatever happens on the way. Under the config lock.
     pub(crate) fn foresee_stranded(&self, model: &Model, at: usize) -> Result<u32, PoolError> {
         let m = &model.pools[at];
-        let strands = registry::row(m.kind).is_some_and(|r| r.strands);
-        let mut trial = Trial {
-            sched: registry::build(m.kind, &m.params.sched)?,
-            vcpus: Vec::new(),
-            groups: Vec::new(),
-        };
-        for cpu in m.cpus.iter().filter(|_| strands) {
-            trial.sched.alloc_pcpu(cpu)?;
-            let _ = trial.sched.switch_sched(cpu, Instant(0));
-        }
-        let mut inside = 0;
+        let mut seen = Foreseen::default();
+        let own = strands(m.kind).then(|| Trial::new(m.kind, &m.params.sched, &m.cpus));
+        push(&mut seen.trials, own.transpose()?)?;
         let mut there = m.slot.and_then(|s| self.lock_present(usize::from(s)));
         if let Some(p) = &mut there {
-            inside = stay(p, model, at, strands.then_some(&mut trial))?;
+            for node in 1..p.groups.len() as u16 {
+                let kind = p.groups[usize::from(node)].as_ref().map(|g| g.kind);
+                let kind = kind.filter(|k| strands(*k));
+                let shape = p.sched().shape(NodeId(node));
+                let trial = kind.zip(shape).map(|(kind, shape)| {
+                    let vps = CpuSet::first(usize::from(shape.vps));
+                    Trial::new(kind, &SchedParams::DEFAULT, &vps)
+                });
+                push(&mut seen.trials, trial.transpose()?)?;
+                if let Some(shape) = shape {
+                    push(&mut seen.groups, (NodeId(node), shape.parent))?;
+                }
+            }
+            for node in 0..seen.trials.len() as u16 {
+                stay(p, model, at, NodeId(node), &mut seen)?;
+            }
         }
         drop(there);
-        for x in model.moves.iter().filter(|x| strands && x.to == at) {
+        for x in model.moves.iter().filter(|x| x.to == at) {
             let (mut p, dom, _) = self.lock_domain(x.domain)?;
             for i in 0..p.doms.at(dom).vcpus.len() {
                 let row = p.doms.at(dom).vcpus[i];
-                trial.join(p.rows.at(row).params.affinity, None)?;
+                seen.join(NodeId::ROOT, p.rows.at(row).params.affinity)?;
             }
         }
-        let alone = trial.vcpus.iter().filter(|e| trial.sched.is_stranded(**e));
-        Ok(inside + alone.count() as u32)
+        Ok(seen.stranded())
     }
 }
 
-/// Those who stay in the pool join the trial in the order in which they are served; how many members of its groups have no
-/// CPU. Without a trial the pool's own scheduler leaves nobody without.
+/// Whether under a scheduler of that kind somebody may wait for ever.
+fn strands(kind: SchedId) -> bool {
+    registry::row(kind).is_some_and(|r| r.strands)
+}
+
+/// Those who stay in one scheduler of the pool join its trial in the order in which they came.
 fn stay(
     p: &mut Pool,
     model: &Model,
     at: usize,
-    mut trial: Option<&mut Trial>,
-) -> Result<u32, PoolError> {
-    let exchange = model.pools[at].exchange;
-    for served in [true, false] {
-        let Some(trial) = trial.as_deref_mut() else {
-            break;
-        };
-        for node in 1..p.groups.len() as u16 {
-            let shape = p.sched().shape(NodeId(node));
-            let Some(shape) = shape.filter(|s| served && s.parent == NodeId::ROOT) else {
-                continue;
+    node: NodeId,
+    seen: &mut Foreseen,
+) -> Result<(), PoolError> {
+    // Under another scheduler all begin anew, groups first, vCPUs by their rows.
+    let exchange = model.pools[at].exchange && node == NodeId::ROOT;
+    let mut comers: Vec<Comer> = Vec::new();
+    for group in 1..p.groups.len() as u16 {
+        let shape = p.sched().shape(NodeId(group));
+        if let Some(shape) = shape.filter(|s| s.parent == node) {
+            let comer = Comer {
+                came: if exchange { 0 } else { shape.came },
+                affinity: shape.params.affinity,
+                group: Some((NodeId(group), shape.vps)),
             };
-            for _ in 0..shape.vps {
-                trial.join(shape.params.affinity, Some(NodeId(node)))?;
-            }
-        }
-        for row in 0..p.rows.len() as u16 {
-            let Some(r) = p.rows.get(row) else { continue };
-            let (ent, affinity, dom) = (r.ent, r.params.affinity, r.dom);
-            let goes = leaves(p, model, at, dom);
-            // Under another scheduler all begin anew.
-            let first = exchange || !p.sched().is_stranded(ent, false);
-            if ent.node == NodeId::ROOT && !goes && first == served {
-                trial.join(affinity, None)?;
-            }
+            push(&mut comers, comer)?;
         }
     }
-    let mut stranded = 0;
     for row in 0..p.rows.len() as u16 {
         let Some(r) = p.rows.get(row) else { continue };
-        let (ent, dom) = (r.ent, r.dom);
-        if ent.node == NodeId::ROOT || leaves(p, model, at, dom) {
-            continue;
+        let (ent, affinity, dom) = (r.ent, r.params.affinity, r.dom);
+        if ent.node == node && !leaves(p, model, at, dom) {
+            let came = match exchange {
+                true => 1 + u64::from(row),
+                false => p.sched().came(ent),
+            };
+            let group = None;
+            let comer = Comer {
+                came,
+                affinity,
+                group,
+            };
+            push(&mut comers, comer)?;
         }
-        let group = p.sched().outermost(ent.node);
-        let without = trial.as_deref().is_some_and(|t| t.strands(group));
-        stranded += u32::from(without || p.sched().is_stranded(ent, true));
     }
-    Ok(stranded)
+    comers.sort_unstable_by_key(|c| (c.came, c.group.map(|g| g.0.0)));
+    for c in comers {
+        let Some((group, processors)) = c.group else {
+            seen.join(node, c.affinity)?;
+            continue;
+        };
+        for _ in 0..processors {
+            if let Some(t) = seen.trial(node) {
+                let e = t.join(c.affinity)?;
+                push(&mut t.processors, (group, e))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the domain of that row will be elsewhere.

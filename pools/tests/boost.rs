@@ -55,7 +55,8 @@ fn two_hogs() -> (Box<Set>, Fake) {
         let list = [(v, VcpuParams::DEFAULT)];
         let params = DomainParams::default();
         let d = DomainId::new(d as u16, 0);
-        set.add_domain(d, PoolId::POOL0, &params, &list, Instant(0))
+        let _ = set
+            .add_domain(d, PoolId::POOL0, &params, &list, Instant(0))
             .unwrap();
         let _ = set.online(v, Instant(0)).unwrap();
     }

@@ -66,7 +66,8 @@ impl World {
             let v = VcpuId::new(n, 0);
             let list = [(v, VcpuParams::DEFAULT)];
             let d = DomainId::new(n, 0);
-            w.set
+            let _ = w
+                .set
                 .add_domain(
                     d,
                     PoolId::POOL0,

@@ -1,5 +1,5 @@
 //! A dry run says what the real run does: for random plans on small systems full of promises (rtds near its limit, null
-//! with too few CPUs, groups), the same verdict with the same step and the same reason, and where it is carried out the same
+//! with too few CPUs, groups, vCPUs pinned anywhere), the same verdict with the same step and the same reason, and where it is carried out the same
 //! pools with the same CPUs, domains, schedulers and vCPUs without a CPU. The seeds are fixed.
 
 mod world;
@@ -75,6 +75,17 @@ fn step(w: &World, rng: &mut Rng, n: u64, names: &mut u64) -> Step {
     }
 }
 
+/// Sometimes a domain, dom0 as well, goes into a group of its pool, or out of it.
+fn regroup(w: &mut World, rng: &mut Rng) {
+    if rng.chance(30) {
+        let d = DomainId::new(rng.below(4) as u16, 0);
+        let pool = w.set.domain_info(d, w.now).unwrap().pool;
+        let to = (0..).map_while(|n| w.set.group_at(pool, n)).next();
+        let to = to.filter(|_| rng.chance(50));
+        let _ = w.carry_out(&Plan::of(Step::Group(d, None, to)).unwrap());
+    }
+}
+
 /// The CPUs of each pool that promises have been made for can serve all that it has promised (Goossens, Funk and Baruah).
 fn check_promises(w: &World) {
     for id in pools(w) {
@@ -99,7 +110,37 @@ fn check_promises(w: &World) {
     }
 }
 
+/// A vCPU gets another affinity, dom0's included: one CPU, or some, maybe none of its pool's, or any.
+fn pin(w: &mut World, rng: &mut Rng) {
+    let (d, n) = w.domains[rng.below(w.domains.len() as u64) as usize];
+    let v = world::vcpu(d, rng.below(n.into()) as u16);
+    let mut params = w.set.vcpu_info(v, w.now).unwrap().params;
+    params.affinity = match rng.below(4) {
+        0 => CpuSet::ALL,
+        1 => some_cpus(rng).union(&some_cpus(rng)),
+        _ => some_cpus(rng),
+    };
+    let k = w.set.adjust_vcpu(v, &params, w.now).unwrap();
+    w.send(k);
+    w.settle();
+}
+
+fn some_cpus(rng: &mut Rng) -> CpuSet {
+    CpuSet::one(CpuId(rng.below(CPUS as u64) as u16))
+}
+
+/// However it is pinned and wherever it is, nobody can keep dom0 from its CPU.
+fn check_dom0(w: &World) {
+    let dom0 = w.set.vcpu_info(world::vcpu(DomainId::DOM0, 0), w.now);
+    assert!(!dom0.unwrap().stranded, "{}", w.picture());
+}
+
 fn one(w: &mut World, rng: &mut Rng, names: &mut u64, seen: &mut Seen) {
+    while rng.chance(50) {
+        pin(w, rng);
+    }
+    regroup(w, rng);
+    check_dom0(w);
     let mut plan = Plan::new();
     for n in 0..=rng.below(5) {
         let step = step(w, rng, n, names);
@@ -110,6 +151,7 @@ fn one(w: &mut World, rng: &mut Rng, names: &mut u64, seen: &mut Seen) {
     assert_eq!(w.picture(), before, "{plan:?}: a dry run changed something");
     let real = w.carry_out(&plan);
     w.check();
+    check_dom0(w);
     let report = match (real, &foreseen) {
         (Err(real), Err(foreseen)) => {
             assert_eq!(real, *foreseen, "{plan:?}\n{before}");
@@ -190,9 +232,11 @@ fn world(rng: &mut Rng) -> World {
             sched: sched(NAMES[rng.below(4) as usize]),
             ..GroupConfig::new("cell")
         };
-        let g = w.set.create_group(PoolId::POOL0, &config, w.now).unwrap();
         let d = DomainId::new(1 + rng.below(3) as u16, 0);
-        let _ = w.carry_out(&Plan::of(Step::Group(d, None, Some(g))).unwrap());
+        let pool = w.set.domain_info(d, w.now).unwrap().pool;
+        if let Ok(g) = w.set.create_group(pool, &config, w.now) {
+            let _ = w.carry_out(&Plan::of(Step::Group(d, None, Some(g))).unwrap());
+        }
     }
     w
 }

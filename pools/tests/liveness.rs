@@ -201,12 +201,12 @@ impl Life {
                     0
                 };
                 let now = self.w.now;
-                if self
+                let added = self
                     .w
                     .set
-                    .add_domain(d, pool, &DomainParams { cap }, &list, now)
-                    .is_ok()
-                {
+                    .add_domain(d, pool, &DomainParams { cap }, &list, now);
+                if let Ok(k) = added {
+                    self.w.send(k);
                     self.made += 1;
                     for i in 0..n {
                         let k = self.w.set.online(vcpu(d, i), now);

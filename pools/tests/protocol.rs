@@ -74,14 +74,15 @@ fn pools(cpus: usize) -> (Box<Set>, Vec<Fake>) {
 
 fn add(set: &Set, d: DomainId, vcpus: std::ops::Range<u16>) {
     let list: Vec<_> = vcpus.map(|n| (v(n), VcpuParams::DEFAULT)).collect();
-    set.add_domain(
-        d,
-        PoolId::POOL0,
-        &DomainParams::default(),
-        &list,
-        Instant(0),
-    )
-    .unwrap();
+    let _ = set
+        .add_domain(
+            d,
+            PoolId::POOL0,
+            &DomainParams::default(),
+            &list,
+            Instant(0),
+        )
+        .unwrap();
 }
 
 fn run(set: &Set, cpu: CpuId, loaded: Option<VcpuId>, m: &mut Fake, now: u64) -> Option<VcpuId> {
@@ -245,14 +246,15 @@ fn off_is_off_only_when_saved_and_death_is_final_until_reset() {
         set.domain_info(D1, Instant(12)).unwrap_err(),
         PoolError::NoSuchDomain
     );
-    set.add_domain(
-        DomainId::new(1, 1),
-        PoolId::POOL0,
-        &DomainParams::default(),
-        &[],
-        Instant(13),
-    )
-    .unwrap();
+    let _ = set
+        .add_domain(
+            DomainId::new(1, 1),
+            PoolId::POOL0,
+            &DomainParams::default(),
+            &[],
+            Instant(13),
+        )
+        .unwrap();
     assert_eq!(
         set.domain_info(D1, Instant(14)).unwrap_err(),
         PoolError::Stale
@@ -386,6 +388,7 @@ fn refusals_change_nothing() {
     let (set, _m) = pools(1);
     let add = |d, list: &[(VcpuId, VcpuParams)], p: DomainParams| {
         set.add_domain(d, PoolId::POOL0, &p, list, Instant(0))
+            .map(|_| ())
     };
     let heavy = VcpuParams {
         weight: 70_000,

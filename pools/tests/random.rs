@@ -268,7 +268,8 @@ impl Driver {
                 .w
                 .set
                 .add_domain(d, pool, &DomainParams::default(), &list, self.w.now);
-            if added.is_ok() {
+            if let Ok(k) = added {
+                self.w.send(k);
                 for i in 0..n {
                     let k = self.w.set.online(vcpu(d, i), self.w.now).unwrap();
                     self.w.send(k);

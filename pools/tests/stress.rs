@@ -274,7 +274,8 @@ fn storm(sched: &str, millis: u64, doze: bool) {
         let list: Vec<_> = (0..PER)
             .map(|i| (VcpuId::new((d * PER + i) as u16, 0), own))
             .collect();
-        w.set
+        let _ = w
+            .set
             .add_domain(
                 domain(d),
                 PoolId::POOL0,

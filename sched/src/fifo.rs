@@ -55,6 +55,33 @@ impl Fifo {
         self.tail = Some(e);
     }
 
+    /// Puts `e` behind the last one that is `before` it; O(1) where that is the last of all.
+    pub(crate) fn push_behind<R: Links>(
+        &mut self,
+        rows: &mut R,
+        e: Ent,
+        before: impl Fn(&R, Ent) -> bool,
+    ) {
+        let (mut prev, mut next) = (self.tail, None);
+        while let Some(p) = prev.filter(|p| !before(rows, *p)) {
+            next = prev;
+            prev = rows.link(p).prev;
+        }
+        *rows.link(e) = Link {
+            prev,
+            next,
+            queued: true,
+        };
+        match prev {
+            Some(p) => rows.link(p).next = Some(e),
+            None => self.head = Some(e),
+        }
+        match next {
+            Some(n) => rows.link(n).prev = Some(e),
+            None => self.tail = Some(e),
+        }
+    }
+
     pub(crate) fn remove(&mut self, rows: &mut impl Links, e: Ent) {
         let l = core::mem::take(rows.link(e));
         if !l.queued {

@@ -1,8 +1,11 @@
 //! null: one vCPU per CPU, nothing to decide. For pools that partition.
 //!
-//! A vCPU gets a CPU of its affinity when it is inserted and keeps it, asleep or not, until it leaves; more vCPUs than
-//! CPUs wait in line for a CPU to become free. No timer is ever needed, so WFI can be native. Operations on a vCPU that
-//! has its CPU are O(1).
+//! A vCPU gets a CPU of its affinity when it is inserted and has one, asleep or not, until it leaves; more vCPUs than CPUs
+//! wait in line for a CPU to become free. As many have one as the affinities allow: who has one makes room for somebody
+//! who can use no other, if there is another for itself. Where not all can have one, who came first has: a place is
+//! lost with its CPU or its affinity to the last comer only. So who has none follows from who is here, in which order they
+//! came, what they may use and which CPUs there are, and not from the order of the changes that led there. No timer is
+//! ever needed, so WFI can be native. Operations on a vCPU that has its CPU are O(1).
 
 use crate::cpus::Cpus;
 use crate::error::SchedError;
@@ -10,7 +13,7 @@ use crate::fifo::{Fifo, Link, Links};
 use crate::params::{SchedParams, VcpuParams};
 use crate::scheduler::{Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason};
 use crate::slab::Slab;
-use tarn_abi::{CpuId, CpuSet, Instant, Span};
+use tarn_abi::{CpuId, CpuSet, Instant, MAX_CPUS, Span};
 
 struct Row {
     tag: Tag,
@@ -18,6 +21,8 @@ struct Row {
     mask: CpuSet,
     inserted: bool,
     runnable: bool,
+    /// When it came: the number of its `insert`.
+    came: u64,
     /// Its CPU.
     home: Option<CpuId>,
     on: Option<CpuId>,
@@ -44,8 +49,10 @@ pub(crate) struct Null {
     cpus: Cpus<Pcpu>,
     /// CPUs without an owner.
     vacant: CpuSet,
-    /// vCPUs without a CPU.
+    /// vCPUs without a CPU, in the order in which they came.
     line: Fifo,
+    /// How many have ever come.
+    comers: u64,
     totals: Totals,
 }
 
@@ -56,6 +63,7 @@ impl Null {
             cpus: Cpus::new(),
             vacant: CpuSet::EMPTY,
             line: Fifo::default(),
+            comers: 0,
             totals: Totals::default(),
         }
     }
@@ -70,26 +78,15 @@ impl Null {
         }
     }
 
-    /// Gives `e` a CPU, or a place in the line.
-    fn settle(&mut self, e: Ent) -> Kick {
-        let allowed = self.cpus.effective(&self.rows[e].mask);
-        match self.vacant.intersection(&allowed).lowest() {
-            Some(c) => {
-                self.vacant.remove(c);
-                self.cpus[c].owner = Some(e);
-                self.rows[e].home = Some(c);
-                self.call(e)
-            }
-            None => {
-                self.line.push(&mut self.rows, e);
-                Kick::NONE
-            }
-        }
+    /// `e`, without a CPU, gets its place in the line.
+    fn queue(&mut self, e: Ent) {
+        let came = self.rows[e].came;
+        self.line
+            .push_behind(&mut self.rows, e, |rows, other| rows[other].came < came);
     }
 
-    /// Takes its CPU, or its place in the line, from `e`.
+    /// Takes its CPU from `e`.
     fn unsettle(&mut self, e: Ent) -> Kick {
-        self.line.remove(&mut self.rows, e);
         let Some(c) = self.rows[e].home.take() else {
             return Kick::NONE;
         };
@@ -98,32 +95,102 @@ impl Null {
         Kick::one(c)
     }
 
-    /// The members have changed: whose CPU is no longer the right one gets another.
+    /// Whose CPU is no longer one that it may have goes back into the line; all in the line are looked after.
     fn rehome(&mut self) -> Kick {
         let mut kick = Kick::NONE;
         for e in (0..self.rows.len() as u32).map(Ent) {
             let Some(r) = self.rows.get(e) else { continue };
             let allowed = self.cpus.effective(&r.mask);
             if r.home.is_some_and(|c| !allowed.contains(c)) {
-                kick = kick.and(self.unsettle(e)).and(self.settle(e));
+                kick = kick.and(self.unsettle(e));
+                self.queue(e);
             }
         }
         kick.and(self.fill())
     }
 
-    /// Vacant CPUs go to the first in line that may have them.
+    /// Everybody in the line, the first first, gets a CPU if there is a way.
     fn fill(&mut self) -> Kick {
         let mut kick = Kick::NONE;
+        // From these CPUs nobody can go elsewhere, and who has them came before all who are still to be looked at.
+        let mut dead = CpuSet::EMPTY;
         let mut at = self.line.head();
         while let Some(e) = at {
             at = self.rows[e].link.next();
-            let allowed = self.cpus.effective(&self.rows[e].mask);
-            if !self.vacant.intersection(&allowed).is_empty() {
-                self.line.remove(&mut self.rows, e);
-                kick = kick.and(self.settle(e));
+            let Some((k, out)) = self.serve(e, &mut dead) else {
+                continue;
+            };
+            kick = kick.and(k);
+            // Who has lost his CPU came later than `e`, and may be the next in the line.
+            if let Some(out) = out
+                && at.is_none_or(|at| self.rows[out].came < self.rows[at].came)
+            {
+                at = Some(out);
             }
         }
         kick
+    }
+
+    /// Looks for a way to a CPU for `e`, which is in the line: one that is vacant, or whose owner can go on to another, and
+    /// so on; or else that of the last comer among those who could make room, if he came after `e`: he is the second part of
+    /// the answer. Touches each CPU once at most.
+    fn serve(&mut self, e: Ent, dead: &mut CpuSet) -> Option<(Kick, Option<Ent>)> {
+        let mut by = [e; MAX_CPUS];
+        let (mut seen, mut open) = (*dead, CpuSet::EMPTY);
+        let (mut who, mut last) = (e, (self.rows[e].came, None));
+        loop {
+            let new = self.cpus.effective(&self.rows[who].mask);
+            let new = new.difference(&seen);
+            if let Some(c) = new.intersection(&self.vacant).lowest() {
+                by[c.index()] = who;
+                return Some((self.shift(e, c, &by), None));
+            }
+            for c in new.iter() {
+                by[c.index()] = who;
+                if let Some(owner) = self.cpus[c].owner
+                    && self.rows[owner].came > last.0
+                {
+                    last = (self.rows[owner].came, Some((c, owner)));
+                }
+            }
+            seen = seen.union(&new);
+            open = open.union(&new);
+            let Some(c) = open.lowest() else { break };
+            open.remove(c);
+            let Some(owner) = self.cpus[c].owner else {
+                continue;
+            };
+            who = owner;
+        }
+        let Some((c, out)) = last.1 else {
+            *dead = seen;
+            return None;
+        };
+        let kick = self.shift(e, c, &by);
+        self.rows[out].home = None;
+        self.queue(out);
+        Some((kick, Some(out)))
+    }
+
+    /// `e` gets a CPU: `by[c]` takes `c`, the CPU that he had goes to the one it is noted for, and so on until `e` has one.
+    /// A CPU that holds somebody whose CPU it was is called to let go of him.
+    fn shift(&mut self, e: Ent, mut c: CpuId, by: &[Ent; MAX_CPUS]) -> Kick {
+        self.line.remove(&mut self.rows, e);
+        self.vacant.remove(c);
+        let mut kick = Kick::NONE;
+        loop {
+            let who = by[c.index()];
+            let held = self.cpus[c].owner.replace(who);
+            if held.is_some_and(|o| self.rows[o].on == Some(c)) {
+                kick = kick.and(Kick::one(c));
+            }
+            let left = self.rows[who].home.replace(c);
+            kick = kick.and(self.call(who));
+            match left {
+                Some(left) if who != e => c = left,
+                _ => return kick,
+            }
+        }
     }
 }
 
@@ -142,13 +209,11 @@ impl Scheduler for Null {
         let owner = self.cpus[cpu].owner.take();
         self.vacant.remove(cpu);
         self.cpus.leave(cpu);
-        match owner {
-            Some(e) => {
-                self.rows[e].home = None;
-                self.settle(e).and(self.rehome())
-            }
-            None => self.rehome(),
+        if let Some(e) = owner {
+            self.rows[e].home = None;
+            self.queue(e);
         }
+        self.rehome()
     }
 
     fn alloc_vcpu(&mut self, tag: Tag, p: &VcpuParams) -> Result<Ent, SchedError> {
@@ -159,6 +224,7 @@ impl Scheduler for Null {
             mask: p.affinity,
             inserted: false,
             runnable: false,
+            came: 0,
             home: None,
             on: None,
             runtime: Span::ZERO,
@@ -173,13 +239,20 @@ impl Scheduler for Null {
         let r = &mut self.rows[e];
         r.inserted = true;
         r.runnable = runnable;
-        self.settle(e)
+        r.came = self.comers;
+        self.comers += 1;
+        self.queue(e);
+        // Nobody has to go for who comes last.
+        let mut dead = CpuSet::EMPTY;
+        self.serve(e, &mut dead)
+            .map_or(Kick::NONE, |(kick, _)| kick)
     }
 
     fn remove(&mut self, e: Ent, _now: Instant) -> Kick {
         let r = &mut self.rows[e];
         r.inserted = false;
         r.runnable = false;
+        self.line.remove(&mut self.rows, e);
         let left = self.unsettle(e);
         left.and(self.fill())
     }
@@ -187,12 +260,17 @@ impl Scheduler for Null {
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, _now: Instant) -> Result<Kick, SchedError> {
         p.check()?;
         self.rows[e].mask = p.affinity;
-        let allowed = self.cpus.effective(&p.affinity);
-        if !self.rows[e].inserted || self.rows[e].home.is_some_and(|c| allowed.contains(c)) {
+        if !self.rows[e].inserted {
             return Ok(Kick::NONE);
         }
-        let left = self.unsettle(e);
-        Ok(left.and(self.settle(e)).and(self.fill()))
+        let allowed = self.cpus.effective(&p.affinity);
+        let mut kick = Kick::NONE;
+        if self.rows[e].home.is_some_and(|c| !allowed.contains(c)) {
+            kick = self.unsettle(e);
+            self.queue(e);
+        }
+        // Who may go elsewhere now can make room.
+        Ok(kick.and(self.fill()))
     }
 
     fn adjust(&mut self, p: &SchedParams, _now: Instant) -> Result<(), SchedError> {
@@ -264,6 +342,10 @@ impl Scheduler for Null {
         self.rows[e].inserted && self.rows[e].home.is_none()
     }
 
+    fn came(&self, e: Ent) -> u64 {
+        self.rows[e].came
+    }
+
     fn stats(&self, e: Ent) -> Stats {
         Stats {
             runtime: self.rows[e].runtime,
@@ -283,6 +365,16 @@ impl Scheduler for Null {
             if r.home.is_some_and(|c| self.cpus[c].owner != Some(e)) {
                 return Err("a vCPU's CPU belongs to another");
             }
+            if r.home
+                .is_some_and(|c| !self.cpus.effective(&r.mask).contains(c))
+            {
+                return Err("a vCPU has a CPU that it may not have");
+            }
+        }
+        for c in self.cpus.members().iter() {
+            if self.vacant.contains(c) == self.cpus[c].owner.is_some() {
+                return Err("a CPU is both vacant and somebody's, or neither");
+            }
         }
         Ok(())
     }
@@ -291,6 +383,7 @@ impl Scheduler for Null {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     const HINT: GuestHint = GuestHint {
         irqs_masked: false,
@@ -317,10 +410,10 @@ mod tests {
             }
             let e = s.alloc_vcpu(Tag(1), &on(c0)).unwrap();
             let other = s.alloc_vcpu(Tag(2), &on(c1)).unwrap();
-            let _ = s.insert(e, true, now);
             if !free {
                 let _ = s.insert(other, false, now);
             }
+            let _ = s.insert(e, true, now);
             assert_eq!(s.pick_next(c0, HINT, now).next, Some(Tag(1)));
             s.sleep(e, now);
             assert_eq!(s.pick_next(c0, HINT, now).next, None);
@@ -336,5 +429,125 @@ mod tests {
             assert_eq!(s.context_saved(e, now), Kick::one(c1));
             assert_eq!(s.pick_next(c1, HINT, now).next, Some(Tag(1)));
         }
+    }
+
+    fn pinned(mask: u64) -> VcpuParams {
+        VcpuParams {
+            affinity: (0..6).filter(|i| mask >> i & 1 != 0).map(CpuId).collect(),
+            ..VcpuParams::DEFAULT
+        }
+    }
+
+    /// Who has one makes room where he can, and only there; who comes later goes first where not all can have one.
+    #[test]
+    fn room_is_made_and_the_last_comer_waits() {
+        let now = Instant(0);
+        let mut s = Null::new(&SchedParams::DEFAULT);
+        for c in [CpuId(0), CpuId(1)] {
+            s.alloc_pcpu(c).unwrap();
+            let _ = s.switch_sched(c, now);
+        }
+        let anywhere = s.alloc_vcpu(Tag(1), &VcpuParams::DEFAULT).unwrap();
+        let here = s.alloc_vcpu(Tag(2), &pinned(1)).unwrap();
+        let _ = s.insert(anywhere, true, now);
+        assert_eq!(s.pick_next(CpuId(0), HINT, now).next, Some(Tag(1)));
+        // Asleep, it disturbs nobody, but that CPU has to let go of who goes on to the other.
+        assert_eq!(s.insert(here, false, now), Kick::one(CpuId(0)));
+        assert!(s.serves(anywhere, now) && s.serves(here, now));
+        assert_eq!(s.pick_next(CpuId(0), HINT, now).next, None);
+        assert_eq!(s.context_saved(anywhere, now), Kick::one(CpuId(1)));
+        // One CPU for both.
+        let _ = s.free_pcpu(CpuId(1), now);
+        assert!(s.serves(anywhere, now) && s.is_stranded(here));
+        let _ = s.switch_sched(CpuId(1), now);
+        assert!(s.serves(anywhere, now) && s.serves(here, now));
+        let third = s.alloc_vcpu(Tag(3), &VcpuParams::DEFAULT).unwrap();
+        assert!(s.insert(third, true, now).is_none() && s.is_stranded(third));
+        // The first comer loses his place by his affinity: the last who could make room does.
+        let _ = s.adjust_vcpu(anywhere, &pinned(1), now).unwrap();
+        assert!(s.serves(anywhere, now) && s.is_stranded(here) && s.serves(third, now));
+        s.check().unwrap();
+    }
+
+    /// After any history, who has a CPU is who would have one if all who are here came in the order in which they did, each
+    /// taken if all before him that were can keep one, too.
+    #[test]
+    fn who_is_served_follows_from_what_is_there() {
+        /// Whether all of them can have a CPU of their own, found by trying.
+        fn fits(masks: &[CpuSet], free: CpuSet) -> bool {
+            let Some((first, rest)) = masks.split_first() else {
+                return true;
+            };
+            first.intersection(&free).iter().any(|c| {
+                let mut left = free;
+                left.remove(c);
+                fits(rest, left)
+            })
+        }
+        let now = Instant(0);
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut dice = move |n: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % n
+        };
+        let (mut waited, mut all) = (0, 0);
+        for _ in 0..300 {
+            let mut s = Null::new(&SchedParams::DEFAULT);
+            let mut here: Vec<(Ent, CpuSet)> = Vec::new();
+            for c in 0..6 {
+                s.alloc_pcpu(CpuId(c)).unwrap();
+            }
+            for n in 0..60 {
+                // One CPU or any, or none of ours.
+                let mask = pinned(match dice(3) {
+                    0 => 1 << dice(6),
+                    1 => 1 << dice(6) | 1 << dice(6),
+                    _ => 1 + dice(63),
+                });
+                let cpu = CpuId(dice(6) as u16);
+                match dice(6) {
+                    0 | 1 if s.cpus.members().contains(cpu) => {
+                        let _ = s.free_pcpu(cpu, now);
+                    }
+                    0 | 1 => {
+                        let _ = s.switch_sched(cpu, now);
+                    }
+                    2 | 3 if here.len() < 7 => {
+                        let e = s.alloc_vcpu(Tag(n), &mask).unwrap();
+                        let _ = s.insert(e, dice(2) == 0, now);
+                        here.push((e, mask.affinity));
+                    }
+                    4 if !here.is_empty() => {
+                        let (e, _) = here.remove(dice(here.len() as u64) as usize);
+                        let _ = s.remove(e, now);
+                        s.free_vcpu(e);
+                    }
+                    _ if !here.is_empty() => {
+                        let at = dice(here.len() as u64) as usize;
+                        here[at].1 = mask.affinity;
+                        let _ = s.adjust_vcpu(here[at].0, &mask, now).unwrap();
+                    }
+                    _ => {}
+                }
+                s.check().unwrap();
+                let mut served = Vec::new();
+                for (e, mask) in &here {
+                    served.push(s.cpus.effective(mask));
+                    let fits = fits(&served, s.cpus.members());
+                    if !fits {
+                        served.pop();
+                    }
+                    assert_eq!(s.is_stranded(*e), !fits, "{here:?} {e:?}");
+                    waited += u32::from(!fits);
+                    all += 1;
+                }
+            }
+        }
+        assert!(
+            waited * 4 > all && waited * 4 < all * 3,
+            "{waited} of {all}"
+        );
     }
 }

@@ -280,9 +280,9 @@ impl Recorded {
     pub fn is_stranded(&mut self, l: Leaf, inside: bool) -> bool {
         self.tree.is_stranded(l, inside)
     }
-    /// See `Tree`.
-    pub fn outermost(&mut self, node: NodeId) -> NodeId {
-        self.tree.outermost(node)
+    /// See `Scheduler`.
+    pub fn came(&mut self, l: Leaf) -> u64 {
+        self.tree.came(l)
     }
     /// See `Tree`.
     pub fn cpus_in(&mut self, node: NodeId) -> CpuSet {

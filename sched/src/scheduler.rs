@@ -294,6 +294,11 @@ pub trait Scheduler: Send {
         let _ = e;
         false
     }
+    /// Where that depends on who came first: the lower, the earlier; an entity that is inserted later has more.
+    fn came(&self, e: Ent) -> u64 {
+        let _ = e;
+        0
+    }
     /// Whether who runs on `cpu` would make room at once for somebody who waits, if `cpu` came by. For policies where that
     /// does not depend on how long one has run.
     fn gives_way(&self, cpu: CpuId) -> bool {

@@ -198,7 +198,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         crash: Lock::new(None),
     });
     let now = time::now();
-    POOLS
+    let kick = POOLS
         .add_domain(
             id,
             pool,
@@ -214,6 +214,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
             }
             e.errno()
         })?;
+    irq::send(kick);
     d.life.begins(now);
     ids.install(&d);
     doorbell::attach(&d);

@@ -297,9 +297,11 @@ impl World {
         let list: Vec<_> = (0..vcpus)
             .map(|i| (vcpu(d, i), VcpuParams::DEFAULT))
             .collect();
-        self.set
+        let k = self
+            .set
             .add_domain(d, pool, &DomainParams::default(), &list, self.now)
             .unwrap();
+        self.send(k);
         for i in 0..vcpus {
             let k = self.set.online(vcpu(d, i), self.now).unwrap();
             self.send(k);

@@ -16,9 +16,10 @@ impl Tree {
         let g = self.group(node.0);
         let (parent, params, members) = (g.parent, g.params, g.members);
         let vps = g.vps.len() as u16;
-        let mut stats = Stats::default();
+        let (mut stats, mut came) = (Stats::default(), u64::MAX);
         for i in 0..usize::from(vps) {
             let ent = self.group(node.0).vps[i].ent;
+            came = came.min(self.sched(parent).came(ent));
             stats.add(&self.sched(parent).stats(ent));
         }
         Some(GroupShape {
@@ -27,6 +28,7 @@ impl Tree {
             params,
             members,
             stats,
+            came,
         })
     }
 

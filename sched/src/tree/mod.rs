@@ -141,6 +141,8 @@ pub struct GroupShape {
     pub members: u32,
     /// The counters of its virtual processors in the parent.
     pub stats: Stats,
+    /// When the first of them came there (see `Scheduler::came`), the others right behind it.
+    pub came: u64,
 }
 
 impl Tree {
@@ -525,15 +527,9 @@ impl Tree {
         }
         stranded
     }
-    /// The group directly in the pool that a scheduler is or is inside of; the pool's own is itself.
-    pub fn outermost(&mut self, mut node: NodeId) -> NodeId {
-        while node != NodeId::ROOT {
-            match self.group(node.0).parent {
-                0 => return node,
-                parent => node = NodeId(parent),
-            }
-        }
-        node
+    /// See `Scheduler`.
+    pub fn came(&mut self, l: Leaf) -> u64 {
+        self.sched(l.node.0).came(l.ent)
     }
     /// Counters of all schedulers of the tree together.
     pub fn totals(&self) -> Totals {

@@ -86,7 +86,9 @@ impl<'a> Engine<'a> {
                 .map(|i| (VcpuId::new((vcpus.len() + i) as u16, 0), dom.params))
                 .collect();
             let params = DomainParams { cap: dom.cap };
-            set.add_domain(domain_id(d), pools[dom.pool], &params, &list, now)
+            // Nothing runs yet.
+            let _ = set
+                .add_domain(domain_id(d), pools[dom.pool], &params, &list, now)
                 .map_err(|e| format!("domain {}: {e}", dom.name))?;
             if let Some(g) = dom.group
                 && let Progress::Refused(e) = set.move_to_group(domain_id(d), Some(groups[g]), now)

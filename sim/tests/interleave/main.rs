@@ -495,14 +495,15 @@ fn build(m: &Model, sched: &str, prefix: Vec<usize>) -> World {
             ..VcpuParams::DEFAULT
         };
         let list = [(VcpuId::new(v, 0), own)];
-        set.add_domain(
-            DomainId::new(1 + v, 0),
-            PoolId::POOL0,
-            &DomainParams::default(),
-            &list,
-            now,
-        )
-        .unwrap();
+        let _ = set
+            .add_domain(
+                DomainId::new(1 + v, 0),
+                PoolId::POOL0,
+                &DomainParams::default(),
+                &list,
+                now,
+            )
+            .unwrap();
         let _ = set.online(VcpuId::new(v, 0), now).unwrap();
     }
     let mut status = vec![Status::Done; CPUS];
