@@ -7,12 +7,13 @@
 
 use crate::error::PoolError;
 use crate::model::Model;
+use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::set::PoolSet;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use spin::RelaxStrategy;
-use tarn_abi::{CpuSet, Instant, PoolId, SchedId};
+use tarn_abi::{CpuSet, Instant, PoolId, SchedId, VcpuId};
 use tarn_sched::{Ent, NodeId, SchedParams, Scheduler, Tag, VcpuParams, registry};
 
 /// A scheduler nobody runs under, to see who would get a CPU.
@@ -27,7 +28,14 @@ struct Trial {
 struct Comer {
     came: u64,
     affinity: CpuSet,
-    group: Option<(NodeId, u16)>,
+    who: Who,
+}
+
+#[derive(Clone, Copy)]
+enum Who {
+    Vcpu(VcpuId),
+    /// With so many processors.
+    Group(NodeId, u16),
 }
 
 /// A pool as it will be, as far as CPUs are handed out for good.
@@ -36,7 +44,7 @@ struct Foreseen {
     /// By scheduler: those under which somebody may have no CPU.
     trials: Vec<Option<Trial>>,
     /// Its vCPUs: in which scheduler, and what they are in its trial.
-    vcpus: Vec<(NodeId, Option<Ent>)>,
+    vcpus: Vec<(VcpuId, NodeId, Option<Ent>)>,
     /// Its groups, and in which scheduler each is.
     groups: Vec<(NodeId, NodeId)>,
 }
@@ -78,7 +86,7 @@ impl Foreseen {
     }
 
     /// A vCPU of `node`, behind all who are there. Inside a group an affinity has no meaning.
-    fn join(&mut self, node: NodeId, affinity: CpuSet) -> Result<(), PoolError> {
+    fn join(&mut self, v: VcpuId, node: NodeId, affinity: CpuSet) -> Result<(), PoolError> {
         let affinity = if node == NodeId::ROOT {
             affinity
         } else {
@@ -88,7 +96,7 @@ impl Foreseen {
             Some(t) => Some(t.join(affinity)?),
             None => None,
         };
-        push(&mut self.vcpus, (node, ent))
+        push(&mut self.vcpus, (v, node, ent))
     }
 
     /// Whether a scheduler strands that entity.
@@ -112,11 +120,12 @@ impl Foreseen {
         false
     }
 
-    fn stranded(&self) -> u32 {
-        let without = self.vcpus.iter().filter(|(node, ent)| {
+    /// Who will have no CPU.
+    fn stranded(&self) -> impl Iterator<Item = VcpuId> {
+        let without = self.vcpus.iter().filter(|(_, node, ent)| {
             ent.is_some_and(|e| self.strands(*node, e)) || self.strands_group(*node)
         });
-        without.count() as u32
+        without.map(|v| v.0)
     }
 }
 
@@ -140,9 +149,26 @@ impl<R: RelaxStrategy> PoolSet<R> {
         Ok(self.lock_pool(id)?.stranded())
     }
 
-    /// How many of them will have none when the pool is what `model` says. By the contract of `null` that follows from who
-    /// is there, who came first, their affinities and the CPUs, whatever happens on the way. Under the config lock.
+    /// Those of a pool's vCPUs that will have no CPU when all CPUs that are on their way to it have arrived.
+    pub fn foreseen_stranded(&self, id: PoolId) -> Result<Vec<VcpuId>, PoolError> {
+        let config = self.settled()?;
+        let model = self.model(&config, &Plan::new()).map_err(|r| r.error)?;
+        let mut pools = model.pools.iter();
+        let at = pools.position(|p| p.slot.map(u16::from) == Some(id.slot));
+        let seen = self.foresee(&model, at.ok_or(PoolError::NoSuchPool)?)?;
+        let mut list = Vec::new();
+        seen.stranded().try_for_each(|v| push(&mut list, v))?;
+        Ok(list)
+    }
+
+    /// How many of a pool's vCPUs will have none when it is what `model` says. Under the config lock.
     pub(crate) fn foresee_stranded(&self, model: &Model, at: usize) -> Result<u32, PoolError> {
+        Ok(self.foresee(model, at)?.stranded().count() as u32)
+    }
+
+    /// A pool as `model` says. By the contract of `null` that follows from who
+    /// is there, who came first, their affinities and the CPUs, whatever happens on the way. Under the config lock.
+    fn foresee(&self, model: &Model, at: usize) -> Result<Foreseen, PoolError> {
         let m = &model.pools[at];
         let mut seen = Foreseen::default();
         let own = strands(m.kind).then(|| Trial::new(m.kind, &m.params.sched, &m.cpus));
@@ -171,10 +197,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
             let (mut p, dom, _) = self.lock_domain(x.domain)?;
             for i in 0..p.doms.at(dom).vcpus.len() {
                 let row = p.doms.at(dom).vcpus[i];
-                seen.join(NodeId::ROOT, p.rows.at(row).params.affinity)?;
+                let r = p.rows.at(row);
+                seen.join(r.id, NodeId::ROOT, r.params.affinity)?;
             }
         }
-        Ok(seen.stranded())
+        Ok(seen)
     }
 }
 
@@ -200,39 +227,42 @@ fn stay(
             let comer = Comer {
                 came: if exchange { 0 } else { shape.came },
                 affinity: shape.params.affinity,
-                group: Some((NodeId(group), shape.vps)),
+                who: Who::Group(NodeId(group), shape.vps),
             };
             push(&mut comers, comer)?;
         }
     }
     for row in 0..p.rows.len() as u16 {
         let Some(r) = p.rows.get(row) else { continue };
-        let (ent, affinity, dom) = (r.ent, r.params.affinity, r.dom);
+        let (id, ent, affinity, dom) = (r.id, r.ent, r.params.affinity, r.dom);
         if ent.node == node && !leaves(p, model, at, dom) {
             let came = match exchange {
                 true => 1 + u64::from(row),
                 false => p.sched().came(ent),
             };
-            let group = None;
+            let who = Who::Vcpu(id);
             let comer = Comer {
                 came,
                 affinity,
-                group,
+                who,
             };
             push(&mut comers, comer)?;
         }
     }
-    comers.sort_unstable_by_key(|c| (c.came, c.group.map(|g| g.0.0)));
+    comers.sort_unstable_by_key(|c| match c.who {
+        Who::Group(g, _) => (c.came, g.0),
+        Who::Vcpu(v) => (c.came, v.slot),
+    });
     for c in comers {
-        let Some((group, processors)) = c.group else {
-            seen.join(node, c.affinity)?;
-            continue;
-        };
-        for _ in 0..processors {
-            if let Some(t) = seen.trial(node) {
-                let e = t.join(c.affinity)?;
-                push(&mut t.processors, (group, e))?;
+        match (c.who, seen.trial(node)) {
+            (Who::Vcpu(v), _) => seen.join(v, node, c.affinity)?,
+            (Who::Group(group, processors), Some(t)) => {
+                for _ in 0..processors {
+                    let e = t.join(c.affinity)?;
+                    push(&mut t.processors, (group, e))?;
+                }
             }
+            (Who::Group(..), None) => {}
         }
     }
     Ok(())

@@ -495,15 +495,9 @@ fn build(m: &Model, sched: &str, prefix: Vec<usize>) -> World {
             ..VcpuParams::DEFAULT
         };
         let list = [(VcpuId::new(v, 0), own)];
-        let _ = set
-            .add_domain(
-                DomainId::new(1 + v, 0),
-                PoolId::POOL0,
-                &DomainParams::default(),
-                &list,
-                now,
-            )
-            .unwrap();
+        let (d, params) = (DomainId::new(1 + v, 0), DomainParams::default());
+        let added = set.add_domain(d, PoolId::POOL0, &params, &list, now);
+        let _ = added.unwrap();
         let _ = set.online(VcpuId::new(v, 0), now).unwrap();
     }
     let mut status = vec![Status::Done; CPUS];
