@@ -1,5 +1,6 @@
 //! `tarn-sim`: the laboratory's command.
 
+use std::io::Write;
 use std::process::ExitCode;
 use tarn_sim::engine::{Options, Outcome, run};
 use tarn_sim::report::{Report, Verdict};
@@ -32,6 +33,21 @@ options
 
 It exits with 0 if all bars of the scenario are cleared, 1 if one is not, 2 if something is wrong with the request.
 ";
+
+/// Prints; who reads may have enough before the end.
+fn say(text: &str) {
+    if std::io::stdout().write_all(text.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+macro_rules! out {
+    ($($words:tt)*) => { say(&format!($($words)*)) };
+}
+
+macro_rules! outln {
+    ($($words:tt)*) => { say(&(format!($($words)*) + "\n")) };
+}
 
 struct Args {
     files: Vec<String>,
@@ -134,15 +150,15 @@ fn command_run(a: &Args) -> Result<bool, String> {
     let r = Report::new(&s, &o);
     let verdicts = judge(&s, &o, a.options.seed)?;
     if a.json {
-        println!("{}", r.json(&verdicts));
+        outln!("{}", r.json(&verdicts));
     } else {
-        print!("{}", r.table());
-        println!("\n{}", chart::schedule(&r, a.from, a.to));
+        out!("{}", r.table());
+        outln!("\n{}", chart::schedule(&r, a.from, a.to));
         let late = chart::latency(&r);
         if !late.is_empty() {
-            println!("{late}");
+            outln!("{late}");
         }
-        verdicts.iter().for_each(|v| println!("{}", v.text()));
+        verdicts.iter().for_each(|v| outln!("{}", v.text()));
     }
     if let Some(path) = &a.svg {
         write(path, &picture::gantt(&r, a.from, a.to))?;
@@ -175,10 +191,10 @@ fn command_compare(a: &Args) -> Result<bool, String> {
         )?;
         let r = Report::new(&s, &o);
         if a.json {
-            println!("{}", r.json(&[]));
+            outln!("{}", r.json(&[]));
         } else {
-            println!("--- {name}");
-            print!("{}", r.table());
+            outln!("--- {name}");
+            out!("{}", r.table());
         }
     }
     Ok(true)
@@ -209,9 +225,9 @@ fn command_sweep(a: &Args) -> Result<bool, String> {
             }
         }
     }
-    println!("{}: {} seeds, the worst of each bar", s.name, a.seeds);
+    outln!("{}: {} seeds, the worst of each bar", s.name, a.seeds);
     for (v, seed) in worst.iter().flatten() {
-        println!("{} (seed {seed})", v.text());
+        outln!("{} (seed {seed})", v.text());
     }
     Ok(worst.iter().flatten().all(|(v, _)| v.ok))
 }
@@ -223,7 +239,7 @@ fn command_kinds(a: &Args) -> Result<bool, String> {
         let Some((_, about)) = kinds::KINDS.iter().find(|k| k.0 == kind) else {
             return Err(format!("no kind is called `{kind}`: W1 to W9"));
         };
-        println!("{kind}: {about}; {} cases from {} on", a.seeds, a.first);
+        outln!("{kind}: {about}; {} cases from {} on", a.seeds, a.first);
         // By bar: how many cases have it, how many are over it, the worst part of its limit, in which case.
         let mut found: Vec<(String, u64, u64, f64, u64)> = Vec::new();
         for case in a.first..a.first + a.seeds {
@@ -248,7 +264,7 @@ fn command_kinds(a: &Args) -> Result<bool, String> {
             }
         }
         for (name, cases, over, worst, case) in found {
-            println!(
+            outln!(
                 "  {name:<28} {over:>4} of {cases:<4} over; worst {worst:.3} of the limit (case {case})"
             );
         }
@@ -262,7 +278,7 @@ fn command_kind(a: &Args) -> Result<bool, String> {
     };
     let case = case.parse().map_err(|_| format!("`{case}` is no number"))?;
     let text = kinds::scenario(kind, case);
-    print!(
+    out!(
         "{}",
         text.ok_or_else(|| format!("no kind is called `{kind}`: W1 to W9"))?
     );
@@ -278,7 +294,7 @@ fn command_replay(a: &Args) -> Result<bool, String> {
     let mut same = true;
     for t in &traces {
         let v = replay::replay(t);
-        print!("{}", v.text);
+        out!("{}", v.text);
         same &= v.same;
     }
     Ok(same)
@@ -287,13 +303,13 @@ fn command_replay(a: &Args) -> Result<bool, String> {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let Some((command, rest)) = words.split_first() else {
-        print!("{HELP}");
+        out!("{HELP}");
         return ExitCode::from(2);
     };
     if matches!(command.as_str(), "help" | "--help" | "-h")
         || rest.iter().any(|w| w == "--help" || w == "-h")
     {
-        print!("{HELP}");
+        out!("{HELP}");
         return ExitCode::SUCCESS;
     }
     let result = parse(rest).and_then(|a| match command.as_str() {
@@ -304,7 +320,7 @@ fn main() -> ExitCode {
         "kind" => command_kind(&a),
         "replay" => command_replay(&a),
         "costs" => costs::table(&a.svg).map(|t| {
-            print!("{t}");
+            out!("{t}");
             true
         }),
         other => Err(format!("unknown command `{other}`; try tarn-sim --help")),

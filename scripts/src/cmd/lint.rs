@@ -13,7 +13,7 @@ use xtask::{images, paths, toolchain};
 
 use super::{Outcome, with_options};
 
-/// Who may depend on whom (own crates only). tarn-hv and tarn-sim are the two places where everything meets.
+/// Who may depend on whom (own crates only). hv and sim are the two places where everything meets.
 const EDGES: [(&str, &[&str]); 17] = [
     ("abi", &[]),
     ("sched", &["tarn-abi"]),

@@ -31,7 +31,7 @@ pub fn main(args: &[String]) -> Outcome {
             (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => return Outcome::Misused(e),
         };
         let status = toolchain::host_cargo("test")
-            .args(["--quiet", "--profile", "soak", "--package", "tarn-sim"])
+            .args(["--quiet", "--profile", "soak", "--package", "sim"])
             .args(["--test", "random", "--", "--nocapture"])
             .env("TARN_SIM_CASES", cases.to_string())
             .env("TARN_SIM_FIRST", first.to_string())
