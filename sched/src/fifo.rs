@@ -1,6 +1,7 @@
 //! A first-in first-out queue threaded through a table: push, pop and removal from the middle are O(1).
 //!
-//! Neighbours: `rr.rs` queues in it. The links live in the entity's own row, so nothing allocates.
+//! Neighbours: `rr.rs` queues in it, `rtds` keeps in one whose period has just begun. The links live in the
+//! entity's own row, so nothing allocates.
 
 use crate::scheduler::Ent;
 

@@ -283,6 +283,16 @@ pub trait Scheduler: Send {
     }
     /// Whether `cpu` may find somebody waiting whom it could run.
     fn has_work(&self, cpu: CpuId, now: Instant) -> bool;
+    /// The first moment that somebody may wait for, as a new period, however busy the CPUs are. A CPU that runs somebody or is
+    /// idle by a decision has a timer for it; where none is left who may come by, as in a group, `elapse` is to be called then.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+    /// What was due by `now` happens, without any CPU's deciding.
+    fn elapse(&mut self, now: Instant) -> Kick {
+        let _ = now;
+        Kick::NONE
+    }
     /// Whether `e`, if it is runnable, can get a CPU without something else having to happen before: a new period, a CPU
     /// that becomes free.
     fn serves(&self, e: Ent, now: Instant) -> bool {

@@ -1,217 +1,37 @@
-//! What rtds promises whom it has admitted: random task sets filled up to the bound, on a machine whose switches cost
-//! nothing and whose CPUs come by when they are called or at the moment they asked for, in any order, and at no other.
+//! What rtds promises whom it has admitted: random task sets filled up to the bound, directly in a pool and in groups.
 //!
 //! On one CPU the bound is a utilisation of 1, up to which EDF meets every deadline (Liu and Layland 1973); on m of them
 //! m - (m - 1) x the largest, that of Goossens, Funk and Baruah (2003). A hog gets its whole budget in each of its periods
 //! and not a nanosecond more; a task whose jobs, no closer than its period, need its budget each, ends them in time.
-//! Must never look into the scheduler: what ran for how long is what was picked.
 
-use tarn_abi::{CpuId, CpuSet, Instant, Span};
-use tarn_sched::{
-    Ent, GuestHint, RtParams, SchedParams, Scheduler, Tag, VcpuParams, WakeReason, registry,
-};
+mod machine;
 
-/// xorshift64.
-struct Rng(u64);
+use machine::{Machine, Rng, instance, rt};
+use tarn_abi::{CpuId, Instant, Span};
+use tarn_sched::{NodeId, VcpuParams};
 
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n
+fn runs(m: &mut Machine, span: Span, what: &str) {
+    m.end = Instant(span.0);
+    while m.now < m.end {
+        if let Err(e) = m.moment().and_then(|()| m.advance()) {
+            let all: Vec<_> = m.tasks.iter().map(|t| (t.leaf, t.hog, t.rt)).collect();
+            panic!("{what}, at {:?}: {e}\n{all:#?}", m.now);
+        }
+        m.tree.check(m.now).unwrap();
     }
 }
 
-struct Task {
-    ent: Ent,
-    rt: RtParams,
-    /// Always wants to run; else it sleeps when its job is done.
-    hog: bool,
-    /// Of the hog's period or of the job under way: when it began, and what it has had since.
-    begun: Instant,
-    had: u64,
-    /// When the next job comes.
-    next: Instant,
-    awake: bool,
-}
-
-#[derive(Default, Clone)]
-struct Cpu {
-    runs: Option<usize>,
-    timer: Option<Instant>,
-}
-
-struct Machine {
-    s: Box<dyn Scheduler>,
-    tasks: Vec<Task>,
-    cpus: Vec<Cpu>,
-    called: CpuSet,
-    now: Instant,
-    rng: Rng,
-}
-
-impl Machine {
-    fn new(m: usize, seed: u64) -> Machine {
-        let kind = registry::by_name("rtds").unwrap();
-        let mut s = registry::build(kind, &SchedParams::DEFAULT).unwrap();
-        for c in CpuSet::first(m).iter() {
-            s.alloc_pcpu(c).unwrap();
-            let _ = s.switch_sched(c, Instant(0));
-        }
-        Machine {
-            s,
-            tasks: Vec::new(),
-            cpus: vec![Cpu::default(); m],
-            called: CpuSet::first(m),
-            now: Instant(0),
-            rng: Rng(seed | 1),
-        }
-    }
-
-    /// Tasks until eight in a row have been refused. Returns what they ask for, in thousandths of a CPU.
-    fn fill(&mut self, hogs: u64) -> u64 {
-        let (mut refused, mut asked) = (0, 0);
-        while refused < 8 && self.tasks.len() < 24 {
-            let period = [1_000, 2_500, 4_000, 7_300, 10_000, 17_000][self.rng.below(6) as usize];
-            let most = [period, period / 2, period / 6][self.rng.below(3) as usize];
-            let rt = RtParams {
-                period: Span::us(period),
-                budget: Span::us(10 + self.rng.below(most - 9)),
-            };
-            let p = VcpuParams {
-                rt,
-                ..VcpuParams::DEFAULT
-            };
-            let Ok(ent) = self.s.alloc_vcpu(Tag(self.tasks.len() as u32), &p) else {
-                refused += 1;
-                continue;
-            };
-            refused = 0;
-            asked += rt.load();
-            let hog = self.rng.below(100) < hogs;
-            self.called = self.called.union(&self.s.insert(ent, hog, self.now).0);
-            self.tasks.push(Task {
-                ent,
-                rt,
-                hog,
-                begun: self.now,
-                had: 0,
-                next: self.now + Span(self.rng.below(rt.period.0)),
-                awake: hog,
-            });
-        }
-        asked
-    }
-
-    fn come_by(&mut self, cpu: CpuId) {
-        self.called.remove(cpu);
-        let pick = self.s.pick_next(cpu, GuestHint::default(), self.now);
-        let me = &mut self.cpus[cpu.index()];
-        me.timer = pick.until;
-        self.called = self.called.union(&pick.kick.0);
-        let next = pick.next.map(|t| t.0 as usize);
-        let was = std::mem::replace(&mut me.runs, next);
-        if let Some(old) = was.filter(|_| was != next) {
-            let k = self.s.context_saved(self.tasks[old].ent, self.now);
-            self.called = self.called.union(&k.0);
-        }
-    }
-
-    /// What happens at this moment, in any order, until nothing does.
-    fn moment(&mut self) -> Result<(), String> {
-        for visits in 0.. {
-            for (i, t) in self.tasks.iter_mut().enumerate() {
-                if t.hog && self.now >= t.begun + t.rt.period {
-                    if t.had != t.rt.budget.0 {
-                        return Err(format!("hog {i} had {} of {:?}", t.had, t.rt));
-                    }
-                    (t.begun, t.had) = (self.now, 0);
-                }
-                if !t.hog && !t.awake && self.now >= t.next {
-                    (t.begun, t.had, t.awake) = (self.now, 0, true);
-                    let k = self.s.wake(t.ent, WakeReason::Timer, self.now);
-                    self.called = self.called.union(&k.0);
-                }
-            }
-            for (i, cpu) in self.cpus.iter_mut().enumerate() {
-                let done = |t: &Task| !t.hog && t.awake && t.had >= t.rt.budget.0;
-                if let Some(t) = cpu.runs.map(|r| &mut self.tasks[r]).filter(|t| done(t)) {
-                    t.awake = false;
-                    // Often at once, and never closer than a period.
-                    let late = self.rng.below(2) * self.rng.below(t.rt.period.0);
-                    t.next = self.now.max(t.begun + t.rt.period) + Span(late);
-                    self.s.sleep(t.ent, self.now);
-                    self.called.insert(CpuId(i as u16));
-                }
-                if cpu.timer.is_some_and(|at| at <= self.now) {
-                    cpu.timer = None;
-                    self.called.insert(CpuId(i as u16));
-                }
-            }
-            let n = self.called.iter().count() as u64;
-            if n == 0 {
-                return Ok(());
-            }
-            let at = self.rng.below(n) as usize;
-            let cpu = self.called.iter().nth(at).unwrap();
-            self.come_by(cpu);
-            assert!(visits < 1_000, "CPUs call each other for ever");
-        }
-        Ok(())
-    }
-
-    /// Up to the next moment at which something happens: a job comes or is done, a timer is due, a period ends.
-    fn advance(&mut self) -> Result<(), String> {
-        let mut next = Instant(u64::MAX);
-        for t in &self.tasks {
-            match (t.hog, t.awake) {
-                (true, _) => next = next.min(t.begun + t.rt.period),
-                (false, false) => next = next.min(t.next),
-                (false, true) => {}
-            }
-        }
-        for c in &self.cpus {
-            next = next.min(c.timer.unwrap_or(next));
-            if let Some(t) = c.runs.map(|r| &self.tasks[r]).filter(|t| !t.hog) {
-                next = next.min(self.now + Span(t.rt.budget.0 - t.had));
-            }
-        }
-        let dt = next.since(self.now).0;
-        for c in &self.cpus {
-            if let Some(r) = c.runs {
-                self.tasks[r].had += dt;
-            }
-        }
-        self.now = next;
-        for (i, t) in self.tasks.iter().enumerate() {
-            if t.had > t.rt.budget.0 {
-                return Err(format!("{i} had {} of {:?}", t.had, t.rt));
-            }
-            let late = !t.hog && t.awake && t.had < t.rt.budget.0;
-            if late && self.now >= t.begun + t.rt.period {
-                return Err(format!("{i} had only {} of {:?} in time", t.had, t.rt));
-            }
-        }
-        Ok(())
-    }
+const fn seed(n: u64, kind: u64) -> u64 {
+    (n * 256 + kind).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Fills `sets` machines of `cpus` CPUs each and lets them run. Returns how full they were, in thousandths of the CPUs.
 fn all_are_served(sets: u64, cpus: u64, hogs: u64, span: Span) -> u64 {
     let mut asked = 0;
     for n in 1..=sets {
-        let seed = (n * 256 + cpus * 16 + hogs % 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut m = Machine::new(cpus as usize, seed);
-        asked += m.fill(hogs);
-        while m.now < Instant(span.0) {
-            let done = m.moment().and_then(|()| m.advance());
-            if let Err(e) = done {
-                let all: Vec<_> = m.tasks.iter().map(|t| (t.hog, t.rt)).collect();
-                panic!("set {n}, {cpus} CPUs, at {:?}: {e}\n{all:#?}", m.now);
-            }
-        }
-        m.s.check().unwrap();
+        let mut m = Machine::new("rtds", cpus as usize, seed(n, cpus * 16 + hogs % 16));
+        asked += m.fill(NodeId::ROOT, hogs);
+        runs(&mut m, span, &format!("set {n}, {cpus} CPUs"));
     }
     asked / (sets * cpus)
 }
@@ -235,5 +55,199 @@ fn on_several_cpus_the_bound_holds() {
             let full = all_are_served(150, cpus, hogs, Span::ms(60));
             assert!(full > 400, "{full}: hardly anybody was admitted");
         }
+    }
+}
+
+/// A group of rtds whose processors have CPUs for themselves keeps what a pool does, whatever is around it.
+#[test]
+fn a_group_that_is_alone_keeps_what_a_pool_does() {
+    for (around, inside) in [
+        ("credit2", None),
+        ("rr", None),
+        ("null", None),
+        ("rtds", None),
+        ("credit2", Some("rr")),
+        ("rr", Some("credit2")),
+        ("null", Some("null")),
+    ] {
+        for cpus in 1..=if around == "rtds" { 1 } else { 3 } {
+            for n in 1..=60 {
+                let hogs = [40, 100][n as usize % 2];
+                let mut m = Machine::new(around, cpus, seed(n, cpus as u64));
+                let each = rt(10_000, 10_000);
+                let mut g = NodeId::ROOT;
+                for kind in inside.into_iter().chain(["rtds"]) {
+                    let vps = cpus as u16;
+                    g = m
+                        .tree
+                        .add_group(g, instance(kind), vps, &each, m.now)
+                        .unwrap();
+                }
+                m.fill(g, hogs);
+                let what = format!("set {n} under {inside:?} under {around}, {cpus} CPUs");
+                runs(&mut m, Span::ms(60), &what);
+            }
+        }
+    }
+}
+
+/// In microseconds: period and budget.
+type Task = (u64, u64);
+
+/// What a processor with these surely gets in any `t` in which it has work, if its parent keeps what it has promised (Shin
+/// and Lee 2003): nothing for twice what its period leaves to others, at worst.
+fn supply(of: Option<Task>, t: u64) -> u64 {
+    let Some((period, budget)) = of else { return t };
+    let rest = period - budget;
+    let Some(t) = t.checked_sub(rest) else {
+        return 0;
+    };
+    let part = (t % period).saturating_sub(rest);
+    t / period * budget + part
+}
+
+/// What hogs and a group's processor, which may wake late in its period and take all of its budget, want done within `t`.
+fn demand(hogs: &[Task], vp: Option<Task>, t: u64) -> u64 {
+    let vp = vp.map_or(0, |(period, budget)| match t.checked_sub(budget) {
+        Some(more) => budget * (1 + more / period),
+        None => t,
+    });
+    hogs.iter().map(|h| t / h.0 * h.1).sum::<u64>() + vp
+}
+
+/// Whether there is never more to be done than can be.
+fn fits(hogs: &[Task], vp: Option<Task>, of: Option<Task>) -> bool {
+    let until = |first: u64, step: u64| (first..=SPAN).step_by(step as usize);
+    let ends = hogs.iter().flat_map(|h| until(h.0, h.0));
+    let vps = vp.into_iter().flat_map(|v| until(v.1, v.0));
+    ends.chain(vps)
+        .all(|t| demand(hogs, vp, t) <= supply(of, t))
+}
+
+/// In microseconds.
+const SPAN: u64 = 100_000;
+
+/// A group with one processor in a pool of rtds: who asks for no more than the processor surely gets in time gets it, beside
+/// hogs in the pool, and through groups of any scheduler between that hand on what they get.
+#[test]
+fn a_group_gives_what_its_processor_gets() {
+    let (mut inside, mut deepest) = (0, 0);
+    for n in 1..=2_000 {
+        let mut m = Machine::new("rtds", 1, seed(n, 0));
+        let period = [500, 1_000, 2_500, 4_000, 10_000][m.rng.below(5) as usize];
+        let vp = (period, period / 4 + m.rng.below(period * 3 / 4));
+        let mut group = NodeId::ROOT;
+        let between = m.rng.below(4);
+        for depth in 0..=between {
+            let any = ["rtds", "rr", "credit2"][m.rng.below(3) as usize];
+            let kind = instance(if depth == between { "rtds" } else { any });
+            let each = if depth == 0 {
+                rt(vp.0, vp.1)
+            } else {
+                rt(5_000, 5_000)
+            };
+            group = m.tree.add_group(group, kind, 1, &each, m.now).unwrap();
+        }
+        deepest = deepest.max(between + 1);
+        for (to, vp, of) in [(NodeId::ROOT, Some(vp), None), (group, None, Some(vp))] {
+            let mut hogs: Vec<Task> = Vec::new();
+            for _ in 0..20 {
+                let p = m.any();
+                hogs.push((p.rt.period.0 / 1_000, p.rt.budget.0 / 1_000));
+                if !fits(&hogs, vp, of) || !m.add(to, &p, true) {
+                    hogs.pop();
+                }
+            }
+            inside += usize::from(of.is_some()) * hogs.len();
+        }
+        runs(&mut m, Span::us(SPAN), &format!("set {n}"));
+    }
+    assert!(inside > 4_000 && deepest == 4, "{inside} are inside");
+}
+
+/// Groups of rtds with few members and several processors, whose budgets and periods meet in any way: a CPU that is idle
+/// finds nothing to run if it comes by uncalled, at whatever moment.
+#[test]
+fn no_period_begins_unnoticed() {
+    let mut idle = 0;
+    for n in 1..=6_000 {
+        let mut r = Rng(seed(n, 5) | 1);
+        let cpus = 1 + r.below(3) as usize;
+        let mut m = Machine::new(
+            ["rtds", "rtds", "rr", "credit2"][r.below(4) as usize],
+            cpus,
+            seed(n, 6),
+        );
+        m.promised = false;
+        let some = |r: &mut Rng| {
+            let period = [1_000, 2_000, 4_000, 10_000][r.below(4) as usize];
+            rt(period, period / [2, 4, 5, 10][r.below(4) as usize])
+        };
+        let mut nodes = vec![NodeId::ROOT];
+        for _ in 0..1 + r.below(2) {
+            let to = nodes[r.below(nodes.len() as u64) as usize];
+            let (vps, each) = (1 + r.below(3) as u16, some(&mut r));
+            nodes.extend(m.tree.add_group(to, instance("rtds"), vps, &each, m.now));
+        }
+        for _ in 0..1 + r.below(4) {
+            let (to, hog) = (nodes[r.below(nodes.len() as u64) as usize], r.below(3) != 0);
+            m.add(to, &some(&mut r), hog);
+        }
+        let at = Span(1 + r.below(20_000_000));
+        runs(&mut m, at, &format!("tree {n}"));
+        let was: Vec<_> = m.cpus.iter().map(|c| c.runs).collect();
+        m.moment().unwrap();
+        for (c, was) in was.iter().enumerate() {
+            if m.cpus[c].runs.is_none() && was.is_none() {
+                idle += 1;
+                m.come_by(CpuId(c as u16));
+                assert_eq!(m.cpus[c].runs, None, "tree {n}, {c} at {:?}", m.now);
+            }
+        }
+    }
+    assert!(idle > 2_000, "{idle}: hardly any CPU is ever idle");
+}
+
+/// Trees of any schedulers with more work than CPUs: what the members of a group have had is what its processors have.
+#[test]
+fn a_group_has_what_its_members_have() {
+    for n in 1..=300 {
+        let mut r = Rng(seed(n, 9) | 1);
+        let kinds = ["credit2", "rr", "rtds", "null"];
+        let cpus = 1 + r.below(3) as usize;
+        let mut m = Machine::new(kinds[r.below(4) as usize], cpus, seed(n, 1));
+        m.promised = false;
+        let mut nodes = vec![NodeId::ROOT];
+        for _ in 0..1 + r.below(6) {
+            let to = nodes[r.below(nodes.len() as u64) as usize];
+            let (kind, vps) = (instance(kinds[r.below(4) as usize]), 1 + r.below(3) as u16);
+            nodes.extend(m.tree.add_group(to, kind, vps, &rt(5_000, 1_000), m.now));
+        }
+        for _ in 0..12 {
+            let (to, hog) = (nodes[r.below(nodes.len() as u64) as usize], r.below(3) == 0);
+            let p = VcpuParams {
+                weight: [1, 256, 3_000][r.below(3) as usize],
+                ..m.any()
+            };
+            m.add(to, &p, hog);
+        }
+        runs(&mut m, Span::ms(40), &format!("tree {n}"));
+        m.everybody_decides();
+        for g in &nodes[1..] {
+            let had = m.tree.shape(*g).unwrap().stats.runtime;
+            let mut members = Span::ZERO;
+            for t in m.tasks.iter().filter(|t| t.leaf.node == *g) {
+                members += m.tree.stats(t.leaf).runtime;
+            }
+            for inner in &nodes[1..] {
+                let shape = m.tree.shape(*inner).unwrap();
+                if shape.parent == *g {
+                    members += shape.stats.runtime;
+                }
+            }
+            assert_eq!(had, members, "tree {n}, {g:?}");
+        }
+        let all = m.tasks.iter().map(|t| m.tree.stats(t.leaf).runtime.0);
+        assert_eq!(all.sum::<u64>(), m.busy.0, "tree {n}");
     }
 }

@@ -12,6 +12,7 @@
 
 use crate::cpus::{Cpus, choose};
 use crate::error::SchedError;
+use crate::fifo::{Fifo, Link, Links};
 use crate::heap::{Heap, Places};
 use crate::params::{RtParams, SchedParams, VcpuParams};
 use crate::queue::Queue;
@@ -31,12 +32,20 @@ struct Row {
     last: Option<CpuId>,
     /// The CPU that has been called for it and has not come yet.
     expects: Option<CpuId>,
+    /// Its period has just begun, and nobody has been called for it yet.
+    fresh: Link,
     /// Lets its equals go first, once.
     yielded: bool,
     deadline: Instant,
     /// ns left until the deadline; may be a little below zero.
     budget: i64,
     runtime: Span,
+}
+
+impl Links for Slab<Row> {
+    fn link(&mut self, e: Ent) -> &mut Link {
+        &mut self[e].fresh
+    }
 }
 
 impl Row {
@@ -72,6 +81,8 @@ pub(crate) struct Rtds {
     ends: Heap,
     ends_at: Places,
     in_ends: u64,
+    /// Within an operation: whose period has begun, and who shall be placed when it is known whom this CPU takes.
+    fresh: Fifo,
     totals: Totals,
 }
 
@@ -85,6 +96,7 @@ impl Rtds {
             ends: Heap::default(),
             ends_at: Places::default(),
             in_ends: 0,
+            fresh: Fifo::default(),
             totals: Totals::default(),
         }
     }
@@ -258,8 +270,10 @@ impl Rtds {
         }
     }
 
-    /// New periods for all whose old one is over; `here` is about to decide.
-    fn replenish(&mut self, here: CpuId, now: Instant) -> Kick {
+    /// New periods for all whose old one is over; `here` is about to decide. Who waits is found a CPU by `place_fresh`, when
+    /// it is known whom `here` takes: it would be called for somebody whom it takes anyway, or be counted on though it takes
+    /// another.
+    fn replenish(&mut self, here: Option<CpuId>, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
         while let Some((e, key, _)) = self.ends.top() {
             if key as u64 > now.0 {
@@ -273,15 +287,31 @@ impl Rtds {
                 self.queue.remove(self.rows[e].class, e, false);
             }
             self.rows[e].replenish(now);
-            self.ends
-                .rekey(&mut self.ends_at, e, self.rows[e].deadline.0 as i64);
-            match self.rows[e].on {
-                None => kick = kick.and(self.enqueue(e)),
+            let r = &self.rows[e];
+            self.ends.rekey(&mut self.ends_at, e, r.deadline.0 as i64);
+            match r.on {
+                None => {
+                    self.queue.insert_normal(r.class, e, r.deadline.0 as i64);
+                    self.fresh.push(&mut self.rows, e);
+                }
+                Some(c) if Some(c) == here => {}
                 // It had spent its budget and is still loaded where it was.
                 Some(c) if !self.cpus[c].running => kick = kick.and(self.call(c)),
                 // (Whoever waits may be more urgent now.)
-                Some(c) if c != here && self.gives_way(c) => kick = kick.and(self.call(c)),
+                Some(c) if self.gives_way(c) => kick = kick.and(self.call(c)),
                 Some(_) => {}
+            }
+        }
+        kick
+    }
+
+    /// Those whose period has begun and who still wait are found a CPU.
+    fn place_fresh(&mut self) -> Kick {
+        let mut kick = Kick::NONE;
+        while let Some(e) = self.fresh.head() {
+            self.fresh.remove(&mut self.rows, e);
+            if self.queue.is_queued(e) {
+                kick = kick.and(self.place(e));
             }
         }
         kick
@@ -374,6 +404,7 @@ impl Scheduler for Rtds {
             on: None,
             last: None,
             expects: None,
+            fresh: Link::default(),
             yielded: false,
             deadline: Instant(0),
             budget: 0,
@@ -506,7 +537,7 @@ impl Scheduler for Rtds {
         self.cpus.idle.remove(cpu);
         let passed = self.answers(cpu);
         self.account(cpu, now);
-        let mut kick = self.replenish(cpu, now);
+        let mut kick = self.replenish(Some(cpu), now);
         let curr = self.cpus[cpu].curr;
         let ran = core::mem::replace(&mut self.cpus[cpu].running, false);
         let stay = curr.filter(|&c| {
@@ -538,11 +569,8 @@ impl Scheduler for Rtds {
             if let Some(e) = passed {
                 kick = kick.and(self.place(e));
             }
-            let until = self
-                .ends
-                .top()
-                .map(|(_, key, _)| Instant(key as u64))
-                .filter(|_| !hint.must_idle);
+            kick = kick.and(self.place_fresh());
+            let until = self.due().filter(|_| !hint.must_idle);
             return Pick {
                 next: None,
                 until,
@@ -565,13 +593,11 @@ impl Scheduler for Rtds {
         p.curr = next;
         p.running = true;
         p.counted = now;
-        let until = self
-            .ends
-            .top()
-            .map_or(spent, |(_, key, _)| spent.min(Instant(key as u64)));
+        let until = self.due().map_or(spent, |end| spent.min(end));
         if let Some(e) = passed.filter(|e| self.queue.is_queued(*e)) {
             kick = kick.and(self.pass_on(e, other));
         }
+        kick = kick.and(self.place_fresh());
         Pick {
             next: Some(tag),
             until: Some(until),
@@ -596,16 +622,21 @@ impl Scheduler for Rtds {
 
     fn has_work(&self, cpu: CpuId, now: Instant) -> bool {
         // A period that is over brings work.
-        self.queue.best(cpu).is_some()
-            || self
-                .ends
-                .top()
-                .is_some_and(|(_, key, _)| key as u64 <= now.0)
+        self.queue.best(cpu).is_some() || self.due().is_some_and(|end| end <= now)
     }
 
     fn serves(&self, e: Ent, now: Instant) -> bool {
         let r = &self.rows[e];
         r.budget > 0 || now >= r.deadline
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.ends.top().map(|(_, key, _)| Instant(key as u64))
+    }
+
+    fn elapse(&mut self, now: Instant) -> Kick {
+        let kick = self.replenish(None, now);
+        kick.and(self.place_fresh())
     }
 
     fn gives_way(&self, cpu: CpuId) -> bool {

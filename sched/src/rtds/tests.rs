@@ -280,3 +280,75 @@ fn calls_come_to_an_end_and_then_the_most_urgent_run() {
     }
     assert!(most >= 6, "{most}: the crowds are too easy");
 }
+
+/// A period begins for one who waits, and the CPU that notices runs the least urgent of all but takes somebody more urgent
+/// than both: the other CPU comes for the first.
+#[test]
+fn whose_period_begins_beside_a_more_urgent_one_gets_the_other_cpu() {
+    let (mut s, c0, c1) = (cpus(2), CpuId(0), CpuId(1));
+    let t = |us: u64| Instant(us * 1000);
+    let mut add = |tag, period, budget, affinity| {
+        let p = rt(period, budget, affinity);
+        s.alloc_vcpu(Tag(tag), &p).unwrap()
+    };
+    let short = add(1, 3_000, 1_000, CpuSet::ALL);
+    let long = add(2, 100_000, 20_000, CpuSet::ALL);
+    let longest = add(3, 200_000, 40_000, CpuSet::ALL);
+    let urgent = add(4, 2_000, 500, CpuSet::one(c0));
+    let _ = s.insert(short, true, t(0));
+    let _ = s.insert(long, true, t(0));
+    assert_eq!(s.pick_next(c0, HINT, t(0)).next, Some(Tag(1)));
+    assert_eq!(s.pick_next(c1, HINT, t(0)).next, Some(Tag(2)));
+    let _ = s.insert(longest, true, t(0));
+    assert_eq!(s.pick_next(c0, HINT, t(1_000)).next, Some(Tag(3)));
+    let _ = s.context_saved(short, t(1_000));
+    let _ = s.insert(urgent, true, t(3_000));
+    // Until 5 ms for the urgent one, until 6 ms for the short one.
+    let pick = s.pick_next(c0, HINT, t(3_000));
+    assert_eq!((pick.next, pick.kick), (Some(Tag(4)), Kick::one(c1)));
+    assert_eq!(s.pick_next(c1, HINT, t(3_000)).next, Some(Tag(1)));
+    s.check().unwrap();
+}
+
+/// A CPU takes whose period has just begun: nobody has to come for that, neither it a second time nor another that has
+/// nothing to do.
+#[test]
+fn who_is_taken_by_the_cpu_that_notices_calls_nobody() {
+    for m in [1, 2] {
+        let (mut s, c0) = (cpus(m), CpuId(0));
+        let t = |ms: u64| Instant(ms * 1_000_000);
+        let mut add = |tag, period, budget, affinity| {
+            let p = rt(period, budget, affinity);
+            let e = s.alloc_vcpu(Tag(tag), &p).unwrap();
+            let _ = s.insert(e, true, t(0));
+            e
+        };
+        let short = add(1, 4_000, 1_000, CpuSet::ALL);
+        let long = add(2, 20_000, 10_000, CpuSet::one(c0));
+        let mut loaded = None;
+        for (ms, next) in [
+            (0, Some(1)),
+            (1, Some(2)),
+            (4, Some(1)),
+            (5, Some(2)),
+            (8, Some(1)),
+            (9, Some(2)),
+            (12, Some(1)),
+            (13, Some(2)),
+            (14, None),
+            (16, Some(1)),
+        ] {
+            let pick = s.pick_next(c0, HINT, t(ms));
+            assert_eq!(pick.next, next.map(Tag), "{ms} ms");
+            assert_eq!(pick.kick, Kick::NONE, "{ms} ms, {m} CPUs");
+            if let Some(old) = loaded.filter(|_| pick.next != loaded) {
+                let old = if old == Tag(1) { short } else { long };
+                assert_eq!(s.context_saved(old, t(ms)), Kick::NONE, "{ms} ms");
+            }
+            loaded = pick.next;
+            for c in (1..m).map(CpuId) {
+                assert_eq!(s.pick_next(c, HINT, t(ms)).next, None);
+            }
+        }
+    }
+}

@@ -170,11 +170,12 @@ impl Tree {
         self.groups -= 1;
         // What it wanted to be asked for is nobody's business any more, and nobody has a timer for it when it was the last.
         let left = self.nodes.iter().flatten().filter_map(|n| n.group.as_ref());
-        self.due = left.filter_map(|g| g.due).map(|d| d.0).min();
+        self.due = left.filter_map(|g| g.due).min();
         if parent != 0 {
             self.group(parent).members -= 1;
         }
-        Ok(kick.and(self.relieve(parent, now)))
+        let kick = kick.and(self.relieve(parent, now));
+        Ok(self.armed(kick))
     }
 
     /// Changes what a group is in its parent: all of its virtual processors or, refused, none.
@@ -197,7 +198,8 @@ impl Tree {
         let kick = self.sched(parent).adjust_vcpus(&ents[..n], params, now)?;
         let kick = self.translate(parent, kick, false, now);
         self.group(node.0).params = *params;
-        Ok(kick.and(self.relieve(parent, now)))
+        let kick = kick.and(self.relieve(parent, now));
+        Ok(self.armed(kick))
     }
 }
 

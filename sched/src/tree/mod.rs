@@ -68,8 +68,8 @@ pub(crate) struct Group {
     pub(crate) vps: Vec<Vp>,
     /// vCPUs and groups directly inside.
     members: u32,
-    /// When its scheduler wants to be asked again though it has nothing to run, and for which processor.
-    due: Option<(Instant, u16)>,
+    /// When something is due in its scheduler for which none of its processors has a timer.
+    due: Option<Instant>,
 }
 
 pub(crate) struct Node {
@@ -122,6 +122,8 @@ pub struct Tree {
     pub(crate) nodes: Vec<Option<Node>>,
     paths: Vec<Paths>,
     groups: u32,
+    /// The root's.
+    cpus: CpuSet,
     /// The earliest of the groups' `due`.
     due: Option<Instant>,
     /// It has become earlier, and no CPU has decided since: nobody has a timer for it.
@@ -153,6 +155,7 @@ impl Tree {
             nodes: Vec::new(),
             paths: Vec::new(),
             groups: 0,
+            cpus: CpuSet::EMPTY,
             due: None,
             unarmed: false,
         }
@@ -200,13 +203,30 @@ impl Tree {
         core::mem::take(&mut self.unarmed)
     }
 
-    /// A group has nothing to run for a processor of its before `at`.
-    fn wants(&mut self, node: u16, vp: u16, at: Option<Instant>) {
-        let Some(t) = at else { return };
-        self.group(node).due = Some((t, vp));
+    /// A processor of the group that may have had a timer for what is due in it stops, or cannot come to set one.
+    fn wants(&mut self, node: u16) {
+        if let Some(t) = self.sched(node).due() {
+            self.wants_at(node, t);
+        }
+    }
+
+    fn wants_at(&mut self, node: u16, t: Instant) {
+        self.group(node).due = Some(t);
         if self.due.is_none_or(|d| t < d) {
             self.due = Some(t);
             self.unarmed = true;
+        }
+    }
+
+    /// The CPUs that an operation calls; if it calls nobody and something in a group has become due earlier, one that sets its
+    /// timer to that.
+    fn armed(&mut self, kick: Kick) -> Kick {
+        match self.cpus.lowest() {
+            Some(c) if kick.is_none() && self.unarmed => {
+                self.unarmed = false;
+                Kick::one(c)
+            }
+            _ => kick,
         }
     }
 
@@ -217,6 +237,7 @@ impl Tree {
         if let Some(kick) = self.stand_in(node, now) {
             return kick;
         }
+        self.wants(node);
         let mut kick = Kick::NONE;
         for i in 0..self.group(node).vps.len() {
             let busy = self.group(node).vps[i].cpu;
@@ -332,7 +353,8 @@ impl Tree {
             return kick;
         }
         let boosted = self.sched(l.node.0).is_boosted(l.ent);
-        self.lift(l.node.0, kick, boosted, now)
+        let kick = self.lift(l.node.0, kick, boosted, now);
+        self.armed(kick)
     }
 
     /// The kick of a group in which a member may have been boosted. A processor that waits in the parent is not running in
@@ -360,6 +382,7 @@ impl Tree {
     }
     /// See `Scheduler`.
     pub fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick {
+        self.cpus.insert(cpu);
         let kick = self.root.switch_sched(cpu, now);
         kick.and(self.relieve(0, now))
     }
@@ -369,8 +392,10 @@ impl Tree {
     }
     /// See `Scheduler`.
     pub fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick {
+        self.cpus.remove(cpu);
         let kick = self.root.free_pcpu(cpu, now);
-        kick.and(self.relieve(0, now))
+        let kick = kick.and(self.relieve(0, now));
+        self.armed(kick)
     }
     /// See `Scheduler`.
     pub fn adjust(&mut self, p: &SchedParams, now: Instant) -> Result<(), SchedError> {
@@ -410,7 +435,8 @@ impl Tree {
     /// See `Scheduler`.
     pub fn insert(&mut self, l: Leaf, runnable: bool, now: Instant) -> Kick {
         let k = self.sched(l.node.0).insert(l.ent, runnable, now);
-        self.translate(l.node.0, k, false, now)
+        let k = self.translate(l.node.0, k, false, now);
+        if runnable { self.armed(k) } else { k }
     }
     /// See `Scheduler`.
     pub fn remove(&mut self, l: Leaf, now: Instant) -> Kick {
@@ -419,7 +445,8 @@ impl Tree {
             let _ = self.sweep(l.node.0, now);
         }
         let k = self.translate(l.node.0, k, false, now);
-        k.and(self.relieve(l.node.0, now))
+        let k = k.and(self.relieve(l.node.0, now));
+        self.armed(k)
     }
     /// See `Scheduler`.
     pub fn adjust_vcpu(
@@ -434,7 +461,8 @@ impl Tree {
         }
         let k = self.sched(l.node.0).adjust_vcpu(l.ent, &p, now)?;
         let k = self.translate(l.node.0, k, false, now);
-        Ok(k.and(self.relieve(l.node.0, now)))
+        let k = k.and(self.relieve(l.node.0, now));
+        Ok(self.armed(k))
     }
     /// See `Scheduler`.
     #[inline]
@@ -548,12 +576,6 @@ impl Tree {
         for n in self.nodes.iter().flatten() {
             n.sched.check()?;
             let Some(g) = &n.group else { continue };
-            let vps = || (0..g.vps.len() as u16).map(CpuId);
-            // (Whose period only begins later does not wait yet: the beginning of time.)
-            let waits = vps().any(|c| n.sched.has_work(c, Instant(0)));
-            if waits && g.vps.iter().all(|v| !v.runnable) {
-                return Err("somebody waits in a group whose processors all sleep");
-            }
             let parent = match g.parent {
                 0 => &*self.root,
                 p => match &self.nodes[usize::from(p)] {
@@ -561,6 +583,24 @@ impl Tree {
                     None => return Err("a group's parent is gone"),
                 },
             };
+            let vps = || (0..g.vps.len() as u16).map(CpuId);
+            // (Whose period only begins later does not wait yet: the beginning of time.)
+            let waits = vps().any(|c| n.sched.has_work(c, Instant(0)));
+            let comes =
+                |v: &Vp| v.live || (v.runnable && (v.cpu.is_some() || parent.serves(v.ent, now)));
+            if let Some(t) = n.sched.due()
+                && g.due.is_none_or(|d| d > t)
+                && !g.vps.iter().any(comes)
+                && g.vps.iter().any(|v| !v.runnable)
+            {
+                return Err("nobody comes by when something is due in a group");
+            }
+            if g.due.is_some_and(|t| self.due.is_none_or(|d| d > t)) {
+                return Err("what is due in a group is not due");
+            }
+            if waits && g.vps.iter().all(|v| !v.runnable) {
+                return Err("somebody waits in a group whose processors all sleep");
+            }
             let may = |v: &Vp| parent.serves(v.ent, now);
             let comes = |v: &Vp| v.runnable && !v.live && (v.cpu.is_some() || may(v));
             let could =

@@ -16,6 +16,8 @@ impl Tree {
 
     fn descend(&mut self, cpu: CpuId, hint: GuestHint, now: Instant) -> Pick {
         let mut kick = self.ask_due(now);
+        // It is here already.
+        kick.0.remove(cpu);
         let (mut news, mut boosted) = (None, false);
         let loaded = self.paths[cpu.index()].loaded;
         let mut path = Path::default();
@@ -55,7 +57,7 @@ impl Tree {
                     // The group has no work for this processor: it sleeps, and its parent decides again.
                     let held = loaded.steps().get(usize::from(path.len)) == Some(&(g, i))
                         && loaded.common(&path) == usize::from(path.len);
-                    self.wants(g, i, pick.until);
+                    self.wants(g);
                     let group = self.group(g);
                     let parent = group.parent;
                     let vp = &mut group.vps[usize::from(i)];
@@ -84,6 +86,8 @@ impl Tree {
                 };
                 let stopped = self.sched(g).pick_next(CpuId(i), stop, now);
                 kick = kick.and(self.translate(g, stopped.kick, false, now));
+                // Its timer may have been the only one for somebody's next period there.
+                self.wants(g);
             }
         }
         let p = &mut self.paths[cpu.index()];
@@ -121,6 +125,8 @@ impl Tree {
                 // (Who stood in for one of those may just have taken somebody that was its own.)
                 kick = kick.and(self.stand_in(g, now).unwrap_or(Kick::NONE));
             }
+            // This CPU has a timer for what is due there.
+            self.group(g).due = None;
             let group = self.group(g);
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
             if self.sched(g).urgent(CpuId(i)) {
@@ -172,7 +178,7 @@ impl Tree {
             // Its scheduler learns that it is idle: it calls it when there is work again.
             let pick = self.sched(node).pick_next(cpu, GuestHint::default(), now);
             debug_assert!(pick.next.is_none(), "there was no work for it");
-            self.wants(node, i as u16, pick.until);
+            self.wants(node);
             let vp = &mut self.group(node).vps[i];
             vp.runnable = false;
             self.sched(parent).sleep(ent, now);
@@ -180,27 +186,27 @@ impl Tree {
         left && !comes
     }
 
-    /// Groups that wanted to be asked again by now: their processor gets to run, and they decide then.
+    /// What was due in groups by now happens there.
     fn ask_due(&mut self, now: Instant) -> Kick {
         if self.due.is_none_or(|t| t > now) {
             return Kick::NONE;
         }
+        self.due = None;
         let mut kick = Kick::NONE;
-        let mut next: Option<Instant> = None;
-        for i in 1..self.nodes.len() {
-            if self.nodes[i].is_none() {
+        for i in 1..self.nodes.len() as u16 {
+            if !self.has(NodeId(i)) {
                 continue;
             }
-            match self.group(i as u16).due {
-                Some((t, vp)) if t <= now => {
-                    self.group(i as u16).due = None;
-                    kick = kick.and(self.translate(i as u16, Kick::one(CpuId(vp)), false, now));
+            match self.group(i).due.take() {
+                Some(t) if t <= now => {
+                    let k = self.sched(i).elapse(now);
+                    kick = kick.and(self.translate(i, k, false, now));
+                    self.wants(i);
                 }
-                Some((t, _)) => next = Some(next.map_or(t, |n| n.min(t))),
+                Some(t) => self.wants_at(i, t),
                 None => {}
             }
         }
-        self.due = next;
         kick
     }
 
@@ -225,7 +231,7 @@ impl Tree {
             kick = kick.and(self.translate(parent, k, false, now));
         }
         self.paths[cpu.index()].loaded = chosen;
-        kick
+        self.armed(kick)
     }
 }
 
@@ -272,12 +278,10 @@ mod tests {
         // The hog's turn: the group's processor waits, with `other` in it.
         let _ = tree.insert(hog, true, t(1003));
         tree.yield_now(other, Some(C0), t(1500));
-        assert_eq!(tree.pick_next(C0, hint, t(1500)).next, Some(Tag(3)));
+        let pick = tree.pick_next(C0, hint, t(1500));
+        assert_eq!((pick.next, pick.until), (Some(Tag(3)), Some(t(10_000))));
         let _ = tree.context_saved(other, C0, t(1501));
-        assert!(!tree.unarmed());
-
         tree.sleep(other, t(2000));
-        assert!(tree.unarmed(), "nobody comes by for the next period");
         let pick = tree.pick_next(C0, hint, t(2001));
         assert_eq!((pick.next, pick.until), (Some(Tag(3)), Some(t(10_000))));
         assert!(!tree.unarmed());

@@ -283,3 +283,66 @@ fn a_yield_takes_nothing_from_a_processor() {
     let pick = tree.pick_next(C0, HINT, t(1000));
     assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(3000))));
 }
+
+/// In thousandths of a second.
+fn of(period: u64, budget: u64) -> VcpuParams {
+    VcpuParams {
+        rt: RtParams {
+            period: Span::ms(period),
+            budget: Span::ms(budget),
+        },
+        ..VcpuParams::DEFAULT
+    }
+}
+
+/// A member and the processor that runs it have spent their budgets at one moment: the member's next period is on time, on
+/// the sister.
+#[test]
+fn a_period_begins_on_time_after_both_budgets_are_spent() {
+    for cpus in [&[C0][..], &[C0, C1]] {
+        let (mut tree, g) = tree("rtds", cpus, "rtds", &of(10, 2));
+        let a = tree.alloc_vcpu(g, Tag(1), &of(4, 2)).unwrap();
+        let _ = tree.insert(a, true, t(0));
+        let pick = tree.pick_next(C0, HINT, t(0));
+        assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(2000))));
+        let pick = tree.pick_next(C0, HINT, t(2000));
+        assert_eq!((pick.next, pick.until), (None, Some(t(4000))));
+        let _ = tree.context_saved(a, C0, t(2000));
+        tree.check(t(2000)).unwrap();
+        let pick = tree.pick_next(C0, HINT, t(4000));
+        assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(6000))));
+        assert_eq!(pick.kick, Kick::NONE);
+        tree.check(t(4000)).unwrap();
+    }
+}
+
+/// Somebody whose budget is spent wakes in a group whose only processor that could set a timer has spent its own: a CPU
+/// that is idle sets it.
+#[test]
+fn who_wakes_spent_behind_a_spent_processor_has_a_timer() {
+    let (mut tree, g) = tree("rtds", &[C0], "rtds", &of(10, 2));
+    let [a, b] =
+        [(1, of(5, 2)), (2, of(20, 2))].map(|(tag, p)| tree.alloc_vcpu(g, Tag(tag), &p).unwrap());
+    // With an earlier period than the processors', spent first.
+    let hog = tree.alloc_vcpu(NodeId::ROOT, Tag(3), &of(8, 1)).unwrap();
+    let _ = tree.insert(hog, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(3)));
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(1000)).next, Some(Tag(1)));
+    let _ = tree.context_saved(hog, C0, t(1000));
+    // Both budgets are at their end, and it sleeps.
+    tree.sleep(a, t(3000));
+    assert_eq!(tree.pick_next(C0, HINT, t(3000)).next, None);
+    let _ = tree.context_saved(a, C0, t(3000));
+    // The sister runs the other.
+    let _ = tree.insert(b, true, t(3000));
+    assert_eq!(tree.pick_next(C0, HINT, t(3000)).next, Some(Tag(2)));
+    tree.sleep(b, t(4000));
+    assert_eq!(tree.pick_next(C0, HINT, t(4000)).next, None);
+    let _ = tree.context_saved(b, C0, t(4000));
+    let kick = tree.wake(a, LINE, t(4000));
+    assert_eq!(kick, Kick::one(C0), "nobody sets a timer");
+    let pick = tree.pick_next(C0, HINT, t(4000));
+    assert_eq!((pick.next, pick.until), (None, Some(t(5000))));
+    assert_eq!(tree.pick_next(C0, HINT, t(5000)).next, Some(Tag(1)));
+}
