@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 #define TARN_ABI_MAJOR 1
-#define TARN_ABI_MINOR 4
+#define TARN_ABI_MINOR 5
 
 /* Sizes of the tables of ids. */
 #define TARN_MAX_CPUS 128
@@ -289,7 +289,7 @@ enum tarn_error {
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
  * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
- * the change is about, has no CPU under this scheduler)
+ * the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  */
 #define TARN_DOMAIN_MOVE UINT32_C(0xC600020B)
 
@@ -383,18 +383,21 @@ enum tarn_error {
  * out x3: last: The CPU it ran on last. (CPU number + 1, or 0)
  * out x4-x5: allowed: CPUs it may use: its affinity as far as the pool has them, all of the pool's if it has
  * none. (CPU set, lowest CPUs first)
+ * out x6-x7: soft: CPUs where it runs rather than elsewhere (soft affinity). (CPU set, lowest CPUs first)
  */
 #define TARN_VCPU_PLACE UINT32_C(0xC6000302)
 
 /*
- * dom0. Confines a vCPU to some CPUs (hard affinity). CPUs that its pool does not have count again where there
- * are. Invalid: the set is empty.
+ * dom0. Confines a vCPU to some CPUs (hard affinity), and says where it runs rather than elsewhere (soft
+ * affinity). CPUs that its pool does not have count again where there are. Invalid: cpus is empty.
  * in x1: id: Which. (vCPU id)
  * in x2-x3: cpus: The CPUs. (CPU set, lowest CPUs first)
+ * in x4-x5: soft: The preferred ones; none leaves the preference as it is, all is no preference. (CPU set, lowest
+ * CPUs first)
  * out x1: adjusted: What has no effect where the vCPU is. (bits: 0 affinity names no CPU of the pool, so all
  * count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5
  * left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a
- * pool that the change is about, has no CPU under this scheduler)
+ * pool that the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  * out x2-x3: allowed: CPUs it may use now. (CPU set, lowest CPUs first)
  */
 #define TARN_VCPU_PIN UINT32_C(0xC6000303)
@@ -494,7 +497,7 @@ enum tarn_error {
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
  * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
- * the change is about, has no CPU under this scheduler)
+ * the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  */
 #define TARN_POOL_ASSIGN_CPUS UINT32_C(0xC6000407)
 
@@ -513,7 +516,7 @@ enum tarn_error {
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
  * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
- * the change is about, has no CPU under this scheduler)
+ * the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  */
 #define TARN_POOL_SET_SCHED UINT32_C(0xC6000409)
 
@@ -634,7 +637,7 @@ enum tarn_error {
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
  * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
- * the change is about, has no CPU under this scheduler)
+ * the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  */
 #define TARN_GROUP_MOVE UINT32_C(0xC6000504)
 
@@ -647,7 +650,7 @@ enum tarn_error {
  * out x2: adjusted: What could not stay as it was. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
  * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
- * the change is about, has no CPU under this scheduler)
+ * the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  */
 #define TARN_GROUP_MOVE_VCPU UINT32_C(0xC6000505)
 
@@ -881,7 +884,7 @@ enum tarn_error {
  * out x3: adjusted: What will not stay as it is. (bits: 0 affinity names no CPU of the pool, so all count; 1
  * affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its
  * group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that
- * the change is about, has no CPU under this scheduler)
+ * the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  */
 #define TARN_PLAN_CHANGE UINT32_C(0xC6000712)
 
@@ -893,7 +896,7 @@ enum tarn_error {
  * out x3: adjusted: What could not stay as it was, of any domain. (bits: 0 affinity names no CPU of the pool, so
  * all count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused;
  * 5 left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a
- * pool that the change is about, has no CPU under this scheduler)
+ * pool that the change is about, has no CPU under this scheduler; 9 soft affinity unused)
  */
 #define TARN_PLAN_COMMIT UINT32_C(0xC6000713)
 

@@ -53,7 +53,7 @@ pub struct AbiVersion {
 }
 
 /// The version this crate describes.
-pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 4 };
+pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 5 };
 
 impl AbiVersion {
     /// Whether a caller built for `self` may use a hypervisor that offers `offered`.

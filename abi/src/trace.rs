@@ -98,6 +98,8 @@ ops! {
     Saved = 24, "saved";
     /// An entity counts as one with these parameters where others are admitted; they are not in force yet.
     Promise = 25, "promise";
+    /// Before `Entity`, if it has one: the soft affinity (words 4, 5).
+    EntitySoft = 26, "entity, soft affinity";
 }
 
 /// A record.
@@ -265,7 +267,7 @@ impl fmt::Display for Text<'_> {
                 }
             }
             Op::AllocCpu | Op::Join | Op::Leave => {}
-            Op::Begin | Op::Params | Op::Adjust | Op::Entity | Op::EntityMore => {
+            Op::Begin | Op::Params | Op::Adjust | Op::Entity | Op::EntityMore | Op::EntitySoft => {
                 return write!(f, " {:x} {:x} {:x} {:x}", r.0[2], r.0[3], r.0[4], r.0[5]);
             }
             _ => {

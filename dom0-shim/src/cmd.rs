@@ -95,7 +95,7 @@ impl Kind {
             Kind::Place => "GROUP|POOL",
             Kind::Sched => "SCHED",
             Kind::Cpus => "CPUS",
-            Kind::CpusOrAll => "CPUS|all",
+            Kind::CpusOrAll => "CPUS|all|-",
             Kind::Cpu => "CPU",
             Kind::CpuOrAll => "CPU|all",
             Kind::Vcpu => "VCPU|all",

@@ -180,9 +180,25 @@ fn cpus_and_domains_move() {
         "error: web has no vCPU 5; it has 2, from 0 on\n"
     );
     assert_eq!(f.line("vcpu-pin web 1 all; vcpu-list web --json"), "\
-{\"name\":\"web\",\"id\":1,\"vcpu\":0,\"cpu\":6,\"state\":\"r--\",\"time_s\":1.5,\"affinity\":\"0\"}
-{\"name\":\"web\",\"id\":1,\"vcpu\":1,\"cpu\":7,\"state\":\"---\",\"time_s\":1.5,\"affinity\":\"all\"}
+{\"name\":\"web\",\"id\":1,\"vcpu\":0,\"cpu\":6,\"state\":\"r--\",\"time_s\":1.5,\"affinity\":\"0\",\"soft\":\"all\"}
+{\"name\":\"web\",\"id\":1,\"vcpu\":1,\"cpu\":7,\"state\":\"---\",\"time_s\":1.5,\"affinity\":\"all\",\"soft\":\"all\"}
 ");
+    // A preference is set alone, both are, one is left as it is, and an unknown CPU changes neither.
+    let vain = "note: web: a soft affinity has no effect here; it is kept\n";
+    assert_eq!(f.line("vcpu-pin web 1 - 7"), "");
+    assert_eq!(f.line("vcpu-pin web 0 6-7 5"), vain);
+    assert_eq!(f.line("vcpu-pin web 0 5-6"), "");
+    assert_eq!(
+        f.line("vcpu-pin web all - 99"),
+        "error: the machine has no CPU 99; it has 0-9\n"
+    );
+    assert_eq!(
+        f.line("vcpu-list web"),
+        "Name  ID  VCPU  CPU  State  Time(s)  Affinity  Soft\n\
+         web    1     0    6  r--        1.5  5-6       5\n\
+         web    1     1    7  ---        1.5  all       7\n"
+    );
+    assert_eq!(f.line("vcpu-pin web all all all"), "");
 }
 
 /// Under null, with too few CPUs, everything that may lead to it says who has none, and the lists show it.

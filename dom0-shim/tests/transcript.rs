@@ -212,14 +212,14 @@ fn vcpu_list_and_runstate() {
     assert_eq!(
         Fake::new().line("vcpu-list"),
         "\
-Name       ID  VCPU  CPU  State  Time(s)  Affinity
-dom0        0     0    0  r--        1.5  0,2,4
-web         1     0    6  r--        1.5  6-9
-web         1     1    7  ---        1.5  6-9
-debian-12   2     0    1  -b-        1.5  1,3
-debian-12   2     1    -  --p        1.5  1,3,5
-debian-13   3     0    5  -b-        1.5  1,3,5
-db          7     0    9  r--        1.5  9
+Name       ID  VCPU  CPU  State  Time(s)  Affinity  Soft
+dom0        0     0    0  r--        1.5  0,2,4     all
+web         1     0    6  r--        1.5  6-9       all
+web         1     1    7  ---        1.5  6-9       all
+debian-12   2     0    1  -b-        1.5  1,3       all
+debian-12   2     1    -  --p        1.5  1,3,5     all
+debian-13   3     0    5  -b-        1.5  1,3,5     all
+db          7     0    9  r--        1.5  9         all
 "
     );
     assert_eq!(
@@ -250,7 +250,7 @@ fn info_names_everything() {
         Fake::new().line("info"),
         "\
 version             : Tarn 0.1.0
-call interface      : 1.4
+call interface      : 1.5
 board               : linux,dummy-virt
 cpus                : 10 online of 10
 pools               : 3

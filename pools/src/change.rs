@@ -13,7 +13,7 @@
 
 use crate::error::PoolError;
 use crate::exchange::Exchange;
-use crate::moves::affinity;
+use crate::moves::{affinity, prefers_in_vain};
 use crate::name::Name;
 use crate::plan::{Plan, Refusal};
 use crate::pool::{DomainParams, Pool, PoolParams};
@@ -421,10 +421,13 @@ impl<R: RelaxStrategy> PoolSet<R> {
             };
             let cpus = p.future_cpus();
             for r in p.rows.iter() {
-                let had = !r.params.affinity.intersection(&lost).is_empty();
-                if had {
+                let had = |set: &CpuSet| !set.intersection(&lost).is_empty();
+                if had(&r.params.affinity) {
                     c.report.adjusted = c.report.adjusted.with(affinity(&r.params, &cpus));
                 }
+                let vain = had(&r.params.soft) && prefers_in_vain(&r.params, &cpus, p.kind);
+                let said = &mut c.report.adjusted;
+                *said = said.with_if(Adjusted::SOFT_UNUSED, vain);
             }
         }
     }

@@ -125,7 +125,9 @@ impl Pool {
             let r = p.rows.at(row);
             let old = core::mem::replace(&mut r.ent, new);
             let pinned = r.params.affinity != CpuSet::ALL && new.node != NodeId::ROOT;
+            let soft = r.params.soft != CpuSet::ALL && new.node != NodeId::ROOT;
             moved.adjusted = moved.adjusted.with_if(Adjusted::AFFINITY_GROUP, pinned);
+            moved.adjusted = moved.adjusted.with_if(Adjusted::SOFT_UNUSED, soft);
             moved.kick = moved.kick.and(p.sched().remove(old, now));
             p.sched().free_vcpu(old, now);
             moved.kick = moved.kick.and(p.sched().insert(new, false, now));

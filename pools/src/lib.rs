@@ -62,6 +62,7 @@ pub use dispatch::{Clock, IdleCpu, Machine, Running};
 pub use error::PoolError;
 pub use groups::{GroupConfig, GroupId, GroupInfo};
 pub use info::{CpuInfo, DomainInfo, PoolInfo, VcpuInfo};
+pub use moves::prefers_in_vain;
 pub use name::Name;
 pub use params::{GroupParams, Settings, domain_row, vcpu_row, vcpu_with};
 pub use plan::{Plan, Refusal, Step, Target};

@@ -53,6 +53,10 @@ impl Arrival {
         let boosts = uses("boost") && self.boost;
         affinity(v, &self.cpus)
             .with_if(
+                Adjusted::SOFT_UNUSED,
+                prefers_in_vain(v, &self.cpus, self.kind),
+            )
+            .with_if(
                 Adjusted::WEIGHT_UNUSED,
                 v.weight != default.weight && !uses("weight"),
             )
@@ -80,6 +84,14 @@ pub(crate) fn affinity(v: &VcpuParams, cpus: &CpuSet) -> Adjusted {
     } else {
         Adjusted::NONE
     }
+}
+
+/// Whether a vCPU directly in a pool with these CPUs and this scheduler has a soft affinity that means nothing there.
+pub fn prefers_in_vain(v: &VcpuParams, cpus: &CpuSet, kind: SchedId) -> bool {
+    let own = v.affinity.intersection(cpus);
+    let allowed = if own.is_empty() { *cpus } else { own };
+    let used = registry::row(kind).is_some_and(|r| r.uses.contains(&"soft"));
+    v.soft != CpuSet::ALL && (!used || allowed.intersection(&v.soft).is_empty())
 }
 
 impl<R: RelaxStrategy> PoolSet<R> {

@@ -380,6 +380,43 @@ fn affinity_is_kept_and_its_loss_is_said() {
     assert_eq!(p.affinity, cpus("1,3"));
 }
 
+/// A soft affinity goes along, too; where it has no effect that is said: none of its CPUs may be used there, or the scheduler
+/// makes no use of it, or a group does not.
+#[test]
+fn soft_affinity_is_kept_and_its_loss_is_said() {
+    let mut w = busy();
+    let d1 = w.domains[1].0;
+    let v = vcpu(d1, 0);
+    let mut p = w.set.vcpu_info(v, w.now).unwrap().params;
+    p.soft = cpus("3");
+    let k = w.set.adjust_vcpu(v, &p, w.now).unwrap();
+    w.send(k);
+    w.settle();
+    // CPU 3 leaves the pool.
+    let out = w
+        .carry_out(&plan(&[
+            create("b", "credit2"),
+            Step::Cpus(Some(Target::Step(0)), cpus("3")),
+        ]))
+        .unwrap();
+    assert_eq!(out.adjusted, Adjusted::SOFT_UNUSED);
+    // The domain follows it, and nothing is lost.
+    let b = w.pool("b");
+    let out = w
+        .carry_out(&plan(&[Step::MoveDomain(d1, Target::Id(b))]))
+        .unwrap();
+    assert_eq!(out.adjusted, Adjusted::NONE);
+    let out = w
+        .carry_out(&plan(&[Step::SetSched(Target::Id(b), sched("rr"))]))
+        .unwrap();
+    assert_eq!(out.adjusted, Adjusted::SOFT_UNUSED);
+    let out = w.carry_out(&plan(&[Step::MoveDomain(d1, P0)])).unwrap();
+    assert_eq!(out.adjusted, Adjusted::SOFT_UNUSED);
+    let p = w.set.vcpu_info(v, w.now).unwrap().params;
+    assert_eq!(p.soft, cpus("3"));
+    w.check_at_rest();
+}
+
 #[test]
 fn what_rtds_has_promised_is_kept() {
     let mut w = World::new(4, "credit2");

@@ -233,6 +233,7 @@ fn calls() -> Vec<Shot> {
             &vcpu::Pin {
                 id: vcpu,
                 cpus: CpuSet::first(1),
+                soft: CpuSet::first(1),
             },
             true,
         ),

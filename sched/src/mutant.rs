@@ -50,11 +50,15 @@ pub enum Mutant {
     TurnEndless,
     /// Boosted vCPUs that wait are ordered by boost credit alone, however long they have waited.
     AgeIgnored,
+    /// Nobody has a preference for a CPU.
+    SoftIgnored,
+    /// Who runs outside its preference stays there though a CPU inside becomes idle.
+    NeverHome,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 22] = [
         Mutant::BoostFree,
         Mutant::CarryUnlimited,
         Mutant::ResetSkipped,
@@ -75,6 +79,8 @@ impl Mutant {
         Mutant::ClaimEndless,
         Mutant::TurnEndless,
         Mutant::AgeIgnored,
+        Mutant::SoftIgnored,
+        Mutant::NeverHome,
     ];
 }
 

@@ -19,6 +19,8 @@ struct Row {
     tag: Tag,
     link: Link,
     mask: CpuSet,
+    /// Where it gets its CPU if one is free there.
+    soft: CpuSet,
     inserted: bool,
     runnable: bool,
     /// When it came: the number of its `insert`.
@@ -141,7 +143,9 @@ impl Null {
         loop {
             let new = self.cpus.effective(&self.rows[who].mask);
             let new = new.difference(&seen);
-            if let Some(c) = new.intersection(&self.vacant).lowest() {
+            let free = new.intersection(&self.vacant);
+            let near = free.intersection(&self.rows[who].soft).lowest();
+            if let Some(c) = near.or(free.lowest()) {
                 by[c.index()] = who;
                 return Some((self.shift(e, c, &by), None));
             }
@@ -222,6 +226,7 @@ impl Scheduler for Null {
             tag,
             link: Link::default(),
             mask: p.affinity,
+            soft: p.soft,
             inserted: false,
             runnable: false,
             came: 0,
@@ -259,13 +264,15 @@ impl Scheduler for Null {
 
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, _now: Instant) -> Result<Kick, SchedError> {
         p.check()?;
-        self.rows[e].mask = p.affinity;
+        (self.rows[e].mask, self.rows[e].soft) = (p.affinity, p.soft);
         if !self.rows[e].inserted {
             return Ok(Kick::NONE);
         }
         let allowed = self.cpus.effective(&p.affinity);
         let mut kick = Kick::NONE;
-        if self.rows[e].home.is_some_and(|c| !allowed.contains(c)) {
+        let better = self.vacant.intersection(&allowed).intersection(&p.soft);
+        let fine = |c| allowed.contains(c) && (p.soft.contains(c) || better.is_empty());
+        if self.rows[e].home.is_some_and(|c| !fine(c)) {
             kick = self.unsettle(e);
             self.queue(e);
         }
@@ -549,5 +556,34 @@ mod tests {
             waited * 4 > all && waited * 4 < all * 3,
             "{waited} of {all}"
         );
+    }
+
+    /// A CPU of the soft affinity is taken where one is free, another otherwise, and a better one that is free when the
+    /// preference changes.
+    #[test]
+    fn a_preferred_cpu_is_taken_where_free() {
+        let now = Instant(0);
+        let mut s = Null::new(&SchedParams::DEFAULT);
+        for c in (0..4).map(CpuId) {
+            s.alloc_pcpu(c).unwrap();
+            let _ = s.switch_sched(c, now);
+        }
+        let soft = |list: &str| VcpuParams {
+            soft: CpuSet::parse(list).unwrap(),
+            ..VcpuParams::DEFAULT
+        };
+        let list: [Ent; 3] = ["2-3", "2", "2"].map(|l| {
+            let e = s.alloc_vcpu(Tag(0), &soft(l)).unwrap();
+            let _ = s.insert(e, true, now);
+            e
+        });
+        let homes = |s: &Null| list.map(|e| s.rows[e].home.map(|c| c.0));
+        assert_eq!(homes(&s), [Some(2), Some(0), Some(1)]);
+        let kick = s.adjust_vcpu(list[1], &soft("3"), now).unwrap();
+        assert!(kick.0.contains(CpuId(3)) && kick.0.contains(CpuId(0)));
+        assert_eq!(homes(&s), [Some(2), Some(3), Some(1)]);
+        let none = s.adjust_vcpu(list[2], &soft("3"), now).unwrap();
+        assert_eq!((none, homes(&s)[2]), (Kick::NONE, Some(1)));
+        s.check().unwrap();
     }
 }

@@ -119,6 +119,8 @@ pub struct VcpuParams {
     pub weight: u32,
     /// CPUs it may run on. If none of them is in the pool, all of the pool's count as allowed.
     pub affinity: CpuSet,
+    /// Of these, where it runs rather than elsewhere (credit2, null), default all. If it may use none of them it does not mind.
+    pub soft: CpuSet,
     /// Boost.
     pub boost: BoostParams,
     /// Real time.
@@ -130,6 +132,7 @@ impl VcpuParams {
     pub const DEFAULT: VcpuParams = VcpuParams {
         weight: 256,
         affinity: CpuSet::ALL,
+        soft: CpuSet::ALL,
         boost: BoostParams::DEFAULT,
         rt: RtParams::DEFAULT,
     };
@@ -139,6 +142,9 @@ impl VcpuParams {
         in_range("weight", self.weight.into(), 1, 65_535)?;
         if self.affinity.is_empty() {
             return Err(SchedError::Conflict("the affinity names no CPU"));
+        }
+        if self.soft.is_empty() {
+            return Err(SchedError::Conflict("the soft affinity names no CPU"));
         }
         in_range("boost ratio (1/1000)", self.boost.ratio.into(), 0, 500)?;
         in_range(

@@ -1,7 +1,8 @@
 //! Who waits: two heaps per affinity class, boosted vCPUs by age and boost credit, the others by credit.
 //!
-//! A class is a distinct hard-affinity mask; at most 16 are kept apart, further masks are narrowed to one CPU of theirs.
-//! So a pick looks at a few heads and never steps over anybody. Must never hold an entity that is on a CPU.
+//! A class is a distinct pair of hard and soft affinity. At most 16 hard ones are kept apart, further ones are narrowed to one
+//! CPU of theirs, and at most 16 pairs with a preference, beyond which a preference is forgotten. So a pick looks at a few
+//! heads and never steps over anybody. Must never hold an entity that is on a CPU.
 
 use crate::error::SchedError;
 use crate::heap::{Heap, Places};
@@ -10,13 +11,17 @@ use crate::scheduler::Ent;
 use alloc::vec::Vec;
 use tarn_abi::{CpuId, CpuSet};
 
-/// Distinct masks kept apart before masks are narrowed.
+/// Distinct masks kept apart before masks are narrowed; and as many pairs with a preference before those are forgotten.
 const CLASSES: usize = 16;
 
-/// Those with the same mask.
+/// Those with the same mask and preference.
 struct Class {
     mask: CpuSet,
+    /// Preferred among them; all CPUs = none is.
+    soft: CpuSet,
     allowed: CpuSet,
+    /// Where they would rather be; all that is allowed if nothing of the preference is.
+    near: CpuSet,
     /// How many CPUs that is.
     cpus: u64,
     users: usize,
@@ -30,6 +35,10 @@ pub(crate) struct Queue {
     classes: Vec<Class>,
     pub(crate) places: Places,
     seq: u64,
+    /// How much longer, on the axis of the keys, who is not boosted waits for a CPU outside its preference.
+    pub(crate) aloof: i64,
+    /// How many entities have a preference.
+    choosy: usize,
     /// How many wait, and how many of them are boosted.
     len: usize,
     boosted: usize,
@@ -66,25 +75,40 @@ impl Queue {
         self.boosted != 0
     }
 
-    /// The class for `mask`, with room for one more. May allocate.
+    /// The class for `mask` without a preference, with room for one more. May allocate.
     pub(crate) fn join(&mut self, mask: &CpuSet, members: &CpuSet) -> Result<u16, SchedError> {
-        let mut mask = *mask;
-        let mut found = self
-            .classes
-            .iter()
-            .position(|c| c.users != 0 && c.mask == mask);
-        let used = self.classes.iter().filter(|c| c.users != 0).count();
-        if found.is_none() && used >= CLASSES {
+        self.join_near(mask, &CpuSet::ALL, members)
+    }
+
+    /// The class for `mask` with `soft` preferred.
+    pub(crate) fn join_near(
+        &mut self,
+        mask: &CpuSet,
+        soft: &CpuSet,
+        members: &CpuSet,
+    ) -> Result<u16, SchedError> {
+        let (mut mask, mut soft) = (*mask, *soft);
+        let wanted = mask.intersection(&soft);
+        if wanted.is_empty() || wanted == mask || broken(Mutant::SoftIgnored) {
+            soft = CpuSet::ALL;
+        }
+        let mut found = self.find(&mask, &soft);
+        let used = |s: &Queue, choosy: bool| {
+            let of = |c: &&Class| c.users != 0 && c.choosy() == choosy;
+            s.classes.iter().filter(of).count()
+        };
+        if found.is_none() && soft != CpuSet::ALL && used(self, true) >= CLASSES {
+            soft = CpuSet::ALL;
+            found = self.find(&mask, &soft);
+        }
+        if found.is_none() && soft == CpuSet::ALL && used(self, false) >= CLASSES {
             let here = mask.intersection(members);
             let cpu = here
                 .lowest()
                 .or(mask.lowest())
                 .ok_or(SchedError::NoMemory)?;
             mask = CpuSet::one(cpu);
-            found = self
-                .classes
-                .iter()
-                .position(|c| c.users != 0 && c.mask == mask);
+            found = self.find(&mask, &soft);
         }
         let found = found.or_else(|| self.classes.iter().position(|c| c.users == 0));
         let i = match found {
@@ -95,7 +119,9 @@ impl Queue {
                     .map_err(|_| SchedError::NoMemory)?;
                 let class = Class {
                     mask,
+                    soft,
                     allowed: mask,
+                    near: mask,
                     cpus: 1,
                     users: 0,
                     boosted: Heap::default(),
@@ -109,16 +135,30 @@ impl Queue {
         c.boosted.reserve(c.users + 1)?;
         c.normal.reserve(c.users + 1)?;
         if c.users == 0 {
-            c.mask = mask;
+            (c.mask, c.soft) = (mask, soft);
             c.narrow(members);
         }
         c.users += 1;
+        self.choosy += usize::from(c.choosy());
         Ok(i as u16)
+    }
+
+    fn find(&self, mask: &CpuSet, soft: &CpuSet) -> Option<usize> {
+        let like = |c: &Class| c.users != 0 && c.mask == *mask && c.soft == *soft;
+        self.classes.iter().position(like)
     }
 
     /// One user less of a class.
     pub(crate) fn quit(&mut self, class: u16) {
-        self.classes[usize::from(class)].users -= 1;
+        let c = &mut self.classes[usize::from(class)];
+        c.users -= 1;
+        self.choosy -= usize::from(c.choosy());
+    }
+
+    /// Whether anybody has a preference.
+    #[inline]
+    pub(crate) fn any_choosy(&self) -> bool {
+        self.choosy != 0
     }
 
     /// Masks anew after the members changed.
@@ -131,6 +171,12 @@ impl Queue {
     #[inline]
     pub(crate) fn allowed(&self, class: u16) -> &CpuSet {
         &self.classes[usize::from(class)].allowed
+    }
+
+    /// Where those of the class would rather be; all that is allowed if they do not mind.
+    #[inline]
+    pub(crate) fn near(&self, class: u16) -> &CpuSet {
+        &self.classes[usize::from(class)].near
     }
 
     #[inline]
@@ -172,14 +218,17 @@ impl Queue {
             .rekey(&mut self.places, e, consumed);
     }
 
-    /// The best that may run on `cpu`.
+    /// The best that may run on `cpu`. Who is not boosted and would rather run elsewhere is behind by `aloof`.
     pub(crate) fn best(&self, cpu: CpuId) -> Option<Head> {
-        let pick = |heap: fn(&Class) -> &Heap| {
+        let pick = |heap: fn(&Class) -> &Heap, aloof: i64| {
             let mut best: Option<(Ent, i64, u64)> = None;
             for c in &self.classes {
-                let Some(t) = heap(c).top() else { continue };
+                let Some(mut t) = heap(c).top() else { continue };
                 if !c.allowed.contains(cpu) && !broken(Mutant::AffinityIgnored) {
                     continue;
+                }
+                if !c.near.contains(cpu) {
+                    t.1 = t.1.wrapping_add(aloof);
                 }
                 let better = best.is_none_or(|b| {
                     let d = t.1.wrapping_sub(b.1);
@@ -192,11 +241,11 @@ impl Queue {
             best
         };
         if self.boosted != 0
-            && let Some((ent, ..)) = pick(|c| &c.boosted)
+            && let Some((ent, ..)) = pick(|c| &c.boosted, 0)
         {
             return Some(Head { ent, boosted: true });
         }
-        pick(|c| &c.normal).map(|(ent, ..)| Head {
+        pick(|c| &c.normal, self.aloof).map(|(ent, ..)| Head {
             ent,
             boosted: false,
         })
@@ -237,6 +286,10 @@ impl Queue {
                 .iter()
                 .map(|c| c.normal.iter().count())
                 .sum::<usize>();
+        let users = self.classes.iter().filter(|c| c.choosy());
+        if users.map(|c| c.users).sum::<usize>() != self.choosy {
+            return Err("those with a preference are miscounted");
+        }
         if boosted != self.boosted || all != self.len {
             Err("the queue is miscounted")
         } else {
@@ -251,5 +304,11 @@ impl Class {
         let m = self.mask.intersection(members);
         self.allowed = if m.is_empty() { *members } else { m };
         self.cpus = self.allowed.len().max(1) as u64;
+        let near = self.soft.intersection(&self.allowed);
+        self.near = if near.is_empty() { self.allowed } else { near };
+    }
+
+    fn choosy(&self) -> bool {
+        self.soft != CpuSet::ALL
     }
 }

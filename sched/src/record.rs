@@ -159,10 +159,11 @@ fn entity(p: &VcpuParams, now: Instant) -> [Record; 2] {
     ]
 }
 
-fn entity_of(a: &Record, b: &Record) -> VcpuParams {
+fn entity_of(a: &Record, b: &Record, soft: Option<&Record>) -> VcpuParams {
     VcpuParams {
         weight: a.0[2] as u32,
         affinity: a.kicked(),
+        soft: soft.map_or(CpuSet::ALL, Record::kicked),
         boost: BoostParams {
             ratio: (a.0[2] >> 32) as u16,
             interval: Span(a.0[3]),
@@ -236,6 +237,9 @@ impl Recorded {
 
     fn note_entity(&mut self, p: &VcpuParams, now: Instant) {
         if self.rec.is_some() {
+            if p.soft != CpuSet::ALL {
+                self.note(|| Record::new(Op::EntitySoft, now).kicking(p.soft));
+            }
             for r in entity(p, now) {
                 self.note(|| r);
             }
@@ -550,12 +554,14 @@ pub struct Pending {
     sched: Option<Record>,
     entity: Option<Record>,
     more: Option<Record>,
+    soft: Option<Record>,
 }
 
 impl Pending {
     fn entity(&mut self) -> Result<VcpuParams, &'static str> {
+        let soft = self.soft.take();
         match (self.entity.take(), self.more.take()) {
-            (Some(a), Some(b)) => Ok(entity_of(&a, &b)),
+            (Some(a), Some(b)) => Ok(entity_of(&a, &b, soft.as_ref())),
             _ => Err("it needs an entity's parameters, which do not stand before it"),
         }
     }
@@ -595,6 +601,7 @@ impl Recorded {
             Op::Params => pending.sched = Some(*r),
             Op::Entity => pending.entity = Some(*r),
             Op::EntityMore => pending.more = Some(*r),
+            Op::EntitySoft => pending.soft = Some(*r),
             Op::AllocCpu => self.alloc_pcpu(cpu()?, now).map_err(|_| REFUSED)?,
             Op::Join => {
                 let _ = self.switch_sched(cpu()?, now);

@@ -41,6 +41,7 @@ pub static ROWS: &[Row] = &[
         name: "credit2",
         about: "fair by weight, with boosts for interrupts",
         uses: &[
+            "soft",
             "weight",
             "boost-ratio",
             "boost-interval",
@@ -60,7 +61,7 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "null",
         about: "one vCPU per CPU, nothing to decide",
-        uses: &[],
+        uses: &["soft"],
         strands: true,
         build: |p| boxed(Null::new(p)),
     },

@@ -152,7 +152,10 @@ pub fn replay(t: &Trace) -> Verdict {
             Ok(Err(why)) => return fail(i, why.into()),
             Err(_) => return fail(i, "it names what is not there".into()),
         }
-        let parameters = matches!(r.op(), Some(Op::Params | Op::Entity | Op::EntityMore));
+        let parameters = matches!(
+            r.op(),
+            Some(Op::Params | Op::Entity | Op::EntityMore | Op::EntitySoft)
+        );
         if let (false, Some(now)) = (parameters, tree.last())
             && now != r
         {

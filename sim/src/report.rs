@@ -26,6 +26,8 @@ pub const METRICS: &[&str] = &[
     "exhausted",
     "storm_held",
     "longest_wait",
+    "home",
+    "migrations",
     "mean_ratio",
     "switches",
     "resets",
@@ -318,6 +320,11 @@ impl<'a> Report<'a> {
             "storm_held" => sum(&|i| o(i).stats.storm_held as f64),
             "sections" => sum(&|i| o(i).figures.sections as f64),
             "longest_wait" => max(&|i| o(i).longest_wait as f64),
+            "home" => {
+                let part = |i: usize| o(i).at_home as f64 / o(i).runtime.max(1) as f64;
+                all(&part).into_iter().fold(1.0, f64::min)
+            }
+            "migrations" => sum(&|i| o(i).migrations as f64),
             // Mean runtime/weight of these over that of all other hogs.
             "mean_ratio" => {
                 let per = |i: usize| self.vcpus[i].work as f64 / f64::from(self.vcpus[i].weight);

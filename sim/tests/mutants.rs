@@ -39,6 +39,7 @@ fn place(m: Mutant) -> &'static [&'static str] {
         Mutant::ClaimEndless => &["claims"],
         Mutant::TurnEndless => &["turns", "abusers3"],
         Mutant::AgeIgnored => &["turns"],
+        Mutant::SoftIgnored | Mutant::NeverHome => &["soft"],
     }
 }
 

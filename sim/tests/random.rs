@@ -83,6 +83,8 @@ fn generate(case: u64) -> Pieces {
         }
         if r.below(3) == 0 {
             t += &format!("affinity = \"{}\"\n", r.below(cpus));
+        } else if r.below(3) == 0 {
+            t += &format!("soft = \"{}\"\n", r.below(cpus));
         }
         if r.below(5) == 0 {
             t += &format!("cap = {}\n", 1 + r.below(100));
@@ -133,13 +135,14 @@ fn generate(case: u64) -> Pieces {
         let d = r.below(n_domains);
         let (at, every) = (r.below(20_000), 500 + r.below(9000));
         let again = format!("time = \"{at}us\"\nevery = \"{every}us\"\n");
-        actions.push(match r.below(7) {
+        actions.push(match r.below(8) {
             0 => format!("[[at]]\n{again}do = \"weight\"\ndomain = \"d{d}\"\nweight = {}\n", 1 + r.below(5000)),
             1 => format!("[[at]]\n{again}do = \"affinity\"\ndomain = \"d{d}\"\ncpus = \"{}\"\n", r.below(cpus)),
             2 => format!(
                 "[[at]]\n{again}do = \"pause\"\ndomain = \"d{d}\"\n[[at]]\ntime = \"{}us\"\nevery = \"{every}us\"\ndo = \"unpause\"\ndomain = \"d{d}\"\n",
                 at + r.below(2000)
             ),
+            7 => format!("[[at]]\n{again}do = \"soft\"\ndomain = \"d{d}\"\ncpus = \"{}-{}\"\n", d % cpus, cpus - 1),
             3 => format!("[[at]]\n{again}do = \"cap\"\ndomain = \"d{d}\"\ncap = {}\n", r.below(101)),
             4 if n_pools > 1 => format!(
                 "[[at]]\n{again}do = \"cpu\"\ncpus = \"{}\"\npool = \"p{}\"\n",

@@ -29,6 +29,9 @@ impl Adjusted {
     pub const MEMORY_ELSEWHERE: Adjusted = Adjusted(1 << 7);
     /// A vCPU that is concerned, or one of a pool that is, has no CPU under this scheduler.
     pub const NO_CPU: Adjusted = Adjusted(1 << 8);
+    /// A vCPU's soft affinity has no effect: no CPU that it may use is in it, its scheduler makes no use of it, or it is in a
+    /// group.
+    pub const SOFT_UNUSED: Adjusted = Adjusted(1 << 9);
 
     /// Both.
     #[must_use]
@@ -56,7 +59,7 @@ impl Adjusted {
 
 impl Wire for Adjusted {
     const WORDS: usize = 1;
-    const KIND: &'static str = "bits: 0 affinity names no CPU of the pool, so all count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that the change is about, has no CPU under this scheduler";
+    const KIND: &'static str = "bits: 0 affinity names no CPU of the pool, so all count; 1 affinity names CPUs outside the pool; 2 weight unused; 3 boost unused; 4 period and budget unused; 5 left its group; 6 affinity unused inside a group; 7 memory stays outside the pool's; 8 a vCPU of it, or of a pool that the change is about, has no CPU under this scheduler; 9 soft affinity unused";
     fn put(&self, out: &mut Out) {
         self.0.put(out);
     }

@@ -51,6 +51,8 @@ replies! {
         last: Option<CpuId>,
         /// CPUs it may use: its affinity as far as the pool has them, all of the pool's if it has none.
         allowed: CpuSet,
+        /// CPUs where it runs rather than elsewhere (soft affinity).
+        soft: CpuSet,
     }
 
     /// Answer to `Pin`.
@@ -100,13 +102,15 @@ area! {
         /// Which.
         id: VcpuId,
     } -> VcpuPlace;
-    /// Confines a vCPU to some CPUs (hard affinity). CPUs that its pool does not have count again where there are.
-    /// `Invalid`: the set is empty.
+    /// Confines a vCPU to some CPUs (hard affinity), and says where it runs rather than elsewhere (soft affinity). CPUs that
+    /// its pool does not have count again where there are. `Invalid`: `cpus` is empty.
     Pin = 0x03, Dom0 {
         /// Which.
         id: VcpuId,
         /// The CPUs.
         cpus: CpuSet,
+        /// The preferred ones; none leaves the preference as it is, all is no preference.
+        soft: CpuSet,
     } -> Pinned;
     /// Scheduling parameters of a vCPU. Ends with `End`.
     Params = 0x04, Dom0 {

@@ -131,15 +131,26 @@ pub const COMMANDS: &[Command] = &[
                null, which gives each vCPU a CPU of its own, there are too few, and it waits until another leaves.",
         ..row(
             "vcpu-list",
-            "vCPUs: CPU, state, CPU time (s), CPUs they may use",
+            "vCPUs: CPU, state, CPU time (s), CPUs they may use and prefer",
             vcpu::list,
         )
     },
     Command {
-        args: &[need(Kind::Domain), need(Kind::Vcpu), need(Kind::CpusOrAll)],
-        more: "CPUs that the domain's pool does not have count again in a pool that has them; if it has none of\n\
-               them, all of its CPUs are used.",
-        ..row("vcpu-pin", "which CPUs a vCPU may use", vcpu::pin)
+        args: &[
+            need(Kind::Domain),
+            need(Kind::Vcpu),
+            need(Kind::CpusOrAll),
+            may(Kind::CpusOrAll),
+        ],
+        more: "First the CPUs it may use, then (soft) those of them where it runs rather than elsewhere; - leaves them\n\
+               as they are, all as the second is no preference. CPUs that the domain's pool does not have count\n\
+               again in a pool that has them; if it has none of the first, all of its CPUs are used. credit2 and\n\
+               null make use of the second, rr and rtds do not.",
+        ..row(
+            "vcpu-pin",
+            "which CPUs a vCPU may use and prefer",
+            vcpu::pin,
+        )
     },
     Command {
         args: &[may(Kind::Domain)],

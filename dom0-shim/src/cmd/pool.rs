@@ -237,6 +237,10 @@ pub fn adjusted(s: &mut Session<'_>, whose: Option<&Text>, a: Adjusted) {
             "an affinity has no effect inside a group; it is kept",
         ),
         (
+            Adjusted::SOFT_UNUSED,
+            "a soft affinity has no effect here; it is kept",
+        ),
+        (
             Adjusted::MEMORY_ELSEWHERE,
             "memory stays outside the range of this pool",
         ),

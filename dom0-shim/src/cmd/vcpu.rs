@@ -86,25 +86,40 @@ pub fn list(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         Column::text("State", "state"),
         Column::number("Time(s)", "time_s"),
         Column::text("Affinity", "affinity"),
+        Column::text("Soft", "soft"),
     ];
     Table::print(s, columns, &mut |s, t| {
         each(s, only, &mut |s, name, id, index, v| {
             // Where it ran last says nothing about one that is off.
             let cpu = OrDash(v.cpu.filter(|_| v.state != RunState::Offline));
             let (state, time) = (Where(v.state, v.stranded), Seconds(v.time, 1));
-            let affinity = Affinity(v.affinity);
-            t.row(s, [name, &id.slot, &index, &cpu, &state, &time, &affinity]);
+            let soft = s.ask(&vcpu::Place { id: v.id })?.soft;
+            let (hard, soft) = (Affinity(v.affinity), Affinity(soft));
+            t.row(
+                s,
+                [name, &id.slot, &index, &cpu, &state, &time, &hard, &soft],
+            );
             Ok(())
         })
     })
 }
 
+/// CPUs of the machine, all that there can be, or (`-`) those that it has already.
+fn set_of(s: &mut Session<'_>, text: &str) -> Result<Option<CpuSet>, Fail> {
+    match text {
+        "-" => Ok(None),
+        "all" => Ok(Some(CpuSet::ALL)),
+        _ => Ok(Some(pool::Cpus::read(s)?.named(s, text)?)),
+    }
+}
+
 pub fn pin(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let domain = names::find_domain(s, g.word(0).unwrap_or(""))?;
-    let (which, text) = (g.word(1).unwrap_or(""), g.word(2).unwrap_or(""));
-    let cpus = match text {
-        "all" => CpuSet::ALL,
-        _ => pool::Cpus::read(s)?.named(s, text)?,
+    let which = g.word(1).unwrap_or("");
+    let hard = set_of(s, g.word(2).unwrap_or(""))?;
+    let soft = match g.word(3) {
+        Some(text) => set_of(s, text)?,
+        None => None,
     };
     let only = match which {
         "all" => None,
@@ -113,7 +128,12 @@ pub fn pin(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let mut adjusted = Adjusted::NONE;
     names::each_vcpu(s, domain, &mut |s, (_, v)| {
         if only.is_none_or(|id| id == v.id) {
-            adjusted = adjusted.with(s.ask(&vcpu::Pin { id: v.id, cpus })?.adjusted);
+            let pin = vcpu::Pin {
+                id: v.id,
+                cpus: hard.unwrap_or(v.affinity),
+                soft: soft.unwrap_or(CpuSet::EMPTY),
+            };
+            adjusted = adjusted.with(s.ask(&pin)?.adjusted);
         }
         Ok(())
     })?;

@@ -17,10 +17,11 @@ use tarn_abi::call::report::Adjusted;
 use tarn_abi::call::system::{
     CpuRow, CpuWork, Machine, Memory, MemoryNode, TraceRow, VersionReply,
 };
-use tarn_abi::call::vcpu::{Pinned, RunState, RunTimes, VcpuRow};
+use tarn_abi::call::vcpu::{Pinned, RunState, RunTimes, VcpuPlace, VcpuRow};
 use tarn_abi::call::{ABI, ConsoleCall, Counter, DomainCall, Request, SystemCall, VcpuCall};
 use tarn_abi::{
-    Bytes, Call, CpuId, CpuSet, DomainId, Errno, Instant, Label, PoolId, Regs, Span, Text, VcpuId,
+    Bytes, Call, CpuId, CpuSet, DomainId, Errno, GroupId, Instant, Label, PoolId, Regs, Span, Text,
+    VcpuId,
 };
 use tarn_dom0_shim::{Hyp, Shell};
 
@@ -39,6 +40,8 @@ pub struct Domain {
     pub name: &'static str,
     pub row: DomainRow,
     pub vcpus: Vec<(RunState, Option<u16>, &'static str)>,
+    /// Their soft affinities.
+    pub softs: Vec<CpuSet>,
     /// Per cent of one CPU that each of its vCPUs gets.
     pub share: u64,
     pub params: Vec<(&'static str, u64)>,
@@ -107,6 +110,7 @@ pub fn domain(
         name,
         row,
         vcpus: vcpus.to_vec(),
+        softs: vec![CpuSet::ALL; vcpus.len()],
         share: 10,
         params: pools::DOMAIN.iter().map(|p| (p.0, p.1)).collect(),
     }
@@ -508,7 +512,20 @@ impl Fake {
                     })
                 }))
             }
-            VcpuCall::Pin(c) => c.answer(self.pin(c.id, c.cpus)),
+            VcpuCall::Pin(c) => c.answer(self.pin(c.id, c.cpus, c.soft)),
+            VcpuCall::Place(c) => {
+                let of = usize::from(c.id.slot % 8);
+                c.answer(self.find(DomainId::new(c.id.slot / 8, 0)).map(|d| {
+                    let v = &d.vcpus[of];
+                    VcpuPlace {
+                        group: GroupId::root(d.row.pool),
+                        cpu: v.1.map(CpuId),
+                        last: v.1.map(CpuId),
+                        allowed: CpuSet::parse(v.2).unwrap_or(CpuSet::ALL),
+                        soft: d.softs[of],
+                    }
+                }))
+            }
             VcpuCall::Params(c) => {
                 let id = DomainId::new(c.id.slot / 8, 0);
                 c.answer(
@@ -546,7 +563,7 @@ impl Fake {
         (self.now.0 - Span::ms(12_345).0) / 100 * share
     }
 
-    fn pin(&mut self, id: VcpuId, cpus: CpuSet) -> Result<Pinned, Errno> {
+    fn pin(&mut self, id: VcpuId, cpus: CpuSet, soft: CpuSet) -> Result<Pinned, Errno> {
         let d = self.find(DomainId::new(id.slot / 8, 0))?;
         let v = d
             .vcpus
@@ -558,8 +575,14 @@ impl Fake {
             Box::leak(cpus.to_string().into_boxed_str())
         };
         let inside = cpus == CpuSet::ALL || !cpus.contains(CpuId(0));
+        if !soft.is_empty() {
+            d.softs[usize::from(id.slot % 8)] = soft;
+        }
+        let vain = !soft.is_empty() && cpus.intersection(&soft).is_empty();
         Ok(Pinned {
-            adjusted: Adjusted::NONE.with_if(Adjusted::AFFINITY_VOID, !inside),
+            adjusted: Adjusted::NONE
+                .with_if(Adjusted::AFFINITY_VOID, !inside)
+                .with_if(Adjusted::SOFT_UNUSED, vain),
             allowed: cpus,
         })
     }

@@ -8,7 +8,7 @@ use abi::call::report::Adjusted;
 use abi::call::vcpu::{Pinned, RunState, RunTimes, VcpuPlace, VcpuRow};
 use abi::call::{Request, VcpuCall};
 use abi::{CpuSet, DomainId, Errno, Regs, VcpuId};
-use pools::{VcpuInfo, VcpuParams, VcpuState, vcpu_row, vcpu_with};
+use pools::{VcpuInfo, VcpuParams, VcpuState, prefers_in_vain, vcpu_row, vcpu_with};
 
 /// Carries out a call of this area.
 pub fn handle(call: VcpuCall) -> Regs {
@@ -29,8 +29,9 @@ pub fn handle(call: VcpuCall) -> Regs {
             cpu: i.cpu,
             last: i.last,
             allowed: allowed(&i).1,
+            soft: i.params.soft,
         })),
-        VcpuCall::Pin(c) => c.answer(pin(c.id, c.cpus)),
+        VcpuCall::Pin(c) => c.answer(pin(c.id, c.cpus, c.soft)),
         VcpuCall::Params(c) => c.answer(of(c.id).and_then(|i| {
             let sched = POOLS.pool_info(i.pool).map_err(why::said)?.sched;
             vcpu_row(&i.params, sched, c.index as usize).ok_or(Errno::End)
@@ -69,9 +70,14 @@ fn adjust(id: VcpuId, p: &VcpuParams) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What of a vCPU's affinity counts where it is.
+/// What of a vCPU's affinities counts where it is.
 fn allowed(i: &VcpuInfo) -> (Adjusted, CpuSet) {
-    let cpus = POOLS.pool_info(i.pool).map(|p| p.cpus).unwrap_or_default();
+    let pool = POOLS.pool_info(i.pool);
+    let cpus = pool.as_ref().map(|p| p.cpus).unwrap_or_default();
+    let vain = match (&pool, i.group) {
+        (Ok(p), None) => prefers_in_vain(&i.params, &cpus, p.sched),
+        _ => i.params.soft != CpuSet::ALL,
+    };
     let own = i.params.affinity.intersection(&cpus);
     let everywhere = i.params.affinity == CpuSet::ALL;
     let (said, set) = if i.group.is_some() {
@@ -85,13 +91,14 @@ fn allowed(i: &VcpuInfo) -> (Adjusted, CpuSet) {
         let cut = !everywhere && own != i.params.affinity;
         (Adjusted::NONE.with_if(Adjusted::AFFINITY_CUT, cut), own)
     };
-    (said, set)
+    (said.with_if(Adjusted::SOFT_UNUSED, vain), set)
 }
 
-fn pin(id: VcpuId, cpus: CpuSet) -> Result<Pinned, Errno> {
+fn pin(id: VcpuId, cpus: CpuSet, soft: CpuSet) -> Result<Pinned, Errno> {
     let i = of(id)?;
     let p = VcpuParams {
         affinity: cpus,
+        soft: if soft.is_empty() { i.params.soft } else { soft },
         ..i.params
     };
     adjust(id, &p)?;

@@ -43,11 +43,7 @@ impl Credit2 {
         }
         let (mine, theirs) = (&self.rows[c], &self.rows[t.ent]);
         let lead = mine.consumed.wrapping_sub(theirs.consumed);
-        let need = if theirs.last.is_none_or(|l| l == cpu) {
-            0
-        } else {
-            self.resistance
-        };
+        let need = self.reluctance(t.ent, cpu);
         // Equals take turns, but not before the one there has had a turn: else they could change places for ever at once.
         let turn = now >= self.cpus[cpu].began + self.params.min_slice;
         (lead > need || (lead == need && turn)) && !self.rescue(c, hint)
@@ -147,12 +143,8 @@ impl Credit2 {
             return Some(end.max(now + SHORTEST));
         }
         let until_meets = |w: Ent| {
+            let extra = self.reluctance(w, cpu);
             let w = &self.rows[w];
-            let extra = if w.last.is_none_or(|l| l == cpu) {
-                0
-            } else {
-                self.resistance
-            };
             p.takes(r.lasts(w.consumed.wrapping_sub(r.consumed).saturating_add(extra)))
         };
         let mut t = p.takes(r.lasts(self.credit(r)));

@@ -269,6 +269,7 @@ impl Credit2 {
         } else {
             scaled(p.resistance, self.heaviest)
         };
+        self.queue.aloof = self.resistance;
     }
 
     /// A vCPU of that weight joins.

@@ -21,6 +21,10 @@ impl Credit2 {
         if !self.alone(e, cpu) || !self.cpus[cpu].running || !r.runnable {
             return false;
         }
+        // Somebody may want to come to an idle CPU.
+        if self.astray(cpu).is_some() {
+            return false;
+        }
         self.account(cpu, now);
         self.end_boost(e, 5);
         let r = &mut self.rows[e];
@@ -42,7 +46,12 @@ impl Credit2 {
         let r = &self.rows[e];
         let asleep = !r.runnable && r.inserted && !self.cpus[cpu].running;
         let general = broken(Mutant::WakeLost) || broken(Mutant::TimerForgotten);
-        if !asleep || general || !self.alone(e, cpu) || !self.allowed(e).contains(cpu) {
+        if !asleep
+            || general
+            || self.goes_home_at(e, cpu).is_some()
+            || !self.alone(e, cpu)
+            || !self.allowed(e).contains(cpu)
+        {
             return false;
         }
         self.rows[e].runnable = true;

@@ -34,7 +34,11 @@ impl Credit2 {
         let r = &self.rows[e];
         let (last, boosted) = (r.last, r.is_boosted());
         let allowed = *self.queue.allowed(r.class);
-        let k = self.cpus.summon_idle(&allowed, last);
+        let near = *self.queue.near(r.class);
+        let mut k = self.cpus.summon_idle(&near, last);
+        if k.is_none() {
+            k = self.cpus.summon_idle(&allowed, last);
+        }
         if let Some(c) = k.0.lowest() {
             self.cpus[c].promised = Some(e);
             return k;
@@ -87,27 +91,59 @@ impl Credit2 {
         }
         let (me, cur) = (&self.rows[e], &self.rows[p.curr?]);
         let (burnt, _) = cur.price(p.work(now.since(p.counted)));
-        let home = me.last == Some(c);
+        let reluctance = self.reluctance(e, c);
         if boosted {
             if cur.is_boosted() {
                 let (margin, _) = cur.price(cur.params.interval.0);
                 return Some(me.b - (cur.b.saturating_sub(burnt)) - margin);
             }
             let debt = cur.consumed.wrapping_add(burnt).wrapping_sub(self.granted);
-            return Some(
-                NORMAL.saturating_add(debt.clamp(-NORMAL / 2, NORMAL / 2))
-                    + if home { self.resistance } else { 0 },
-            );
+            return Some(NORMAL.saturating_add(debt.clamp(-NORMAL / 2, NORMAL / 2)) - reluctance);
         }
         if cur.is_boosted() {
             return None;
         }
         let lead = cur.consumed.wrapping_add(burnt).wrapping_sub(me.consumed);
-        Some(if home {
-            lead
+        Some(lead.saturating_sub(reluctance))
+    }
+
+    /// How much better it must be for `e` on `c` before it goes there: it was elsewhere, or would rather be. The order of the
+    /// queue has the second as well: so at most one CPU, where it was, can refuse who waits first for one who needs less.
+    pub(super) fn reluctance(&self, e: Ent, c: CpuId) -> i64 {
+        let moves = self.rows[e].last.is_some_and(|l| l != c);
+        let outside = !self.near(e).contains(c);
+        self.resistance * (i64::from(moves) + i64::from(outside))
+    }
+
+    /// When `e`, outside its preference on `cpu`, leaves for an idle CPU inside: at once if it does not run, else after a
+    /// rate limit, so that a CPU that is idle for moments does not make it go to and fro. `None` = it stays.
+    pub(super) fn goes_home_at(&self, e: Ent, cpu: CpuId) -> Option<Instant> {
+        let near = self.near(e);
+        let stays = near.contains(cpu) || self.cpus.idle.intersection(near).is_empty();
+        if stays || broken(Mutant::NeverHome) {
+            return None;
+        }
+        let p = &self.cpus[cpu];
+        let least = self.params.ratelimit.max(self.params.min_slice);
+        Some(if p.running {
+            p.came + least
         } else {
-            lead.saturating_sub(self.resistance)
+            Instant(0)
         })
+    }
+
+    /// A CPU that runs somebody who would rather be on `cpu`, which has become idle: the one who has been away longest.
+    pub(super) fn astray(&self, cpu: CpuId) -> Option<CpuId> {
+        if !self.queue.any_choosy() {
+            return None;
+        }
+        let away = |c: &CpuId| {
+            let p = &self.cpus[*c];
+            let wants = |e: Ent| !self.near(e).contains(*c) && self.near(e).contains(cpu);
+            p.running && p.curr.is_some_and(wants) && !broken(Mutant::NeverHome)
+        };
+        let all = self.cpus.members();
+        all.iter().filter(away).min_by_key(|c| self.cpus[*c].came)
     }
 
     /// Calls `c` if the boosted `e`, which waits and is `score` better there than who runs, is to take it now; or if who runs

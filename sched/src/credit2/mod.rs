@@ -14,6 +14,8 @@ mod doze;
 mod entity;
 mod kick;
 #[cfg(test)]
+mod soft;
+#[cfg(test)]
 mod tests;
 
 use self::crowd::Crowd;
@@ -92,6 +94,11 @@ impl Credit2 {
         self.queue.allowed(self.rows[e].class)
     }
 
+    /// Where it would rather be.
+    fn near(&self, e: Ent) -> &CpuSet {
+        self.queue.near(self.rows[e].class)
+    }
+
     /// Puts `e` where its state says. If boosted it waits since then.
     fn enqueue(&mut self, e: Ent, since: Instant) {
         let r = &mut self.rows[e];
@@ -159,7 +166,9 @@ impl Scheduler for Credit2 {
         self.burned
             .try_reserve(self.rows.len() + 1)
             .map_err(|_| SchedError::NoMemory)?;
-        let class = self.queue.join(&p.affinity, &self.cpus.members())?;
+        let class = self
+            .queue
+            .join_near(&p.affinity, &p.soft, &self.cpus.members())?;
         let e = match self.rows.alloc(Row::new(tag, p, class)) {
             Ok(e) => e,
             Err(err) => {
@@ -212,7 +221,9 @@ impl Scheduler for Credit2 {
 
     fn adjust_vcpu(&mut self, e: Ent, p: &VcpuParams, now: Instant) -> Result<Kick, SchedError> {
         p.check()?;
-        let new = self.queue.join(&p.affinity, &self.cpus.members())?;
+        let new = self
+            .queue
+            .join_near(&p.affinity, &p.soft, &self.cpus.members())?;
         if let Some(c) = self.rows[e].on {
             self.account(c, now);
         }
@@ -378,7 +389,8 @@ impl Scheduler for Credit2 {
                 if ran {
                     self.expire(c, &hint);
                 }
-                stay = Some(c).filter(|_| allowed);
+                let leaves = self.goes_home_at(c, cpu).is_some_and(|at| at <= now);
+                stay = Some(c).filter(|_| allowed && !leaves);
             }
         }
         let mut kick = Kick::NONE;
@@ -421,6 +433,7 @@ impl Scheduler for Credit2 {
             if !hint.must_idle {
                 self.cpus.idle.insert(cpu);
                 kick = kick.and(self.leftovers(cpu, called, now));
+                kick = kick.and(self.astray(cpu).map_or(Kick::NONE, Kick::one));
             }
             return Pick {
                 next: None,
@@ -465,10 +478,13 @@ impl Scheduler for Credit2 {
             // What was due before those came who can wait is still due.
             until = Some(before.filter(|b| *b > now).map_or(t, |b| b.min(t)));
         }
-        self.cpus[cpu].until = until;
         if until.is_none() {
             self.cpus.tickless.insert(cpu);
         }
+        if let Some(home) = self.goes_home_at(n, cpu) {
+            until = Some(until.map_or(home, |u| u.min(home)));
+        }
+        self.cpus[cpu].until = until;
         kick = kick.and(self.leftovers(cpu, called, now));
         Pick {
             next: Some(tag),

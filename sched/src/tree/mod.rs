@@ -417,7 +417,7 @@ impl Tree {
         let mut p = *p;
         if node != NodeId::ROOT {
             // Inside a group the CPUs are virtual: affinity is the group's affair.
-            p.affinity = CpuSet::ALL;
+            (p.affinity, p.soft) = (CpuSet::ALL, CpuSet::ALL);
         }
         let ent = self.sched(node.0).alloc_vcpu(tag, &p)?;
         if node != NodeId::ROOT {
@@ -457,7 +457,7 @@ impl Tree {
     ) -> Result<Kick, SchedError> {
         let mut p = *p;
         if l.node != NodeId::ROOT {
-            p.affinity = CpuSet::ALL;
+            (p.affinity, p.soft) = (CpuSet::ALL, CpuSet::ALL);
         }
         let k = self.sched(l.node.0).adjust_vcpu(l.ent, &p, now)?;
         let k = self.translate(l.node.0, k, false, now);

@@ -109,6 +109,10 @@ impl<'a> Engine<'a> {
                     masked_stay: None,
                     waiting: None,
                     longest_wait: 0,
+                    soft: dom.params.soft,
+                    at_home: 0,
+                    last: None,
+                    migrations: 0,
                 });
             }
         }

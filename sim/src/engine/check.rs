@@ -154,6 +154,8 @@ impl Engine<'_> {
                 closed_loop: x.guest.is_closed_loop(),
                 runtime: info.times.ns[0].0,
                 work: x.work,
+                at_home: x.at_home,
+                migrations: x.migrations,
                 waited: info.times.ns[1].0,
                 longest_wait: x
                     .longest_wait

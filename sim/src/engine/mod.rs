@@ -43,6 +43,22 @@ struct Vcpu {
     masked_stay: Option<u64>,
     waiting: Option<u64>,
     longest_wait: u64,
+    /// Where it would rather run, how long it ran there, and where it was last.
+    soft: CpuSet,
+    at_home: u64,
+    last: Option<usize>,
+    migrations: u64,
+}
+
+impl Vcpu {
+    /// Up to `now` it has run on CPU `c` of that speed.
+    fn worked(&mut self, now: u64, c: usize, speed: u64) {
+        let ran = now - self.loaded_at;
+        self.work += ran * speed / 1024;
+        if self.soft.contains(CpuId(c as u16)) {
+            self.at_home += ran;
+        }
+    }
 }
 
 struct Engine<'a> {
@@ -155,7 +171,7 @@ impl<'a> Engine<'a> {
             self.sync(v);
             let x = &mut self.vcpus[v];
             if let Some(c) = x.cpu {
-                x.work += (self.w.now - x.loaded_at) * self.w.cpus[c].speed / 1024;
+                x.worked(self.w.now, c, self.w.cpus[c].speed);
             }
         }
         Ok(moments)
@@ -405,7 +421,7 @@ impl<'a> Engine<'a> {
         }
         if let Some(v) = before {
             let x = &mut self.vcpus[v];
-            x.work += (now - x.loaded_at) * self.w.cpus[c].speed / 1024;
+            x.worked(now, c, self.w.cpus[c].speed);
             x.cpu = None;
             x.generation += 1;
             x.masked_stay = None;
@@ -431,6 +447,8 @@ impl<'a> Engine<'a> {
                 x.longest_wait = x.longest_wait.max(now - t);
             }
             x.cpu = Some(c);
+            x.migrations += u64::from(x.last.is_some_and(|l| l != c));
+            x.last = Some(c);
             x.from = now + cost;
             x.loaded_at = now;
             x.generation += 1;

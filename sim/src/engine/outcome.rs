@@ -49,6 +49,10 @@ pub struct VcpuOutcome {
     pub runtime: u64,
     /// The same in time of the fastest CPU.
     pub work: u64,
+    /// The part of `runtime` on CPUs of its soft affinity.
+    pub at_home: u64,
+    /// How often it began to run on another CPU than before.
+    pub migrations: u64,
     /// Time waiting for one.
     pub waited: u64,
     /// Longest wait.

@@ -30,11 +30,19 @@ impl Engine<'_> {
                     self.w.send(k);
                 }
             }
-            What::Affinity(d, cpus) => {
-                for v in (0..self.vcpus.len()).filter(|&v| self.vcpus[v].dom == d) {
+            What::Affinity(d, cpus) | What::Soft(d, cpus) => {
+                for v in 0..self.vcpus.len() {
+                    if self.vcpus[v].dom != d {
+                        continue;
+                    }
                     let id = self.vcpus[v].id;
                     let mut p = self.set.vcpu_info(id, now).map_err(fail)?.params;
-                    p.affinity = cpus;
+                    if matches!(a.what, What::Soft(..)) {
+                        p.soft = cpus;
+                        self.vcpus[v].soft = cpus;
+                    } else {
+                        p.affinity = cpus;
+                    }
                     let k = self.set.adjust_vcpu(id, &p, now).map_err(fail)?;
                     self.w.send(k);
                 }

@@ -118,6 +118,8 @@ pub enum What {
     Weight(usize, u32),
     /// Another affinity.
     Affinity(usize, CpuSet),
+    /// Another soft affinity.
+    Soft(usize, CpuSet),
     /// Stop.
     Pause(usize),
     /// Go on.

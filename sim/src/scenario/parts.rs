@@ -176,6 +176,7 @@ pub(super) fn domain(
     let p = VcpuParams {
         weight: r.int("weight", 256, 1, 65_535)? as u32,
         affinity: r.cpus("affinity")?.unwrap_or(CpuSet::ALL),
+        soft: r.cpus("soft")?.unwrap_or(CpuSet::ALL),
         boost: BoostParams {
             ratio: r.int("boost_ratio", d.boost.ratio.into(), 0, 500)? as u16,
             interval: r.time("boost_interval")?.map_or(d.boost.interval, Span),
@@ -275,6 +276,10 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
             let c = r.need("cpus", cpus)?;
             doms.iter().for_each(|&d| push(What::Affinity(d, c)));
         }
+        "soft" => {
+            let c = r.need("cpus", cpus)?;
+            doms.iter().for_each(|&d| push(What::Soft(d, c)));
+        }
         "sched" => {
             let (p, kind) = (r.need("pool", pool)?, r.need("sched", sched)?);
             push(What::Sched(
@@ -294,7 +299,7 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
         _ => {
             return r.bad(
                 "do",
-                "must be weight, cap, affinity, pause, unpause, move, group, sched or cpu",
+                "must be weight, cap, affinity, soft, pause, unpause, move, group, sched or cpu",
             );
         }
     }

@@ -66,7 +66,14 @@ pub(super) fn calls() -> Vec<Call> {
         Call::Domain(domain::RunstateNow { id: D }.into()),
         Call::Domain(domain::Boosts { id: D, index: 1 }.into()),
         Call::Vcpu(vcpu::Place { id: V }.into()),
-        Call::Vcpu(vcpu::Pin { id: V, cpus }.into()),
+        Call::Vcpu(
+            vcpu::Pin {
+                id: V,
+                cpus,
+                soft: CpuSet::first(2),
+            }
+            .into()
+        ),
         Call::Vcpu(vcpu::Params { id: V, index: 0 }.into()),
         Call::Vcpu(
             vcpu::SetParams {
@@ -283,6 +290,7 @@ pub(super) fn replies_round_trip(cpus: CpuSet) {
         cpu: Some(CpuId(0)),
         last: None,
         allowed: cpus,
+        soft: CpuSet::first(65),
     });
     reply_round_trip(Pinned {
         adjusted: Adjusted::AFFINITY_CUT,
