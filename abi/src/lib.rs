@@ -11,6 +11,7 @@ pub mod errno;
 pub mod id;
 pub mod regs;
 pub mod set;
+pub mod short;
 pub mod time;
 pub mod trace;
 

@@ -175,6 +175,7 @@ extern "C" fn boot_main(dtb: usize) -> ! {
     let pools = placement::make_pools(&config, &board, CpuSet::first(cpus.len()));
     start_cpus(&board, &cpus);
     make_domains(&config, &pools, payload.is_none(), tree, &board);
+    placement::say_shortage(&pools);
     hypercall::set_script(config.script);
     log::info!("Tarn keeps {} KiB of memory", hypercall::kept() / 1024);
     arch::enter_idle(here)

@@ -3,6 +3,7 @@
 //! A parameter that does not exist or is out of range is reported with what would be right, and left out; the pool or
 //! domain gets the default. Neighbours: init.rs calls this before the other CPUs are up, so they only learn where to go.
 
+use crate::domain::table;
 use crate::irq;
 use crate::mem::nodes;
 use crate::record;
@@ -10,7 +11,8 @@ use crate::run::POOLS;
 use crate::time;
 use abi::call::param::Setting;
 use abi::call::pool::MemoryFrom;
-use abi::{CpuId, CpuSet, Label, PoolId};
+use abi::short::Short;
+use abi::{CpuId, CpuSet, Label, PoolId, Text};
 use alloc::vec::Vec;
 use board::Board;
 use board::config::{self, Config, Param};
@@ -112,6 +114,26 @@ pub fn make_pools(config: &Config, board: &Board, present: CpuSet) -> Vec<PoolId
         }
     }
     ids
+}
+
+/// Says who will have no CPU of these pools, when all CPUs have joined them: nothing is refused for that, but somebody may
+/// be waited for in vain.
+pub fn say_shortage(pools: &[PoolId]) {
+    for (i, id) in pools.iter().enumerate() {
+        // A pool that could not be made is counted as Pool-0.
+        let (Ok(info), false) = (POOLS.pool_info(*id), pools[..i].contains(id)) else {
+            continue;
+        };
+        let mut short = Short::default();
+        for v in POOLS.foreseen_stranded(*id).unwrap_or_default() {
+            if let Some((d, index)) = table::vcpu(v) {
+                short.add(Text::truncated(d.name.as_str()), index as u32);
+            }
+        }
+        if !short.is_empty() {
+            log::warn!("{}", short.said(&info.name, &info.sched_name));
+        }
+    }
 }
 
 fn go(cpu: CpuId, to: Option<PoolId>, pool: &str) {

@@ -4,7 +4,6 @@
 //! step may speak of what an earlier one makes; the hypervisor checks the whole again and carries it out or nothing.
 
 use super::parse::{self, Given};
-use super::shortage::Count;
 use super::{params, pool};
 use crate::names::{self, Owner};
 use crate::session::{Fail, Session};
@@ -14,6 +13,7 @@ use core::fmt::{self, Display};
 use tarn_abi::call::Request;
 use tarn_abi::call::plan::{self, PoolRef};
 use tarn_abi::call::report::Adjusted;
+use tarn_abi::short::Count;
 use tarn_abi::{CpuSet, Errno, MAX_POOLS, PoolId, Text};
 
 /// A pool as it will be.

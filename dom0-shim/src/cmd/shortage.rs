@@ -5,56 +5,11 @@
 
 use crate::names;
 use crate::session::{Fail, Session};
-use core::fmt::{self, Display};
-use tarn_abi::{PoolId, Text};
+use tarn_abi::PoolId;
+use tarn_abi::short::Short;
 
-/// So many are named, the others counted.
-const NAMED: usize = 8;
-
-/// vCPUs by domain and number: `vm1:0, vm2:1 and 3 more`.
-#[derive(Default)]
-struct Names {
-    first: [Option<(Text, u32)>; NAMED],
-    all: usize,
-}
-
-impl Names {
-    fn add(&mut self, domain: Text, index: u32) {
-        if let Some(slot) = self.first.get_mut(self.all) {
-            *slot = Some((domain, index));
-        }
-        self.all = self.all.saturating_add(1);
-    }
-}
-
-impl Display for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (domain, index)) in self.first.iter().flatten().enumerate() {
-            let comma = if n == 0 { "" } else { ", " };
-            write!(f, "{comma}{domain}:{index}")?;
-        }
-        match self.all.saturating_sub(NAMED) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
-}
-
-/// "1 vCPU of work has", "2 vCPUs of work have".
-pub struct Count<'a>(pub u32, pub &'a dyn Display);
-
-impl Display for Count<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Count(n, pool) = self;
-        match n {
-            1 => write!(f, "1 vCPU of {pool}"),
-            n => write!(f, "{n} vCPUs of {pool}"),
-        }
-    }
-}
-
-fn who(s: &mut Session<'_>, pool: PoolId) -> Result<Names, Fail> {
-    let mut all = Names::default();
+fn who(s: &mut Session<'_>, pool: PoolId) -> Result<Short, Fail> {
+    let mut all = Short::default();
     names::each_domain(s, &mut |s, row| {
         if row.pool == pool {
             super::vcpu::each(s, Some(row.id), &mut |_, name, _, index, v| {
@@ -77,12 +32,7 @@ pub fn note(s: &mut Session<'_>, only: Option<PoolId>) {
             return Ok(());
         }
         let (name, who) = (names::pool_name(s, row.id), who(s, row.id)?);
-        let have = if row.stranded == 1 { "has" } else { "have" };
-        s.note(format_args!(
-            "{} {have} no CPU under {}: {who}; a CPU more, or somebody who leaves, makes room",
-            Count(row.stranded, &name),
-            row.sched
-        ));
+        s.note(format_args!("{}", who.said(&name, &row.sched)));
         Ok(())
     });
 }

@@ -64,6 +64,11 @@ pub fn tests() -> Vec<Test> {
             move |bench| memory_nodes(bench, gic),
         ));
         tests.push(Test::new(
+            format!("control/short-at-boot-gic{gic}"),
+            "a pool of the tree gives null fewer CPUs than its domains' vCPUs: the log names who has none, as the prompt does",
+            move |bench| short_at_boot(bench, gic),
+        ));
+        tests.push(Test::new(
             format!("control/stats-and-trace-gic{gic}"),
             "why a domain came to the hypervisor, and the last decisions of a CPU, in order and about who is there",
             move |bench| stats_and_trace(bench, gic),
@@ -138,6 +143,43 @@ fn from_the_tree(bench: &mut Bench, gic: u8) -> Result<(), String> {
         return Err("an unknown parameter was not reported".into());
     }
     Ok(())
+}
+
+fn short_at_boot(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    let pools = "/ { chosen {
+        pool0: Pool-0 { compatible = \"xen,cpupool\"; cpupool-cpus = <&cpu0 &cpu3>; };
+        pool1: part { compatible = \"xen,cpupool\"; cpupool-cpus = <&cpu1 &cpu2>; cpupool-sched = \"null\"; };
+        }; };\n";
+    let config = pools.to_string()
+        + &domain(
+            "one",
+            "guest-hog",
+            2,
+            16,
+            "quiet=1",
+            "domain-cpupool = <&pool1>;",
+        )
+        + &domain(
+            "two",
+            "guest-hog",
+            2,
+            16,
+            "quiet=1",
+            "domain-cpupool = <&pool1>;",
+        )
+        + &domain("beside", "guest-hog", 3, 16, "quiet=1", "");
+    let mut console = bench.start("Tarn", &Machine::tarn(gic, 4).with_config(config), 60)?;
+    let said = "2 vCPUs of part have no CPU under null: two:0, two:1; a CPU more, or somebody who leaves, makes room";
+    prompt(&mut console)?;
+    let boot = console.text().matches(said).count();
+    let listed = exec::must(&mut console, "pool-list")?;
+    if boot != 1 || console.text().matches(" no CPU under ").count() != 2 || !listed.contains(said)
+    {
+        return Err(format!(
+            "at boot and below the list it is to be said once each: {said}"
+        ));
+    }
+    answers_and_powers_off(&mut console)
 }
 
 fn stats_and_trace(bench: &mut Bench, gic: u8) -> Result<(), String> {
