@@ -218,7 +218,7 @@ fn ends_under_way(bench: &mut Bench, gic: u8) -> Result<(), String> {
 
 /// A domain with many vCPUs restarts again and again in its pool, of which one CPU is always busy, as the other pool's are.
 fn ends_at_home(bench: &mut Bench, gic: u8) -> Result<(), String> {
-    let vcpus = if gic == 2 { 8 } else { 24 };
+    let vcpus = 8;
     let config = domain(
         "resets",
         "guest-bench",
