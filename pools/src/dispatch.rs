@@ -145,6 +145,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
                 && !must_idle
                 && !self.no_doze.load(Ordering::Relaxed);
             book(r, &mut p.doms, now);
+            doze = doze && p.sched().may_keep(cpu);
         }
         let (mut entered, mut times) = (None, None);
         let until = if let Some(row) = next {

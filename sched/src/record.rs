@@ -265,6 +265,11 @@ impl Recorded {
         self.tree.unarmed()
     }
     /// See `Tree`.
+    #[inline]
+    pub fn may_keep(&mut self, cpu: CpuId) -> bool {
+        self.tree.may_keep(cpu)
+    }
+    /// See `Tree`.
     pub fn shape(&mut self, node: NodeId) -> Option<GroupShape> {
         self.tree.shape(node)
     }

@@ -114,6 +114,19 @@ impl Tree {
         }
     }
 
+    /// Whether nobody can run where `cpu`, for which nobody was chosen, keeps the registers that it holds. Not so if a
+    /// processor on the way to them has made room for one that turned out to have no work: it is chosen again only when they
+    /// are saved.
+    #[inline]
+    pub fn may_keep(&mut self, cpu: CpuId) -> bool {
+        if self.groups == 0 {
+            return true;
+        }
+        let path = self.paths[cpu.index()].loaded;
+        let mut steps = path.steps().iter();
+        !steps.any(|&(g, i)| self.group(g).vps[usize::from(i)].runnable)
+    }
+
     /// Every processor on the path has something to run. Others of those groups may have lost theirs to it, and a
     /// processor must not go on in front of others for a boost that nobody below it has. `claims`: the vCPU goes on and
     /// its guest itself asks to be left alone, for which a processor may have been boosted in this very decision.
