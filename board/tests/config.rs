@@ -176,7 +176,7 @@ fn a_domain_with_everything_of_ours() {
         .text("tarn,restart", &["always"])
         .flag("tarn,paused")
         .child(vcpu(1, "3"))
-        .child(vcpu(0, "2-3"));
+        .child(vcpu(0, "2-3").text("tarn,soft-affinity", &["3"]));
     let blob = with(&[pool("fast", 0x50, &[2, 3]), d]);
     let config = read(&blob);
     assert_eq!(told(&config), [""; 0]);
@@ -191,12 +191,9 @@ fn a_domain_with_everything_of_ours() {
         (Some(64), Some(512), Some(150))
     );
     assert_eq!((d.restart, d.paused), (Restart::Always, true));
-    let vcpus: Vec<(u32, String)> = d
-        .vcpus
-        .iter()
-        .map(|v| (v.id, v.affinity.to_string()))
-        .collect();
-    assert_eq!(vcpus, [(0, "2-3".to_string()), (1, "3".to_string())]);
+    let vcpus: Vec<_> = d.vcpus.iter().map(|v| (v.id, v.affinity, v.soft)).collect();
+    let set = tarn_abi::CpuSet::parse;
+    assert_eq!(vcpus, [(0, set("2-3"), set("3")), (1, set("3"), None)]);
     let param = |name, value| Param { name, value };
     assert_eq!(
         d.params,
@@ -446,6 +443,14 @@ fn a_wrong_domain_is_refused_and_the_rest_is_kept() {
         (
             d().child(vcpu(&[0], "0-4")),
             "/vcpu: hard-affinity: CPUs 4 are not in pool \"Pool-0\", which has 0-3",
+        ),
+        (
+            d().child(vcpu(&[0], "0-3").text("tarn,soft-affinity", &["9"])),
+            "/vcpu: tarn,soft-affinity: CPUs 9 are not in pool \"Pool-0\", which has 0-3",
+        ),
+        (
+            d().child(vcpu(&[0], "0-1").text("tarn,soft-affinity", &["2-3"])),
+            "/vcpu: tarn,soft-affinity: is 2-3, none of which it may use; hard-affinity is 0-1",
         ),
     ];
     for (bad, want) in table {

@@ -33,7 +33,8 @@ fn configured() -> Vec<u8> {
     let vcpu = node("vcpu0")
         .text("compatible", &["xen,vcpu"])
         .cells("id", &[0])
-        .text("hard-affinity", &["2-3"]);
+        .text("hard-affinity", &["2-3"])
+        .text("tarn,soft-affinity", &["3"]);
     let domain = node("domU1")
         .text("compatible", &["xen,domain"])
         .cells("#address-cells", &[2])
@@ -114,11 +115,10 @@ fn read(blob: &[u8]) -> bool {
     for (i, d) in config.domains.iter().enumerate() {
         assert!(d.memory_kib > 0 && d.cpus >= 1 && d.cpus <= config::MAX_DOMAIN_VCPUS);
         let pool = &config.pools[d.pool];
-        assert!(
-            d.vcpus
-                .iter()
-                .all(|v| v.id < d.cpus && v.affinity.difference(&pool.cpus).is_empty())
-        );
+        for v in &d.vcpus {
+            let mut both = v.affinity.into_iter().chain(v.soft);
+            assert!(v.id < d.cpus && both.all(|set| set.difference(&pool.cpus).is_empty()));
+        }
         assert!(board.is_ram(&d.kernel.region));
         assert!(config.domains[..i].iter().all(|other| other.name != d.name));
         for s in &d.shared {

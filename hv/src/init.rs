@@ -619,7 +619,7 @@ fn from_config(d: &DomainConfig, pools: &[PoolId]) -> Recipe {
         doorbells: Vec::new(),
         direct_map: d.direct_map,
         bootargs: d.kernel.bootargs.to_string(),
-        affinity: d.vcpus.iter().map(|v| (v.id, v.affinity)).collect(),
+        affinity: d.vcpus.clone(),
         params: {
             let mut start = VcpuParams::DEFAULT;
             start.weight = d.weight.unwrap_or(start.weight);

@@ -349,16 +349,30 @@ impl<'s> Writer<'s> {
             self.note(&path, "domain-cpupool", format!("{who}: pool"), &pool.span);
         }
         node = self.parameters(node, &path, &who, &domain.parameters);
-        for (vcpu, cpus) in &domain.affinity {
+        let both = [
+            ("hard-affinity", "affinity", &domain.affinity),
+            ("tarn,soft-affinity", "soft-affinity", &domain.soft),
+        ];
+        let listed = both.iter().flat_map(|b| b.2.iter().map(|(vcpu, _)| *vcpu));
+        for vcpu in listed.collect::<BTreeSet<u32>>() {
             let child = format!("vcpu@{vcpu}");
-            node = node.child(
-                Maker::new(&child)
-                    .text("compatible", &["xen,vcpu"])
-                    .cells("id", &[*vcpu])
-                    .text("hard-affinity", &[&cpus.value]),
-            );
-            let label = format!("{who}: affinity of vCPU {vcpu}");
-            self.note(&format!("{path}/{child}"), "", label, &cpus.span);
+            let mut made = Maker::new(&child)
+                .text("compatible", &["xen,vcpu"])
+                .cells("id", &[vcpu]);
+            let path = format!("{path}/{child}");
+            for (property, key, list) in both {
+                let Some((_, cpus)) = list.iter().find(|(n, _)| *n == vcpu) else {
+                    continue;
+                };
+                made = made.text(property, &[&cpus.value]);
+                let label = format!("{who}: {key} of vCPU {vcpu}");
+                if key != "affinity" {
+                    self.note(&path, property, label.clone(), &cpus.span);
+                }
+                // The first of them stands for the node.
+                self.note(&path, "", label, &cpus.span);
+            }
+            node = node.child(made);
         }
         node = links::write(self, node, &path, &who, n, domain);
         if domain.direct_map.as_ref().is_some_and(|d| d.value) {

@@ -193,6 +193,7 @@ fn domain(
         weight: t.number("weight"),
         cap: t.number("cap"),
         affinity: t.affinity("affinity", count),
+        soft: t.affinity("soft-affinity", count),
         restart: t.text("restart"),
         paused: t.flag("paused"),
         devices: t.devices("devices"),

@@ -170,6 +170,8 @@ pub struct Domain {
     pub cap: Option<At<u64>>,
     /// `affinity`: vCPU and its CPUs.
     pub affinity: Vec<(u32, At<String>)>,
+    /// `soft-affinity`: the same of the CPUs where it runs rather than elsewhere.
+    pub soft: Vec<(u32, At<String>)>,
     /// `restart`.
     pub restart: Option<At<String>>,
     /// `paused`.

@@ -61,6 +61,7 @@ const WORDS: &[&str] = &[
     "weight = 70000\n",
     "affinity = \"1\"\n",
     "affinity = [\"1\", \"\", \"2\"]\n",
+    "soft-affinity = \"1\"\n",
     "restart = \"always\"\n",
     "paused = true\n",
     "gic = 2\n",

@@ -384,31 +384,53 @@ impl<'a> Reader<'a, '_> {
         if domain.vcpus.iter().any(|v| v.id == id) {
             return Err(child.refuse("id", format!("vCPU {id} has a node already")));
         }
-        self.known(child, &["id", "hard-affinity"], "a vCPU");
-        let Some(list) = child.text("hard-affinity")? else {
+        const SOFT: &str = "tarn,soft-affinity";
+        self.known(child, &["id", "hard-affinity", SOFT], "a vCPU");
+        let affinity = self.cpu_list(child, "hard-affinity", domain)?;
+        let soft = self.cpu_list(child, SOFT, domain)?;
+        if affinity.is_none() && soft.is_none() {
             child.warn(
                 self.warnings,
                 "hard-affinity",
                 "missing, so this node asks for nothing".into(),
             );
             return Ok(());
+        }
+        if let (Some(hard), Some(soft)) = (affinity, soft)
+            && hard.intersection(&soft).is_empty()
+        {
+            let message = format!("is {soft}, none of which it may use; hard-affinity is {hard}");
+            return Err(child.refuse(SOFT, message));
+        }
+        domain.vcpus.push(VcpuConfig { id, affinity, soft });
+        Ok(())
+    }
+
+    /// CPUs of a domain's pool, if the property is there.
+    fn cpu_list(
+        &self,
+        child: &Section<'a>,
+        name: &'static str,
+        domain: &DomainConfig<'a>,
+    ) -> Result<Option<CpuSet>, Refusal> {
+        let Some(list) = child.text(name)? else {
+            return Ok(None);
         };
-        let Some(affinity) = CpuSet::parse(list) else {
+        let Some(cpus) = CpuSet::parse(list) else {
             let message =
                 format!("is \"{list}\"; it must be a list of CPU numbers such as \"0-2,5\"");
-            return Err(child.refuse("hard-affinity", message));
+            return Err(child.refuse(name, message));
         };
         let pool = &self.config.pools[domain.pool];
-        let outside = affinity.difference(&pool.cpus);
+        let outside = cpus.difference(&pool.cpus);
         if !outside.is_empty() {
             let message = format!(
                 "CPUs {outside} are not in pool \"{}\", which has {}",
                 pool.name, pool.cpus
             );
-            return Err(child.refuse("hard-affinity", message));
+            return Err(child.refuse(name, message));
         }
-        domain.vcpus.push(VcpuConfig { id, affinity });
-        Ok(())
+        Ok(Some(cpus))
     }
 
     /// Two names for one copy of an image are fine; half an image inside another is a mistake of the loader.

@@ -270,8 +270,10 @@ pub struct Module<'a> {
 pub struct VcpuConfig {
     /// Which vCPU, less than `DomainConfig::cpus`.
     pub id: u32,
-    /// `hard-affinity`: the pCPUs it may run on; not empty, all in the domain's pool.
-    pub affinity: CpuSet,
+    /// `hard-affinity`: the pCPUs it may run on; not empty, all in the domain's pool. Not given: all.
+    pub affinity: Option<CpuSet>,
+    /// `tarn,soft-affinity`: where it runs rather than elsewhere; some of those it may run on.
+    pub soft: Option<CpuSet>,
 }
 
 /// One domain.

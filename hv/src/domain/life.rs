@@ -148,13 +148,10 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
             ptimer: GuestTimer::new(),
             counters: Counters::new(),
         });
-        let affinity = r
-            .affinity
-            .iter()
-            .find(|a| a.0 as usize == i)
-            .map_or(CpuSet::ALL, |a| a.1);
+        let own = r.affinity.iter().find(|v| v.id as usize == i);
         let mut p = VcpuParams {
-            affinity,
+            affinity: own.and_then(|v| v.affinity).unwrap_or(CpuSet::ALL),
+            soft: own.and_then(|v| v.soft).unwrap_or(CpuSet::ALL),
             ..r.params
         };
         if !r.boost_set {

@@ -3,11 +3,11 @@
 //! Recipes are made once at boot and live for ever, so a domain can be destroyed and created again from memory.
 
 use crate::doorbell::Doorbell;
-use abi::{CpuSet, PoolId};
+use abi::PoolId;
 use alloc::string::String;
 use alloc::vec::Vec;
 use board::Region;
-use board::config::{Devices, Restart, Rom};
+use board::config::{Devices, Restart, Rom, VcpuConfig};
 use board::guest::GuestGic;
 use pools::VcpuParams;
 
@@ -97,8 +97,8 @@ pub struct Recipe {
     pub shared: Vec<View>,
     /// Its ends of doorbells.
     pub doorbells: Vec<Doorbell>,
-    /// vCPUs confined to some CPUs.
-    pub affinity: Vec<(u32, CpuSet)>,
+    /// vCPUs confined to some CPUs, or with a preference for some.
+    pub affinity: Vec<VcpuConfig>,
     /// Scheduling parameters of its vCPUs, affinity apart.
     pub params: VcpuParams,
     /// The boost parameters are its own, not its pool's defaults.

@@ -2,6 +2,7 @@
 
 use super::{View, members, size, wanted};
 use std::fmt::Write;
+use tarn_abi::CpuSet;
 use tarn_board::{GicDesc, GuestGic, Restart};
 
 /// A table: the first row is its heading.
@@ -81,14 +82,15 @@ pub fn text(view: &View<'_>) -> String {
     table(&mut out, &rows);
     for d in view.config.domains.iter().filter(|d| !d.vcpus.is_empty()) {
         for v in &d.vcpus {
-            let _ = writeln!(
-                out,
-                "  {}: vCPU {} only on {} {}",
-                d.name,
-                v.id,
-                if v.affinity.len() == 1 { "CPU" } else { "CPUs" },
-                v.affinity
-            );
+            let on = |word: &str, set: Option<CpuSet>| {
+                set.map(|set| {
+                    let cpus = if set.len() == 1 { "CPU" } else { "CPUs" };
+                    format!("{word} on {cpus} {set}")
+                })
+            };
+            let both = [on("only", v.affinity), on("rather", v.soft)];
+            let both: Vec<String> = both.into_iter().flatten().collect();
+            let _ = writeln!(out, "  {}: vCPU {} {}", d.name, v.id, both.join(", "));
         }
     }
     for d in view.config.domains.iter().filter(|d| d.gic == GuestGic::V2) {

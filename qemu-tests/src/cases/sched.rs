@@ -7,6 +7,7 @@ use tarn_abi::trace::{Op, Record};
 use tarn_sim::engine::{Options, run};
 use tarn_sim::report::Report;
 use tarn_sim::{Scenario, replay};
+use xtask::console::Console;
 use xtask::exec;
 use xtask::machine::{Clock, Machine};
 
@@ -84,7 +85,70 @@ pub fn tests() -> Vec<Test> {
             "so do domains of two vCPUs on two busy CPUs",
             |bench| confined(bench, 2),
         ).counted(),
+        Test::new(
+            "sched/soft",
+            "a domain runs where it prefers, elsewhere while that CPU is another's, and loses no time; the recording replays",
+            soft,
+        ).counted(),
     ]
+}
+
+/// Waits until `name` is on one of the CPUs `want`, as the prompt says.
+fn comes_to(console: &mut Console, name: &str, want: &[&str]) -> Result<(), String> {
+    let mut on = String::new();
+    for _ in 0..20 {
+        let list = rows(&exec::must(console, &format!("vcpu-list {name} --json"))?);
+        on = list.first().map_or("", |row| row.get("cpu")).to_owned();
+        if want.contains(&on.as_str()) {
+            return Ok(());
+        }
+    }
+    Err(format!(
+        "{name} stays on CPU {on} and does not come to {want:?}"
+    ))
+}
+
+fn soft(bench: &mut Bench) -> Result<(), String> {
+    let node = "vcpu@0 { compatible = \"xen,vcpu\"; id = <0>; tarn,soft-affinity = \"2\"; };";
+    let config = [("guest", node), ("owner", "")]
+        .map(|(name, extra)| domain(name, "guest-hog", 1, 16, "quiet=1", extra));
+    let mut machine = Machine::tarn(3, 3).with_config(config.concat());
+    machine.clock = Clock::Instructions;
+    machine.bootargs = "record=100000".into();
+    let mut console = bench.start("Tarn", &machine, 240)?;
+    prompt(&mut console)?;
+    exec::must(&mut console, "pause owner")?;
+    comes_to(&mut console, "guest", &["2"])?;
+    for cpu in ["1", "2", "1", "2"] {
+        exec::must(&mut console, &format!("vcpu-pin guest all - {cpu}"))?;
+        comes_to(&mut console, "guest", &[cpu])?;
+    }
+    exec::must(&mut console, "vcpu-pin owner all 2; unpause owner")?;
+    comes_to(&mut console, "guest", &["0", "1"])?;
+    comes_to(&mut console, "owner", &["2"])?;
+    for row in rows(&exec::must(&mut console, "top -i 1 -n 1 --json")?) {
+        let got: f64 = row.get("cpu_percent").parse().unwrap_or(0.0);
+        let name = row.get("name");
+        if name != "dom0" && got < 97.0 {
+            return Err(format!("{name} gets {got:.1} % though a CPU is free"));
+        }
+    }
+    exec::must(&mut console, "pause owner")?;
+    comes_to(&mut console, "guest", &["2"])?;
+    // Kept, and said, where it has no effect.
+    let said = exec::must(&mut console, "vcpu-pin guest all 1")?;
+    if !said.contains("a soft affinity has no effect here; it is kept") {
+        return Err(format!("a preference for CPU 2 on CPU 1: only '{said}'"));
+    }
+    exec::must(&mut console, "vcpu-pin guest all all")?;
+    comes_to(&mut console, "guest", &["2"])?;
+    exec::power_off(&mut console)?;
+    let (trace, _) = replayed(&console.text())?;
+    let soft = |r: &&Record| r.op() == Some(Op::EntitySoft);
+    match trace.records.iter().filter(soft).count() {
+        7.. => Ok(()),
+        n => Err(format!("{n} preferences in the recording, not seven")),
+    }
 }
 
 /// What is typed while four guests compute: groups in each way there is.
