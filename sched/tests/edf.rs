@@ -58,6 +58,36 @@ fn on_several_cpus_the_bound_holds() {
     }
 }
 
+/// One changes its budget and period again and again, up to what it asked for at first: the others get what they were
+/// promised all the time, and it gets no more than its parameters say.
+#[test]
+fn who_changes_takes_nothing_from_others() {
+    let mut changes = 0;
+    for n in 1..=200 {
+        let mut m = Machine::new("rtds", 1, seed(n, 11));
+        m.promised = false;
+        let mut own = rt(10_000, 4_000);
+        assert!(m.add(NodeId::ROOT, &own, true));
+        m.promised = true;
+        m.fill(NodeId::ROOT, 100);
+        let (mut due, mut largest) = (0, 0);
+        while m.now < Instant(100_000_000) {
+            let (from, step) = (m.now, Span(1 + m.rng.below(9_000_000)));
+            runs(&mut m, Span((from + step).0), &format!("set {n}"));
+            due += own.rt.load() * step.0;
+            largest = largest.max(own.rt.budget.0);
+            let p = m.any();
+            if p.rt.load() <= 400 && m.change(0, &p) {
+                own = p;
+                changes += 1;
+            }
+        }
+        let had = m.tree.stats(m.tasks[0].leaf).runtime.0;
+        assert!(had <= due / 1_000 + largest, "set {n}: {had} of {due}");
+    }
+    assert!(changes > 500, "{changes}");
+}
+
 /// A group of rtds whose processors have CPUs for themselves keeps what a pool does, whatever is around it.
 #[test]
 fn a_group_that_is_alone_keeps_what_a_pool_does() {
@@ -170,7 +200,7 @@ fn a_group_gives_what_its_processor_gets() {
 #[test]
 fn no_period_begins_unnoticed() {
     let mut idle = 0;
-    for n in 1..=6_000 {
+    for n in 1..=3_000 {
         let mut r = Rng(seed(n, 5) | 1);
         let cpus = 1 + r.below(3) as usize;
         let mut m = Machine::new(
@@ -205,7 +235,7 @@ fn no_period_begins_unnoticed() {
             }
         }
     }
-    assert!(idle > 2_000, "{idle}: hardly any CPU is ever idle");
+    assert!(idle > 1_000, "{idle}: hardly any CPU is ever idle");
 }
 
 /// Trees of any schedulers with more work than CPUs: what the members of a group have had is what its processors have.

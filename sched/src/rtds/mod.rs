@@ -10,53 +10,18 @@
 //! Not work conserving: a spent budget stays spent. Must never leave somebody waiting beside a CPU that runs somebody less
 //! urgent without a call under way: see `place`.
 
+mod row;
+
 use crate::cpus::{Cpus, choose};
 use crate::error::SchedError;
-use crate::fifo::{Fifo, Link, Links};
+use crate::fifo::{Fifo, Link};
 use crate::heap::{Heap, Places};
 use crate::params::{RtParams, SchedParams, VcpuParams};
 use crate::queue::Queue;
 use crate::scheduler::{Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason};
 use crate::slab::Slab;
+use row::Row;
 use tarn_abi::{CpuId, CpuSet, Instant, Span};
-
-struct Row {
-    tag: Tag,
-    class: u16,
-    rt: RtParams,
-    /// What admission counts: `rt`, or what it is about to become.
-    promised: RtParams,
-    inserted: bool,
-    runnable: bool,
-    on: Option<CpuId>,
-    last: Option<CpuId>,
-    /// The CPU that has been called for it and has not come yet.
-    expects: Option<CpuId>,
-    /// Its period has just begun, and nobody has been called for it yet.
-    fresh: Link,
-    /// Lets its equals go first, once.
-    yielded: bool,
-    deadline: Instant,
-    /// ns left until the deadline; may be a little below zero.
-    budget: i64,
-    runtime: Span,
-}
-
-impl Links for Slab<Row> {
-    fn link(&mut self, e: Ent) -> &mut Link {
-        &mut self[e].fresh
-    }
-}
-
-impl Row {
-    /// The period is over: a new one, aligned with the old.
-    fn replenish(&mut self, now: Instant) {
-        let period = self.rt.period.0.max(1);
-        let missed = now.since(self.deadline).0 / period + 1;
-        self.deadline = self.deadline + Span(period.saturating_mul(missed));
-        self.budget = self.rt.budget.0 as i64;
-    }
-}
 
 #[derive(Default)]
 struct Pcpu {
@@ -127,12 +92,17 @@ impl Rtds {
         self.queue.quit(self.rows[e].class);
         let r = &mut self.rows[e];
         r.class = new;
-        (r.rt, r.promised) = (p.rt, p.rt);
-        r.budget = r.budget.min(p.rt.budget.0 as i64);
-        if queued {
-            return Ok(self.enqueue(e));
+        r.change(p.rt, now);
+        let (on, end) = (r.on, r.deadline);
+        if self.ends_at.is_queued(e) {
+            self.ends.rekey(&mut self.ends_at, e, end.0 as i64);
         }
-        Ok(self.rows[e].on.map_or(Kick::NONE, |c| self.call(c)))
+        match on {
+            Some(c) => Ok(self.call(c)),
+            None if !self.rows[e].runnable => Ok(Kick::NONE),
+            None if self.rows[e].budget > 0 => Ok(self.enqueue(e)),
+            None => Ok(self.awaits_period(e)),
+        }
     }
 
     fn account(&mut self, cpu: CpuId, now: Instant) {

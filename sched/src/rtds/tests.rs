@@ -352,3 +352,37 @@ fn who_is_taken_by_the_cpu_that_notices_calls_nobody() {
         }
     }
 }
+
+/// Other parameters begin when what he has had of the old period is paid for, not at its end.
+#[test]
+fn other_parameters_begin_soon() {
+    let t = |ms: u64| Instant(ms * 1_000_000);
+    let (mut s, c0) = (cpus(1), CpuId(0));
+    let e = s
+        .alloc_vcpu(Tag(1), &rt(10_000_000, 5_000_000, CpuSet::ALL))
+        .unwrap();
+    let short = rt(10_000, 4_000, CpuSet::ALL);
+    let _ = s.insert(e, true, t(0));
+    let pick = s.pick_next(c0, HINT, t(0));
+    assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(5_000))));
+    // Twenty milliseconds of it are worth forty.
+    assert_eq!(s.adjust_vcpu(e, &short, t(20)), Ok(Kick::one(c0)));
+    let pick = s.pick_next(c0, HINT, t(20));
+    assert_eq!((pick.next, pick.until), (None, Some(t(40))));
+    let pick = s.pick_next(c0, HINT, t(40));
+    assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(44))));
+    // The same again changes nothing.
+    let _ = s.adjust_vcpu(e, &short, t(42)).unwrap();
+    let pick = s.pick_next(c0, HINT, t(42));
+    assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(44))));
+    assert_eq!(s.pick_next(c0, HINT, t(44)).next, None);
+    let _ = s.context_saved(e, t(44));
+    // Half of this period is over, and all of its budget: four of ten, so it is paid for at its end.
+    let kick = s.adjust_vcpu(e, &rt(2_000, 1_000, CpuSet::ALL), t(45));
+    assert_eq!(kick, Ok(Kick::one(c0)));
+    let pick = s.pick_next(c0, HINT, t(45));
+    assert_eq!((pick.next, pick.until), (None, Some(t(50))));
+    let pick = s.pick_next(c0, HINT, t(50));
+    assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(51))));
+    s.check().unwrap();
+}

@@ -25,6 +25,8 @@ impl Rng {
 pub struct Task {
     pub leaf: Leaf,
     pub rt: RtParams,
+    /// It is to get what it asks for.
+    pub promised: bool,
     /// Always wants to run; else it sleeps when its job is done.
     pub hog: bool,
     /// Of the hog's period or of the job under way: when it began, and what it has had since.
@@ -52,7 +54,7 @@ pub struct Machine {
     pub busy: Span,
     /// `advance` stops there.
     pub end: Instant,
-    /// Whether the tasks are to get what they ask for.
+    /// Whether tasks that are added are to get what they ask for.
     pub promised: bool,
 }
 
@@ -103,12 +105,21 @@ impl Machine {
         self.tasks.push(Task {
             leaf,
             rt: p.rt,
+            promised: self.promised,
             hog,
             begun: self.now,
             had: 0,
             next: self.now + Span(self.rng.below(p.rt.period.0)),
             awake: hog,
         });
+        true
+    }
+
+    /// Another budget and period for a task, unless they are refused.
+    pub fn change(&mut self, task: usize, p: &VcpuParams) -> bool {
+        let changed = self.tree.adjust_vcpu(self.tasks[task].leaf, p, self.now);
+        let Ok(kick) = changed else { return false };
+        self.called = self.called.union(&kick.0);
         true
     }
 
@@ -162,7 +173,7 @@ impl Machine {
         for visits in 0.. {
             for (i, t) in self.tasks.iter_mut().enumerate() {
                 if t.hog && self.now >= t.begun + t.rt.period {
-                    if self.promised && t.had != t.rt.budget.0 {
+                    if t.promised && t.had != t.rt.budget.0 {
                         return Err(format!("hog {i} had {} of {:?}", t.had, t.rt));
                     }
                     (t.begun, t.had) = (self.now, 0);
@@ -227,7 +238,7 @@ impl Machine {
             }
         }
         self.now = next;
-        for (i, t) in self.tasks.iter().enumerate().filter(|_| self.promised) {
+        for (i, t) in self.tasks.iter().enumerate().filter(|t| t.1.promised) {
             if t.had > t.rt.budget.0 {
                 return Err(format!("{i} had {} of {:?}", t.had, t.rt));
             }
