@@ -326,9 +326,13 @@ fn groups_survive_an_exchange() {
         .unwrap();
     w.carry_out(&plan(&[Step::Group(d2, Some(1), Some(g))]))
         .unwrap();
+    let mut switches = 0;
     for kind in ["rr", "rtds", "credit2"] {
         w.carry_out(&plan(&[Step::SetSched(P0, sched(kind))]))
             .unwrap();
+        let counted = w.set.pool_totals(PoolId::POOL0).unwrap().switches;
+        assert!(counted > switches, "{counted} are not more than {switches}");
+        switches = counted;
         let group = |d, i| w.set.vcpu_info(vcpu(d, i), w.now).unwrap().group;
         assert_eq!(
             [group(d1, 0), group(d1, 1), group(d2, 0), group(d2, 1)],
@@ -350,6 +354,13 @@ fn groups_survive_an_exchange() {
         .with(Adjusted::BOOST_UNUSED);
     assert_eq!(moved.adjusted, wanted);
     w.check_at_rest();
+    let before = w.set.pool_totals(PoolId::POOL0).unwrap().switches;
+    w.carry_out(&plan(&[Step::Group(d2, None, None)])).unwrap();
+    while let Progress::Again(k) = w.set.destroy_group(PoolId::POOL0, g, w.now) {
+        w.send(k);
+        w.settle();
+    }
+    assert!(w.set.pool_totals(PoolId::POOL0).unwrap().switches >= before);
 }
 
 #[test]

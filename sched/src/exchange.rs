@@ -87,7 +87,9 @@ impl Tree {
                 debug_assert!(kick.is_none(), "a sleeping processor disturbs nobody");
             }
         }
-        core::mem::replace(&mut self.root, sched)
+        let old = core::mem::replace(&mut self.root, sched);
+        self.past.add(&old.totals());
+        old
     }
 
     /// Nobody in any group has anything to run: every virtual processor sleeps in its parent, and its own scheduler knows

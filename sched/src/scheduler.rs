@@ -158,6 +158,15 @@ pub struct Totals {
     pub touched: u64,
 }
 
+impl Totals {
+    /// Adds `o` to `self`.
+    pub fn add(&mut self, o: &Totals) {
+        self.switches += o.switches;
+        self.resets += o.resets;
+        self.touched += o.touched;
+    }
+}
+
 impl Stats {
     /// Nothing yet.
     pub const ZERO: Stats = Stats {

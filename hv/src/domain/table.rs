@@ -5,6 +5,7 @@
 
 use super::Domain;
 use crate::arch::Lock;
+use crate::counters::{self, Counters};
 use crate::vcpu::Vcpu;
 use abi::{DomainId, Errno, MAX_DOMAINS, MAX_VCPUS, VcpuId};
 use alloc::sync::Arc;
@@ -26,6 +27,8 @@ impl<T> Slot<T> {
     }
 }
 
+/// What the vCPUs of domains that are no more have counted.
+static GONE: Lock<[u64; counters::NAMES.len()]> = Lock::new([0; counters::NAMES.len()]);
 static DOMAINS: [Lock<Slot<Arc<Domain>>>; MAX_DOMAINS] = [const { Slot::empty() }; MAX_DOMAINS];
 /// A vCPU: its domain and its index there.
 type VcpuSlot = Lock<Slot<(Arc<Domain>, usize)>>;
@@ -105,10 +108,28 @@ pub fn remove_vcpus(vcpus: &[Vcpu]) {
     }
 }
 
-/// Takes the domain's name away, when its vCPUs have lost theirs.
+/// Takes the domain's name away, when its vCPUs have lost theirs. What they counted stays in the machine's sums.
 pub fn remove(d: &Domain) {
-    let gone = give(&DOMAINS, d.id.index());
+    let mut gone = GONE.lock();
+    for (i, sum) in gone.iter_mut().enumerate() {
+        *sum = Counters::add_up(i, *sum, d.vcpus.iter().map(|v| &v.counters));
+    }
+    let named = give(&DOMAINS, d.id.index());
     drop(gone);
+    drop(named);
+}
+
+/// Value of counter number `i` for all vCPUs that there are and have been. It never becomes less.
+pub fn counted(i: usize) -> u64 {
+    // Held to the end: a domain that goes meanwhile would be counted twice, or not at all.
+    let gone = GONE.lock();
+    let mut sum = gone.get(i).copied().unwrap_or(0);
+    let mut from = 0;
+    while let Some(d) = at_or_after(from) {
+        sum = Counters::add_up(i, sum, d.vcpus.iter().map(|v| &v.counters));
+        from = d.id.index() + 1;
+    }
+    sum
 }
 
 /// The domain of that id.

@@ -1,7 +1,7 @@
 //! Area 0: the version, the machine, its counters, and its end.
 
 use super::why;
-use crate::counters::{self, Counters};
+use crate::counters;
 use crate::domain::end;
 use crate::mem::{frames, heap, nodes, stage1};
 use crate::percpu::Cpu;
@@ -184,20 +184,14 @@ fn counter(index: usize) -> Result<Counter, Errno> {
         7 => ("end-piece-longest-ns", end::longest_piece()),
         8 => ("end-pieces-cross-pool", end::pieces_elsewhere()),
         _ => {
-            // Then the exits of all live domains, summed.
+            // Then the exits of all vCPUs there are and have been, summed.
             let i = index - 9;
             let Some(name) = counters::NAMES.get(i) else {
                 // At last the boosts of all vCPUs there have been.
                 let boost = (i - counters::NAMES.len()) as u32;
                 return super::group::boosts(&POOLS.all_stats(), boost);
             };
-            let mut sum = 0u64;
-            let mut from = 0;
-            while let Some(d) = crate::domain::table::at_or_after(from) {
-                sum = Counters::add_up(i, sum, d.vcpus.iter().map(|v| &v.counters));
-                from = d.id.index() + 1;
-            }
-            (*name, sum)
+            (*name, crate::domain::table::counted(i))
         }
     };
     Ok(Counter {

@@ -64,6 +64,11 @@ pub fn tests() -> Vec<Test> {
             move |bench| memory_nodes(bench, gic),
         ));
         tests.push(Test::new(
+            format!("control/sums-gic{gic}"),
+            "the machine's sums of exits and boosts do not become less when a domain ends",
+            move |bench| sums(bench, gic),
+        ));
+        tests.push(Test::new(
             format!("control/short-at-boot-gic{gic}"),
             "a pool of the tree gives null fewer CPUs than its domains' vCPUs: the log names who has none, as the prompt does",
             move |bench| short_at_boot(bench, gic),
@@ -143,6 +148,24 @@ fn from_the_tree(bench: &mut Bench, gic: u8) -> Result<(), String> {
         return Err("an unknown parameter was not reported".into());
     }
     Ok(())
+}
+
+fn sums(bench: &mut Bench, gic: u8) -> Result<(), String> {
+    let config = domain("vm", "guest-hello", 2, 16, "", "");
+    let mut console = bench.start("Tarn", &Machine::tarn(gic, 2).with_config(config), 60)?;
+    prompt(&mut console)?;
+    woken(&mut console, "vm")?;
+    let before = exec::must(&mut console, "counters")?;
+    exec::must(&mut console, "destroy vm")?;
+    let after = exec::must(&mut console, "counters")?;
+    let exits = after.lines().filter(|l| l.starts_with("exit-"));
+    for name in exits.filter_map(|l| l.split_whitespace().next()) {
+        let (was, is) = (counter(&before, name)?, counter(&after, name)?);
+        if is < was || (name == "exit-wfx" && was < 3) {
+            return Err(format!("{name} was {was} and is {is}:\n{after}"));
+        }
+    }
+    answers_and_powers_off(&mut console)
 }
 
 fn short_at_boot(bench: &mut Bench, gic: u8) -> Result<(), String> {

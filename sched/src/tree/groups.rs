@@ -160,7 +160,12 @@ impl Tree {
         }
         let parent = g.parent;
         let mut kick = Kick::NONE;
-        if let Some(Node { group: Some(g), .. }) = self.nodes[usize::from(node.0)].take() {
+        if let Some(Node {
+            sched,
+            group: Some(g),
+        }) = self.nodes[usize::from(node.0)].take()
+        {
+            self.past.add(&sched.totals());
             for vp in g.vps {
                 let k = self.sched(parent).remove(vp.ent, now);
                 kick = kick.and(self.translate(parent, k, false, now));

@@ -122,6 +122,8 @@ pub struct Tree {
     pub(crate) nodes: Vec<Option<Node>>,
     paths: Vec<Paths>,
     groups: u32,
+    /// What schedulers that are no more have counted.
+    pub(crate) past: Totals,
     /// The root's.
     cpus: CpuSet,
     /// The earliest of the groups' `due`.
@@ -155,6 +157,7 @@ impl Tree {
             nodes: Vec::new(),
             paths: Vec::new(),
             groups: 0,
+            past: Totals::default(),
             cpus: CpuSet::EMPTY,
             due: None,
             unarmed: false,
@@ -559,14 +562,12 @@ impl Tree {
     pub fn came(&mut self, l: Leaf) -> u64 {
         self.sched(l.node.0).came(l.ent)
     }
-    /// Counters of all schedulers of the tree together.
+    /// Counters of all schedulers of the tree, and of those that it had, together.
     pub fn totals(&self) -> Totals {
-        let mut t = self.root.totals();
+        let mut t = self.past;
+        t.add(&self.root.totals());
         for n in self.nodes.iter().flatten() {
-            let o = n.sched.totals();
-            t.switches += o.switches;
-            t.resets += o.resets;
-            t.touched += o.touched;
+            t.add(&n.sched.totals());
         }
         t
     }
