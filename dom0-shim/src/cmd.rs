@@ -19,6 +19,7 @@ mod raw;
 mod runstate;
 mod shortage;
 mod system;
+mod touched;
 mod vcpu;
 
 pub use cpu::WORKS;

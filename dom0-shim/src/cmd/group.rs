@@ -239,7 +239,7 @@ pub fn join(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         None => s.ask(&group::Move { domain, to })?,
     };
     let name = names::domain_name(s, domain);
-    pool::report(s, Some(&name), r);
+    pool::report(s, pool::Whose::Domain(&name), r);
     Ok(())
 }
 

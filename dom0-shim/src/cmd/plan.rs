@@ -376,7 +376,7 @@ fn dry(s: &mut Session<'_>, g: &Given<'_>, draft: &Draft) -> Result<(), Fail> {
     }
     changes(s, draft, &mut |s, domain, to, what| {
         s.note(format_args!("{domain} would be in {to}"));
-        pool::adjusted(s, Some(domain), what);
+        pool::adjusted(s, pool::Whose::Domain(domain), what);
     })?;
     each(&mut |index| match s.ask(&plan::Outcome { index }) {
         Err(Errno::End) => Ok(false),

@@ -5,7 +5,7 @@
 //! the boot CPU. What consists of several calls takes back what it has done when one of them is refused.
 
 use super::parse::Given;
-use super::shortage;
+use super::{shortage, touched};
 use crate::names;
 use crate::session::{Fail, Session};
 use crate::table::{Column, Table};
@@ -196,8 +196,17 @@ fn assign(s: &mut Session<'_>, to: Option<PoolId>, cpus: CpuSet) -> Result<Repor
     Ok(s.ask(&pool::AssignCpus { to, cpus })?)
 }
 
-/// What a change did to those it touched; `whose` it was, if one domain's alone.
-pub fn report(s: &mut Session<'_>, whose: Option<&Text>, r: Report) {
+/// Whose a change was.
+#[derive(Clone, Copy)]
+pub enum Whose<'a> {
+    /// One domain's alone.
+    Domain(&'a Text),
+    /// One pool's, or several pools'.
+    Pool(touched::Pool),
+}
+
+/// What a change did to those it touched.
+pub fn report(s: &mut Session<'_>, whose: Whose<'_>, r: Report) {
     if r.stood_still > Span::ZERO {
         let ms = Seconds(r.stood_still, 6);
         s.note(format_args!("a vCPU stood still for {ms} s at most"));
@@ -208,8 +217,8 @@ pub fn report(s: &mut Session<'_>, whose: Option<&Text>, r: Report) {
     }
 }
 
-/// What a change could not leave as it was, and of which domain.
-pub fn adjusted(s: &mut Session<'_>, whose: Option<&Text>, a: Adjusted) {
+/// What a change could not leave as it was, and of whom.
+pub fn adjusted(s: &mut Session<'_>, whose: Whose<'_>, a: Adjusted) {
     for (bit, text) in [
         (
             Adjusted::AFFINITY_VOID,
@@ -245,10 +254,16 @@ pub fn adjusted(s: &mut Session<'_>, whose: Option<&Text>, a: Adjusted) {
             "memory stays outside the range of this pool",
         ),
     ] {
+        if !a.has(bit) {
+            continue;
+        }
         match whose {
-            Some(name) if a.has(bit) => s.note(format_args!("{name}: {text}")),
-            None if a.has(bit) => s.note(format_args!("{text}")),
-            _ => {}
+            Whose::Domain(name) => s.note(format_args!("{name}: {text}")),
+            Whose::Pool(at) => {
+                let who = touched::who(s, at, bit);
+                let colon = if who.is_empty() { "" } else { ": " };
+                s.note(format_args!("{who}{colon}{text}"));
+            }
         }
     }
 }
@@ -309,7 +324,7 @@ pub fn create(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     };
     match assign(s, Some(id), cpus) {
         Ok(r) => {
-            report(s, None, r);
+            report(s, Whose::Pool(touched::Pool(None)), r);
             Ok(())
         }
         Err(e) => {
@@ -372,7 +387,9 @@ fn change(s: &mut Session<'_>, id: PoolId, more: CpuSet, less: CpuSet) -> Result
     if more.is_empty() || less.is_empty() {
         let to = if less.is_empty() { Some(id) } else { None };
         let r = assign(s, to, more.union(&less)).map_err(|e| again(s, e))?;
-        report(s, None, r);
+        // CPUs that come may be another pool's.
+        let whose = if less.is_empty() { None } else { Some(id) };
+        report(s, Whose::Pool(touched::Pool(whose)), r);
         return Ok(());
     }
     s.ask(&plan::Begin {})?;
@@ -383,7 +400,7 @@ fn change(s: &mut Session<'_>, id: PoolId, more: CpuSet, less: CpuSet) -> Result
     let done = s.ask(&plan::Commit {}).map_err(|e| fixed(s, e))?;
     report(
         s,
-        None,
+        Whose::Pool(touched::Pool(None)),
         Report {
             stood_still: done.stood_still,
             adjusted: done.adjusted,
@@ -461,7 +478,7 @@ pub fn migrate(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let result = match list {
         [id] => s.ask(&domain::Move { id: *id, to }).map(|r| {
             let name = names::domain_name(s, *id);
-            report(s, Some(&name), r);
+            report(s, Whose::Domain(&name), r);
         }),
         _ => together(s, list, to),
     };
@@ -514,13 +531,13 @@ pub fn commit(s: &mut Session<'_>, steps: u8) -> Result<(), Errno> {
         said = said.with(row.adjusted);
     }
     rest.adjusted = rest.adjusted.without(said);
-    report(s, None, rest);
+    report(s, Whose::Pool(touched::Pool(None)), rest);
     for index in 0..MAX_DOMAINS as u32 {
         let Ok(row) = s.ask(&plan::Change { index }) else {
             break;
         };
         let name = names::domain_name(s, row.domain);
-        adjusted(s, Some(&name), row.adjusted);
+        adjusted(s, Whose::Domain(&name), row.adjusted);
     }
     Ok(())
 }
@@ -529,7 +546,7 @@ pub fn set_sched(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
     let id = names::find_pool(s, g.word(0).unwrap_or(""))?;
     let sched = names::find_sched(s, g.word(1).unwrap_or(""))?;
     let r = s.ask(&pool::SetSched { id, sched })?;
-    report(s, None, r);
+    report(s, Whose::Pool(touched::Pool(Some(id))), r);
     Ok(())
 }
 

@@ -142,6 +142,6 @@ pub fn pin(s: &mut Session<'_>, g: &Given<'_>) -> Result<(), Fail> {
         adjusted,
     };
     let name = names::domain_name(s, domain);
-    pool::report(s, Some(&name), report);
+    pool::report(s, pool::Whose::Domain(&name), report);
     Ok(())
 }
