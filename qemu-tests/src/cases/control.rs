@@ -70,7 +70,7 @@ pub fn tests() -> Vec<Test> {
         ));
         tests.push(Test::new(
             format!("control/short-at-boot-gic{gic}"),
-            "a pool of the tree gives null fewer CPUs than its domains' vCPUs: the log names who has none, as the prompt does",
+            "a pool of the tree gives null fewer CPUs than its domains' vCPUs: the log names who has none, as the prompt does; so do notes when a CPU is taken away",
             move |bench| short_at_boot(bench, gic),
         ));
         tests.push(Test::new(
@@ -201,6 +201,18 @@ fn short_at_boot(bench: &mut Bench, gic: u8) -> Result<(), String> {
         return Err(format!(
             "at boot and below the list it is to be said once each: {said}"
         ));
+    }
+    // What a CPU's removal could not leave as it was is said of who it is about.
+    exec::must(&mut console, "vcpu-pin beside 1 3")?;
+    exec::must(&mut console, "vcpu-pin beside 2 0,3")?;
+    let removed = exec::must(&mut console, "cpupool-cpu-remove Pool-0 3")?;
+    for note in [
+        "note: beside:1: an affinity names no CPU",
+        "note: beside:2: an affinity names CPUs outside",
+    ] {
+        if !removed.lines().any(|l| l.starts_with(note)) {
+            return Err(format!("no '{note}':\n{removed}"));
+        }
     }
     answers_and_powers_off(&mut console)
 }
