@@ -62,8 +62,9 @@ impl Report<'_> {
         let idle: Vec<String> = o.idle.iter().map(u64::to_string).collect();
         let _ = write!(
             j,
-            "\"run\":{{\"switches\":{},\"resets\":{},\"touched\":{},\"touched_per_reset\":{},\"lock_ops\":{},\"holder_preemptions\":{},\"pool_locks\":{},\"spread\":{},\"idle_ns\":[{}],\"moments\":{},\"trace_hash\":\"{:016x}\"}}}}",
+            "\"run\":{{\"switches\":{},\"preemptions\":{},\"resets\":{},\"touched\":{},\"touched_per_reset\":{},\"lock_ops\":{},\"holder_preemptions\":{},\"pool_locks\":{},\"spread\":{},\"idle_ns\":[{}],\"moments\":{},\"trace_hash\":\"{:016x}\"}}}}",
             o.switches,
+            o.preemptions,
             o.totals.resets,
             o.totals.touched,
             num(self.touched_per_reset()),

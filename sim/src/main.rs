@@ -242,6 +242,7 @@ fn command_kinds(a: &Args) -> Result<bool, String> {
         outln!("{kind}: {about}; {} cases from {} on", a.seeds, a.first);
         // By bar: how many cases have it, how many are over it, the worst part of its limit, in which case.
         let mut found: Vec<(String, u64, u64, f64, u64)> = Vec::new();
+        let mut out_of_reach = 0;
         for case in a.first..a.first + a.seeds {
             let text = kinds::scenario(kind, case).unwrap_or_default();
             let s = Scenario::parse(&text).map_err(|e| format!("{kind} {case}: {e}"))?;
@@ -261,11 +262,24 @@ fn command_kinds(a: &Args) -> Result<bool, String> {
                     (f.3, f.4) = (part, case);
                 }
                 good &= v.ok;
+                if v.bar.of == "switches" && !v.ok {
+                    let plain = Options {
+                        sched: Some("plain".into()),
+                        ..a.options.clone()
+                    };
+                    let least = o.forced().min(run(&s, &plain)?.forced());
+                    out_of_reach += u64::from(least as f64 > v.max.unwrap_or(f64::MAX));
+                }
             }
         }
         for (name, cases, over, worst, case) in found {
             outln!(
                 "  {name:<28} {over:>4} of {cases:<4} over; worst {worst:.3} of the limit (case {case})"
+            );
+        }
+        if out_of_reach != 0 {
+            outln!(
+                "  of the switches over, {out_of_reach} out of reach: yields and sleeps alone force more, here and under plain"
             );
         }
     }

@@ -30,6 +30,7 @@ pub const METRICS: &[&str] = &[
     "migrations",
     "mean_ratio",
     "switches",
+    "preemptions",
     "resets",
     "touched_per_reset",
     "holder_preemptions",
@@ -267,6 +268,7 @@ impl<'a> Report<'a> {
         match of {
             "switches" => return Some(self.outcome.switches as f64),
             "touched_per_reset" => return Some(self.touched_per_reset()),
+            "preemptions" => return Some(self.outcome.preemptions as f64),
             "resets" => return Some(self.outcome.totals.resets as f64),
             "holder_preemptions" => return Some(self.outcome.holder_preemptions as f64),
             _ => {}

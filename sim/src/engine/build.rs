@@ -113,6 +113,7 @@ impl<'a> Engine<'a> {
                     at_home: 0,
                     last: None,
                     migrations: 0,
+                    yielded: false,
                 });
             }
         }
@@ -149,6 +150,7 @@ impl<'a> Engine<'a> {
             groups,
             capped: s.domains.iter().map(|d| d.cap != 0).collect(),
             holder_preemptions: 0,
+            preemptions: 0,
             hash: 0xcbf2_9ce4_8422_2325,
             trace: o.trace.then(Vec::new),
         })

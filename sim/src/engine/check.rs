@@ -224,6 +224,7 @@ impl Engine<'_> {
             totals,
             pool_locks: self.w.pool_locks,
             holder_preemptions: self.holder_preemptions,
+            preemptions: self.preemptions,
             hash: self.hash,
             moments,
             trace: self.trace.unwrap_or_default(),

@@ -48,6 +48,8 @@ struct Vcpu {
     at_home: u64,
     last: Option<usize>,
     migrations: u64,
+    /// It has let others go first, and its CPU has not decided since.
+    yielded: bool,
 }
 
 impl Vcpu {
@@ -79,6 +81,7 @@ struct Engine<'a> {
     groups: Vec<GroupId>,
     capped: Vec<bool>,
     holder_preemptions: u64,
+    preemptions: u64,
     hash: u64,
     trace: Option<Vec<Mark>>,
 }
@@ -294,6 +297,7 @@ impl<'a> Engine<'a> {
             Effect::Yield => {
                 self.w.pool_locks += 1;
                 self.set.yield_now(self.vcpus[v].id, self.now());
+                self.vcpus[v].yielded = true;
                 self.w.visit_now(c);
             }
             Effect::Sleep(t) => self.w.push(self.w.now + t, Event::Timer(v)),
@@ -410,6 +414,7 @@ impl<'a> Engine<'a> {
             }
             Running::Doze(_) => None,
         };
+        let yielded = before.is_some_and(|v| core::mem::take(&mut self.vcpus[v].yielded));
         if let (Some(v), true) = (before, before == after) {
             if hint.irqs_masked {
                 self.vcpus[v].masked_stay = Some(now);
@@ -427,6 +432,7 @@ impl<'a> Engine<'a> {
             x.masked_stay = None;
             if x.guest.wants_cpu() {
                 x.waiting = Some(now);
+                self.preemptions += u64::from(after.is_some() && !yielded);
                 if x.guest.holds() {
                     self.holder_preemptions += 1;
                 }

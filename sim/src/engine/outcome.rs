@@ -84,6 +84,8 @@ pub struct Outcome {
     pub totals: Totals,
     /// Pool locks taken.
     pub pool_locks: u64,
+    /// Of `switches`, those away from a vCPU that would have gone on.
+    pub preemptions: u64,
     /// Lock holders that lost the CPU.
     pub holder_preemptions: u64,
     /// FNV-1a over the schedule.
@@ -94,4 +96,42 @@ pub struct Outcome {
     pub trace: Vec<Mark>,
     /// Of each pool, what its scheduler was asked and answered, if asked for.
     pub records: Vec<Vec<(u64, tarn_pools::Record)>>,
+}
+
+impl Outcome {
+    /// Switches that follow a yield, a sleep or idleness: as long as yields are honoured and no CPU idles while somebody waits,
+    /// no scheduler has fewer where the guests yield and sleep as often.
+    pub fn forced(&self) -> u64 {
+        self.switches - self.preemptions.min(self.switches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Options, run};
+    use crate::Scenario;
+
+    /// Two hogs are only preempted, those who sleep or yield only go by themselves.
+    #[test]
+    fn what_is_forced_is_told_from_what_is_decided() {
+        let of = |program: &str| {
+            let text = format!(
+                "duration = \"200ms\"\n[[pool]]\nboost = false\n[[domain]]\nname = \"a\"\ncount = 2\n[[domain.vcpu]]\n{program}\n"
+            );
+            let s = Scenario::parse(&text).unwrap();
+            let o = run(&s, &Options::default()).unwrap();
+            assert!(o.switches > 20, "{program}: {} switches", o.switches);
+            (o.switches, o.preemptions, o.forced())
+        };
+        let (all, decided, forced) = of("hog = true");
+        assert_eq!(
+            (decided, forced),
+            (all - 1, 1),
+            "the first is loaded onto an idle CPU"
+        );
+        let (all, decided, forced) = of("runsleep = { run = \"100us\", sleep = \"50us\" }");
+        assert_eq!((decided, forced), (0, all));
+        let (all, decided, forced) = of("hog = true\nyield_every = \"400us\"");
+        assert_eq!((decided, forced), (0, all));
+    }
 }
