@@ -216,20 +216,25 @@ impl<R: RelaxStrategy> PoolSet<R> {
     }
 
     /// What `plan` would do; changes nothing. Of steps that concern groups only whether they are refused: no call puts one
-    /// into a plan, each is begun by itself.
-    pub fn preview(&self, plan: &Plan, now: Instant) -> Result<Preview, Refusal> {
-        let config = self.settled().map_err(|error| Refusal { step: 0, error })?;
-        let model = self.model(&config, plan)?;
+    /// into a plan, each is begun by itself. These CPUs must come by: a domain that the plan moves counts as one on its way
+    /// for a moment, and one of its vCPUs that has been turned on in just that moment (a domain restarts without the
+    /// config lock) is let run only now.
+    pub fn preview(&self, plan: &Plan, now: Instant) -> (Kick, Result<Preview, Refusal>) {
+        let config = match self.settled() {
+            Ok(c) => c,
+            Err(error) => return (Kick::NONE, Err(Refusal { step: 0, error })),
+        };
+        let model = match self.model(&config, plan) {
+            Ok(m) => m,
+            Err(refusal) => return (Kick::NONE, Err(refusal)),
+        };
         let mut change = Change::new();
         let prepared = self.prepare(&model, &mut change, false, now);
         let seen = prepared.and_then(|()| {
             self.look(&model)
                 .map_err(|error| Refusal { step: 0, error })
         });
-        // It sets nothing, and so has nobody to call. What it may find here is of a vCPU that is on its way off another CPU,
-        // which looks at it itself when it decides next.
-        let _ = self.release(change, now);
-        seen
+        (self.release(change, now), seen)
     }
 
     /// How far the change is. Asking carries it on.
@@ -537,6 +542,58 @@ impl<R: RelaxStrategy> PoolSet<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::{Clock, Machine, Running};
+    use crate::plan::{Step, Target};
+    use crate::pool::PoolConfig;
+    use tarn_abi::VcpuId;
+    use tarn_sched::GuestHint;
+
+    /// CPU 1, which nobody has to call, as it is asked here when it would be.
+    struct Quiet;
+
+    impl Clock for Quiet {
+        fn now(&self) -> Instant {
+            Instant(1)
+        }
+        fn arm(&mut self, _: Option<Instant>) {}
+    }
+
+    impl Machine for Quiet {
+        fn save(&mut self, _: VcpuId) {}
+        fn load(&mut self, _: VcpuId) {}
+        fn kick(&mut self, _: Kick) {}
+    }
+
+    /// A domain that is to move in a dry run is turned on while that looks: who must come by for it is said at its end.
+    #[test]
+    fn a_dry_run_that_kept_somebody_from_running_says_who_must_come() {
+        let set = PoolSet::<spin::relax::Spin>::new();
+        let now = Instant(1);
+        set.init(CpuSet::first(3), &PoolConfig::new("Pool-0"), now)
+            .unwrap();
+        let other = set.create(&PoolConfig::new("other"), now).unwrap();
+        let _ = set.assign_cpu(CpuId(2), Some(other), now);
+        let idle = set.cpu_online(CpuId(1), now).unwrap();
+        drop(set.settle(idle, &mut Quiet));
+        let looked = set.reschedule(CpuId(1), None, GuestHint::default(), &mut Quiet);
+        assert!(matches!(looked, Running::Idle(_)));
+        let (d, v) = (DomainId::new(1, 0), VcpuId::new(1, 0));
+        let list = [(v, VcpuParams::DEFAULT)];
+        let params = DomainParams::default();
+        let _ = set
+            .add_domain(d, PoolId::POOL0, &params, &list, now)
+            .unwrap();
+        let plan = Plan::of(Step::MoveDomain(d, Target::Id(other))).unwrap();
+        assert!(set.preview(&plan, now).0.is_none());
+        // Off, and now reset while the dry run looks, and turned on.
+        let _ = set.kill(d, now).unwrap();
+        let mut c = Change::new();
+        let model = set.model(&set.config.lock(), &plan).unwrap();
+        set.prepare(&model, &mut c, false, now).unwrap();
+        set.reset(d, now).unwrap();
+        assert!(set.online(v, now).unwrap().is_none(), "it is on its way");
+        assert_eq!(set.release(c, now), Kick::one(CpuId(1)));
+    }
 
     #[test]
     fn who_is_waited_for_is_called_once_and_again_when_it_is_long_ago() {

@@ -147,7 +147,7 @@ fn one(w: &mut World, rng: &mut Rng, names: &mut u64, seen: &mut Seen) {
         plan.add(step).unwrap();
     }
     let before = w.picture();
-    let foreseen = w.set.preview(&plan, w.now);
+    let foreseen = w.foresee(&plan);
     assert_eq!(w.picture(), before, "{plan:?}: a dry run changed something");
     let real = w.carry_out(&plan);
     w.check();

@@ -60,7 +60,7 @@ fn a_whole_migration_there_and_back() {
         Step::PoolParams(Target::Step(0), [set("ratelimit", 2_000), None]),
         Step::DomainParams(d1, [set("weight", 512), set("cap", 150)]),
     ]);
-    let preview = w.set.preview(&there, w.now).unwrap();
+    let preview = w.foresee(&there).unwrap();
     assert_eq!(preview.pools.len(), 2);
     assert_eq!(preview.pools[1].cpus, cpus("2-3"));
     assert_eq!((preview.pools[1].domains, preview.pools[1].id), (2, None));
@@ -444,7 +444,7 @@ fn what_rtds_has_promised_is_kept() {
     ];
     let before = w.picture();
     // Foreseen as well, though a preview sets nothing.
-    let foreseen = w.set.preview(&plan(&steps), w.now).err();
+    let foreseen = w.foresee(&plan(&steps)).err();
     let refusal = w.carry_out(&plan(&steps)).unwrap_err();
     assert!(matches!(
         refusal.error,

@@ -136,7 +136,7 @@ impl Driver {
             plan.add(step).unwrap();
         }
         let before = self.w.picture();
-        let foreseen = self.w.set.preview(&plan, self.w.now).err();
+        let foreseen = self.w.foresee(&plan).err();
         assert_eq!(self.w.picture(), before, "a preview changed something");
         let (kick, begun) = self.w.set.begin(&plan, self.w.now);
         self.w.send(kick);

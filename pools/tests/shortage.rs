@@ -39,7 +39,7 @@ fn pair(kind: &str) -> (World, Target, [DomainId; 2]) {
 fn both(w: &mut World, step: Step) -> (u32, u32, bool) {
     let part = w.pool("part");
     let p = plan(&[step]);
-    let foreseen = w.set.preview(&p, w.now).unwrap().pools;
+    let foreseen = w.foresee(&p).unwrap().pools;
     let foreseen = foreseen.iter().find(|p| p.id == Some(part)).unwrap();
     let report = w.carry_out(&p).unwrap();
     let is = w.set.stranded(part).unwrap();
@@ -91,7 +91,7 @@ fn an_exchange_to_null_and_a_plan_that_makes_such_a_pool() {
         Step::Cpus(Some(Target::Step(0)), CpuSet::one(CpuId(1))),
         Step::MoveDomain(second, Target::Step(0)),
     ]);
-    let foreseen = w.set.preview(&p, w.now).unwrap();
+    let foreseen = w.foresee(&p).unwrap();
     assert_eq!(foreseen.pools.last().unwrap().stranded, 1);
     let report = w.carry_out(&p).unwrap();
     assert!(report.adjusted.has(Adjusted::NO_CPU));
@@ -128,7 +128,7 @@ fn groups_are_looked_into() {
         .unwrap();
     assert!(r.adjusted.has(Adjusted::NO_CPU));
     assert_eq!(w.set.stranded(PoolId::POOL0), Ok(1));
-    let nothing = w.set.preview(&plan(&[]), w.now).unwrap();
+    let nothing = w.foresee(&plan(&[])).unwrap();
     assert_eq!(nothing.pools[0].stranded, 1);
 }
 

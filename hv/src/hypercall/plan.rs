@@ -4,7 +4,7 @@ use super::{change, pool, why};
 use crate::arch::Lock;
 use crate::mem::heap;
 use crate::run::POOLS;
-use crate::time;
+use crate::{irq, time};
 use abi::call::plan::{Committed, PlannedChange, PlannedPool, PoolRef, Verdict};
 use abi::call::text::Label;
 use abi::call::{PlanCall, Request};
@@ -118,7 +118,9 @@ fn check() -> Result<Verdict, Errno> {
     d.verdict.failed = 0;
     d.verdict.why = 0;
     d.preview = None;
-    match POOLS.preview(&d.plan, time::now()) {
+    let (kick, seen) = POOLS.preview(&d.plan, time::now());
+    irq::send(kick);
+    match seen {
         Ok(p) => d.preview = Some(p),
         Err(r) if r.error == PoolError::InFlight => return Err(Errno::Again),
         Err(r) => {

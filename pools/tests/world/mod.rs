@@ -339,6 +339,13 @@ impl World {
         }
     }
 
+    /// A dry run.
+    pub fn foresee(&mut self, plan: &Plan) -> Result<Preview, Refusal> {
+        let (kick, seen) = self.set.preview(plan, self.now);
+        self.send(kick);
+        seen
+    }
+
     /// Carries a plan out, CPUs coming by in between.
     pub fn carry_out(&mut self, plan: &Plan) -> Result<Report, Refusal> {
         let (kick, begun) = self.set.begin(plan, self.now);
