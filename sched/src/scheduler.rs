@@ -329,6 +329,12 @@ pub trait Scheduler: Send {
         let _ = e;
         false
     }
+    /// Whether the entity, woken by an interrupt, is not boosted only because a CPU has nothing else to do. In a group that says
+    /// little: the CPU is a processor that sleeps.
+    fn is_armed(&self, e: Ent) -> bool {
+        let _ = e;
+        false
+    }
     /// Whether the entity that runs on `cpu` is boosted, or would be if it were about to lose the CPU.
     fn urgent(&self, cpu: CpuId) -> bool {
         let _ = cpu;

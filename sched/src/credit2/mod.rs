@@ -581,6 +581,10 @@ impl Scheduler for Credit2 {
         self.rows[e].is_boosted()
     }
 
+    fn is_armed(&self, e: Ent) -> bool {
+        self.rows[e].armed > 0
+    }
+
     fn urgent(&self, cpu: CpuId) -> bool {
         let p = &self.cpus[cpu];
         p.running

@@ -351,28 +351,36 @@ impl Tree {
         kick
     }
 
-    fn carried(&mut self, l: Leaf, kick: Kick, now: Instant) -> Kick {
+    fn carried(&mut self, l: Leaf, kick: Kick, woken: bool, now: Instant) -> Kick {
         if l.node == NodeId::ROOT {
             return kick;
         }
         let boosted = self.sched(l.node.0).is_boosted(l.ent);
-        let kick = self.lift(l.node.0, kick, boosted, now);
+        let armed = woken && !boosted && self.sched(l.node.0).is_armed(l.ent);
+        let kick = self.lift(l.node.0, kick, boosted, armed, now);
         self.armed(kick)
     }
 
     /// The kick of a group in which a member may have been boosted. A processor that waits in the parent is not running in
     /// the eyes of its group, which therefore calls nobody: it is boosted there, and so on upwards while there is credit.
-    fn lift(&mut self, node: u16, kick: Kick, boosted: bool, now: Instant) -> Kick {
-        let mut out = self.translate(node, kick, boosted, now);
-        if node == 0 || !boosted {
+    /// `armed`: the member was not boosted, since a processor sleeps. It is that one that is boosted in the parent, or none.
+    fn lift(&mut self, node: u16, kick: Kick, boosted: bool, armed: bool, now: Instant) -> Kick {
+        let mut out = self.translate(node, kick, boosted || armed, now);
+        if node == 0 || !(boosted || armed) {
             return out;
         }
         let group = self.group(node);
-        if let Some(vp) = group.vps.iter().find(|v| v.runnable && v.cpu.is_none()) {
+        let waits = |v: &Vp| v.runnable && v.cpu.is_none();
+        let mut called = kick.0.iter().filter_map(|c| group.vps.get(c.index()));
+        let vp = match called.find(|v| waits(v)) {
+            None if !armed => group.vps.iter().find(|v| waits(v)),
+            vp => vp,
+        };
+        if let Some(vp) = vp {
             let (parent, ent) = (group.parent, vp.ent);
             let k = self.sched(parent).boost(ent, BoostCause::Interrupt, now);
             let still = self.sched(parent).is_boosted(ent);
-            out = out.and(self.lift(parent, k, still, now));
+            out = out.and(self.lift(parent, k, still, false, now));
         }
         out
     }
@@ -479,7 +487,7 @@ impl Tree {
     #[inline]
     pub fn wake(&mut self, l: Leaf, why: WakeReason, now: Instant) -> Kick {
         let k = self.sched(l.node.0).wake(l.ent, why, now);
-        self.carried(l, k, now)
+        self.carried(l, k, true, now)
     }
     /// See `Scheduler`; without groups only.
     #[inline]
@@ -500,7 +508,7 @@ impl Tree {
             // What a boost of it could do has been done: it may even run, and another processor of its group wait.
             return self.translate(l.node.0, k, false, now);
         }
-        self.carried(l, k, now)
+        self.carried(l, k, false, now)
     }
     /// See `Scheduler`. Others outside its group go first, too.
     pub fn yield_now(&mut self, l: Leaf, cpu: Option<CpuId>, now: Instant) {

@@ -236,7 +236,7 @@ impl Tree {
             self.group(g).vps[usize::from(i)].cpu = None;
         }
         let k = self.sched(l.node.0).context_saved(l.ent, now);
-        let mut kick = self.carried(l, k, now);
+        let mut kick = self.carried(l, k, false, now);
         for &(g, i) in loaded.steps()[left..].iter().rev() {
             let group = self.group(g);
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);

@@ -346,3 +346,39 @@ fn who_wakes_spent_behind_a_spent_processor_has_a_timer() {
     assert_eq!((pick.next, pick.until), (None, Some(t(5000))));
     assert_eq!(tree.pick_next(C0, HINT, t(5000)).next, Some(Tag(1)));
 }
+
+/// A boost goes up as far as there is boost credit, and no further: who wakes boosted two groups down preempts somebody
+/// outside only if both processors above have some.
+#[test]
+fn a_boost_needs_credit_at_every_level() {
+    for (outer, inner) in [(250, 250), (0, 250), (250, 0), (0, 0)] {
+        let mut tree = Tree::new(instance("credit2"));
+        tree.alloc_pcpu(C0).unwrap();
+        let _ = tree.switch_sched(C0, t(0));
+        let mut home = NodeId::ROOT;
+        for ratio in [outer, inner] {
+            let mut p = VcpuParams::DEFAULT;
+            p.boost.ratio = ratio;
+            home = tree
+                .add_group(home, instance("credit2"), 1, &p, t(0))
+                .unwrap();
+        }
+        let p = VcpuParams::DEFAULT;
+        let a = tree.alloc_vcpu(home, Tag(1), &p).unwrap();
+        let hog = tree.alloc_vcpu(NodeId::ROOT, Tag(2), &p).unwrap();
+        let _ = tree.insert(a, false, t(0));
+        let _ = tree.insert(hog, true, t(0));
+        assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(2)));
+        // Within its rate limit, in which only who is boosted goes before it.
+        let _ = tree.wake(a, LINE, t(300));
+        let first = if outer > 0 && inner > 0 {
+            Tag(1)
+        } else {
+            Tag(2)
+        };
+        let pick = tree.pick_next(C0, HINT, t(300));
+        assert_eq!(pick.next, Some(first), "{outer} {inner}");
+        // Afterwards it runs, boosted or not.
+        assert_eq!(tree.pick_next(C0, HINT, t(1_100)).next, Some(Tag(1)));
+    }
+}
