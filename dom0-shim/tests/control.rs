@@ -52,7 +52,7 @@ pool2  1,3,5  credit  2,3,7,9,1
     );
     assert_eq!(
         f.line("pool-modify pool3 ncpu=7"),
-        "error: 2 more CPUs are not to be had: 0 are free and 1 could leave Pool-0; 'pool-modify' takes some from another pool\n"
+        "error: 2 more CPUs are not to be had: of the free ones there are 0, and 1 could leave Pool-0; 'pool-modify' takes some from another pool\n"
     );
 }
 

@@ -109,7 +109,8 @@ impl PoolError {
             E::BootCpu | E::Dom0 | E::Pool0 => Errno::Fixed,
             E::NoSuchParam | E::NoSuchStep => Errno::NoSuch,
             E::NotHere => Errno::Invalid,
-            E::Dom0Waits => Errno::NotAdmitted,
+            // Not NotAdmitted, whose advice is a smaller budget: its words say what helps.
+            E::Dom0Waits => Errno::Busy,
             E::LastCpu => Errno::LastCpu,
             E::HasDomains | E::GroupInUse => Errno::NotEmpty,
             E::NoCpus => Errno::NoCpus,

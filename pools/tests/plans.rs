@@ -309,6 +309,8 @@ fn null_does_not_lock_dom0_out() {
     w.carry_out(&plan(&[out])).unwrap();
     let null = Step::SetSched(P0, sched("null"));
     assert_eq!(refused(&mut w, null), PoolError::Dom0Waits);
+    let advice = tarn_abi::Errno::NotAdmitted;
+    assert_ne!(PoolError::Dom0Waits.errno(), advice, "no budget helps");
     w.check_at_rest();
 }
 

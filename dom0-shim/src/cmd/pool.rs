@@ -134,7 +134,7 @@ impl Cpus {
         if n > have {
             let (free, rest) = (self.free.len(), spare.len());
             return Err(s.fail(format_args!(
-                "{n} more CPUs are not to be had: {free} are free and {rest} could leave Pool-0; 'pool-modify' takes \
+                "{n} more CPUs are not to be had: of the free ones there are {free}, and {rest} could leave Pool-0; 'pool-modify' takes \
                  some from another pool"
             )));
         }
