@@ -574,7 +574,7 @@ mod tests {
         let other = set.create(&PoolConfig::new("other"), now).unwrap();
         let _ = set.assign_cpu(CpuId(2), Some(other), now);
         let idle = set.cpu_online(CpuId(1), now).unwrap();
-        drop(set.settle(idle, &mut Quiet));
+        let _ = set.settle(idle, &mut Quiet);
         let looked = set.reschedule(CpuId(1), None, GuestHint::default(), &mut Quiet);
         assert!(matches!(looked, Running::Idle(_)));
         let (d, v) = (DomainId::new(1, 0), VcpuId::new(1, 0));
