@@ -107,10 +107,10 @@ impl Credit2 {
         Some(lead.saturating_sub(reluctance))
     }
 
-    /// How much better it must be for `e` on `c` before it goes there: it was elsewhere, or would rather be. The order of the
-    /// queue has the second as well: so at most one CPU, where it was, can refuse who waits first for one who needs less.
+    /// How much better it must be for `e` on `c` before it goes there: it was not there, or would rather be elsewhere. The order
+    /// of the queue has the second as well: so at most one CPU, where it was, can refuse who waits first for one who needs less.
     pub(super) fn reluctance(&self, e: Ent, c: CpuId) -> i64 {
-        let moves = self.rows[e].last.is_some_and(|l| l != c);
+        let moves = self.rows[e].last != Some(c);
         let outside = !self.near(e).contains(c);
         self.resistance * (i64::from(moves) + i64::from(outside))
     }

@@ -297,3 +297,44 @@ fn new_parameters_do_not_take_the_age_of_who_waits() {
     let _ = s.wake(list[1], LINE, us(1550));
     assert_eq!(decide(&mut s, CPU, us(1550)).0.next, Some(Tag(0)));
 }
+
+/// One that has never run is at home nowhere. Were it so everywhere, two CPUs that must refuse who waits first, for being at
+/// home elsewhere, would call each other for the new one for ever.
+#[test]
+fn a_newcomer_is_no_ball() {
+    let (mut s, now) = (Credit2::new(&SchedParams::DEFAULT), us(5_000));
+    let mut all = Vec::new();
+    for c in (0..3).map(CpuId) {
+        s.alloc_pcpu(c).unwrap();
+        let _ = s.switch_sched(c, us(0));
+    }
+    for c in 0..4 {
+        let e = s.alloc_vcpu(Tag(c), &VcpuParams::DEFAULT).unwrap();
+        let _ = s.insert(e, c != 3, us(0));
+        all.push(e);
+    }
+    for c in 0..3 {
+        let _ = decide(&mut s, CpuId(c), us(0));
+    }
+    let new = s.alloc_vcpu(Tag(4), &VcpuParams::DEFAULT).unwrap();
+    let _ = s.insert(new, false, now);
+    all.push(new);
+    // The fourth was on the last CPU, where somebody runs who has used little; on the others it has an advantage of 400 us.
+    s.rows[all[3]].last = Some(CpuId(2));
+    for (e, used) in [(0, 1000), (1, 1000), (2, 0), (3, 600), (4, 700)] {
+        if let Some(c) = s.rows[all[e]].on {
+            s.account(c, now);
+        }
+        s.rows[all[e]].consumed = s.granted;
+        s.pay(all[e], Span::us(used));
+    }
+    let _ = s.wake(all[3], WakeReason::Kick, now);
+    let mut kick = s.wake(new, WakeReason::Kick, now);
+    for _ in 0..20 {
+        let Some(c) = kick.0.lowest() else { break };
+        kick.0.remove(c);
+        let (p, saved) = decide(&mut s, c, now);
+        kick = kick.and(p.kick).and(saved);
+    }
+    assert!(kick.is_none(), "{kick:?} at the end");
+}
