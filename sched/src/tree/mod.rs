@@ -285,7 +285,8 @@ impl Tree {
     }
 
     /// Places of `node` have changed hands. A processor of a group there that was called for somebody's sake may have lost
-    /// its place, or one that sleeps may have got the place that it stands in line for.
+    /// its place, or one that sleeps may have got the place that it stands in line for. (One that is called but runs nobody
+    /// yet may be held by a CPU all the same, from before it slept: that CPU now lets go of it without a look at the group.)
     fn relieve(&mut self, node: u16, now: Instant) -> Kick {
         let mut kick = Kick::NONE;
         for i in 1..self.nodes.len() as u16 {
@@ -294,7 +295,7 @@ impl Tree {
             }
             let stuck = |tree: &mut Tree, at: usize| {
                 let v = &tree.group(i).vps[at];
-                let (ent, waits) = (v.ent, v.runnable && v.cpu.is_none());
+                let (ent, waits) = (v.ent, v.runnable && !v.live);
                 waits
                     && !tree.sched(node).serves(ent, now)
                     && tree.sched(i).has_work(CpuId(at as u16), now)

@@ -347,6 +347,62 @@ fn who_wakes_spent_behind_a_spent_processor_has_a_timer() {
     assert_eq!(tree.pick_next(C0, HINT, t(5000)).next, Some(Tag(1)));
 }
 
+/// A processor that sleeps, held by the CPU of who slept in it, is called for another member and loses its budget before
+/// that CPU comes: a sister that may run takes its place.
+#[test]
+fn a_call_outlives_the_budget_of_a_processor_that_is_still_held() {
+    let (mut tree, g) = tree("rtds", &[C0], "rtds", &of(10, 4));
+    let [a, b] = [1, 2].map(|tag| member(&mut tree, g, tag));
+    let _ = tree.insert(b, false, t(0));
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+    tree.sleep(a, t(900));
+    assert_eq!(tree.pick_next(C0, HINT, t(900)).next, None);
+    assert_eq!(tree.wake(b, LINE, t(950)), Kick::one(C0));
+    // It has had more than its share of the period by now; the sister, which has not run, begins a new one.
+    let kick = tree.adjust_group(g, &of(10, 3), t(1000)).unwrap();
+    assert_eq!(kick, Kick::one(C0));
+    tree.check(t(1000)).unwrap();
+    assert_eq!(tree.pick_next(C0, HINT, t(1000)).next, Some(Tag(2)));
+    let _ = tree.context_saved(a, C0, t(1000));
+    tree.check(t(1000)).unwrap();
+}
+
+/// The same where no sister may run: a CPU has a timer for what is due in the group.
+#[test]
+fn what_is_due_outlives_the_place_of_a_processor_that_is_still_held() {
+    let mut tree = Tree::new(instance("null"));
+    for c in [C0, C1] {
+        tree.alloc_pcpu(c).unwrap();
+        let _ = tree.switch_sched(c, t(0));
+    }
+    let first = tree
+        .alloc_vcpu(NodeId::ROOT, Tag(3), &VcpuParams::DEFAULT)
+        .unwrap();
+    let _ = tree.insert(first, false, t(0));
+    let rtds = instance("rtds");
+    let g = tree
+        .add_group(NodeId::ROOT, rtds, 2, &budget(1), t(0))
+        .unwrap();
+    let [a, b] = [1, 2].map(|tag| member(&mut tree, g, tag));
+    let _ = tree.insert(b, false, t(0));
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C1, HINT, t(0)).next, Some(Tag(1)));
+    tree.sleep(a, t(500));
+    assert_eq!(tree.pick_next(C1, HINT, t(500)).next, None);
+    assert_eq!(tree.wake(b, LINE, t(600)), Kick::one(C1));
+    // Who came before the group needs its CPU now.
+    let kick = tree.free_pcpu(C0, t(700));
+    assert!(kick.0.contains(C1));
+    let pick = tree.pick_next(C1, HINT, t(700));
+    assert_eq!((pick.next, pick.until), (None, Some(t(10_600))));
+    let _ = tree.context_saved(a, C1, t(700));
+    tree.check(t(700)).unwrap();
+    // Its processor has a place again, and who has waited runs.
+    let _ = tree.remove(first, t(800));
+    assert_eq!(tree.pick_next(C1, HINT, t(800)).next, Some(Tag(2)));
+}
+
 /// A boost goes up as far as there is boost credit, and no further: who wakes boosted two groups down preempts somebody
 /// outside only if both processors above have some.
 #[test]
