@@ -404,3 +404,10 @@ fn random_operations_keep_what_must_hold_3() {
 fn random_operations_keep_what_must_hold_4() {
     part(4);
 }
+
+/// As far as something was found once: a CPU left a pool under null, the processor that had it took the CPU on which a sister
+/// dozed, and nobody told it of who waited in their group.
+#[test]
+fn what_was_found_once_stays_mended() {
+    run(1_001 * 0x9e37_79b9, 29_900);
+}
