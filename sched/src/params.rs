@@ -11,7 +11,8 @@ use tarn_abi::{CpuSet, Span};
 pub struct SchedParams {
     /// rr: how long one runs while others wait. 100 us to 1 s, default 10 ms.
     pub slice: Span,
-    /// credit2: the least time between two involuntary switches on a CPU; 0 = off, else 100 us to 500 ms, default 1 ms.
+    /// credit2: the least time between two involuntary switches on a CPU; 0 = none asked for, which is 50 us, else 100 us to
+    /// 500 ms, default 1 ms.
     pub ratelimit: Span,
     /// credit2: what everybody is granted at a reset, in time of the heaviest. 1 ms to 100 ms, default 10 ms.
     pub grant: Span,

@@ -8,12 +8,19 @@ use crate::queue::Head;
 use crate::scheduler::{Ent, GuestHint};
 use tarn_abi::{CpuId, Instant, Span};
 
-/// A boosted vCPU that has come onto a CPU stays for so long, however many wait: long enough for a handler and its answer to
+/// Who has come onto a CPU stays for so long, boosted or not, however many wait: long enough for a handler and its answer to
 /// begin, and much longer than a switch takes. Else who is put on it for having waited would have to leave again at once for
 /// who was put off it with more boost credit.
 const LEAST_TURN: Span = Span::us(50);
 
 impl Credit2 {
+    /// For how long who has been put on a CPU is not put off it by others that are not boosted. Without a rate limit, too, it
+    /// is a multiple of a switch: a CPU that comes by for some other reason, as to set a group's timer, would else change
+    /// places each time, and those changes may be what calls it again.
+    pub(super) fn ratelimit(&self) -> Span {
+        self.params.ratelimit.max(LEAST_TURN)
+    }
+
     /// Whether the vCPU `c` that runs on `cpu` gives way to the waiter `t`. May boost `c` to let it stay.
     pub(super) fn gives_way(
         &mut self,
@@ -38,7 +45,7 @@ impl Credit2 {
             }
             return false;
         }
-        if self.cpus[cpu].limited(self.params.ratelimit, now) {
+        if self.cpus[cpu].limited(self.ratelimit(), now) {
             return false;
         }
         let (mine, theirs) = (&self.rows[c], &self.rows[t.ent]);
@@ -151,7 +158,7 @@ impl Credit2 {
         for w in [waiter.map(|w| w.ent), put_back].into_iter().flatten() {
             t = t.min(until_meets(w));
         }
-        let limit = (p.began + self.params.ratelimit).since(now);
+        let limit = (p.began + self.ratelimit()).since(now);
         let least = if limit == Span::ZERO {
             self.params.min_slice
         } else {
@@ -165,7 +172,7 @@ impl Credit2 {
     /// credit lasts. `None` = the usual slice applies.
     pub(super) fn unhurried(&self, e: Ent, cpu: CpuId, now: Instant) -> Option<Instant> {
         let (r, p) = (&self.rows[e], &self.cpus[cpu]);
-        if r.is_boosted() || !p.limited(self.params.ratelimit, now) {
+        if r.is_boosted() || !p.limited(self.ratelimit(), now) {
             return None;
         }
         let first = self.queue.best(cpu).filter(|w| !w.boosted)?;
@@ -187,7 +194,7 @@ impl Credit2 {
     pub(super) fn answered(&self, cpu: CpuId, now: Instant) -> Instant {
         let p = &self.cpus[cpu];
         let claim = p.curr.map_or(0, |c| self.rows[c].claim);
-        let limit = p.began + self.params.ratelimit;
+        let limit = p.began + self.ratelimit();
         if broken(Mutant::ClaimEndless) && claim > 0 {
             return limit + self.params.max_slice;
         }
@@ -196,6 +203,6 @@ impl Credit2 {
 
     /// Up to when who waits with patience lets whoever runs on `cpu` run.
     pub(super) fn patience(&self, cpu: CpuId) -> Instant {
-        self.cpus[cpu].began + Span(self.params.ratelimit.0.saturating_mul(PATIENCE))
+        self.cpus[cpu].began + Span(self.ratelimit().0.saturating_mul(PATIENCE))
     }
 }

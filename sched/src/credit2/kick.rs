@@ -124,7 +124,7 @@ impl Credit2 {
             return None;
         }
         let p = &self.cpus[cpu];
-        let least = self.params.ratelimit.max(self.params.min_slice);
+        let least = self.ratelimit().max(self.params.min_slice);
         Some(if p.running {
             p.came + least
         } else {
@@ -174,7 +174,7 @@ impl Credit2 {
     /// when the credits meet. Who answers an interrupt inside its rate limit is let finish.
     fn nudge(&mut self, e: Ent, c: CpuId, lead: i64, now: Instant) -> Kick {
         let p = &self.cpus[c];
-        let limited = p.limited(self.params.ratelimit, now);
+        let limited = p.limited(self.ratelimit(), now);
         if limited && broken(Mutant::LimitSwallows) {
             return Kick::NONE;
         }

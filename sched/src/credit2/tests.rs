@@ -338,3 +338,26 @@ fn a_newcomer_is_no_ball() {
     }
     assert!(kick.is_none(), "{kick:?} at the end");
 }
+
+/// Also without a rate limit a CPU that comes by at once, for whatever reason, changes no places for the little that has
+/// been used since: a group whose timer is set by such a visit would be called again by the change, for ever.
+#[test]
+fn a_visit_alone_changes_no_places() {
+    let p = SchedParams {
+        ratelimit: Span::ZERO,
+        ..SchedParams::DEFAULT
+    };
+    let mut s = Credit2::new(&p);
+    s.alloc_pcpu(CPU).unwrap();
+    let _ = s.switch_sched(CPU, us(0));
+    for tag in 0..2 {
+        let e = s.alloc_vcpu(Tag(tag), &VcpuParams::DEFAULT).unwrap();
+        let _ = s.insert(e, true, us(0));
+        s.rows[e].last = Some(CPU);
+    }
+    assert_eq!(decide(&mut s, CPU, us(0)).0.next, Some(Tag(0)));
+    for at in [1, 10, 49] {
+        assert_eq!(decide(&mut s, CPU, us(at)).0.next, Some(Tag(0)));
+    }
+    assert_eq!(decide(&mut s, CPU, us(50)).0.next, Some(Tag(1)));
+}
