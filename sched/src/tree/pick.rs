@@ -239,14 +239,9 @@ impl Tree {
         let mut kick = self.carried(l, k, false, now);
         for &(g, i) in loaded.steps()[left..].iter().rev() {
             let group = self.group(g);
-            let vp = &group.vps[usize::from(i)];
-            let (parent, ent, waits) = (group.parent, vp.ent, vp.runnable);
+            let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
             let k = self.sched(parent).context_saved(ent, now);
             kick = kick.and(self.translate(parent, k, false, now));
-            if waits && !self.sched(parent).serves(ent, now) {
-                // It may have lost its place to a sister while it was here, to one that sleeps.
-                kick = kick.and(self.stand_in(g, now).unwrap_or(Kick::NONE));
-            }
         }
         self.paths[cpu.index()].loaded = chosen;
         self.armed(kick)
