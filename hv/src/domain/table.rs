@@ -100,28 +100,32 @@ impl Drop for Reservation {
     }
 }
 
-/// Takes the names of these vCPUs away: their ids are stale from now on.
+/// Takes the names of these vCPUs away: their ids are stale from now on. What they counted stays in the machine's sums.
 pub fn remove_vcpus(vcpus: &[Vcpu]) {
+    let mut gone = GONE.lock();
+    for (i, sum) in gone.iter_mut().enumerate() {
+        *sum = Counters::add_up(i, *sum, vcpus.iter().map(|v| &v.counters));
+    }
+    for v in vcpus {
+        // They are nobody's any more: their domain has ended, and stays on the list for a moment.
+        v.counters.forget();
+    }
+    drop(gone);
     for v in vcpus {
         let gone = give(&VCPUS, v.id.index());
         drop(gone);
     }
 }
 
-/// Takes the domain's name away, when its vCPUs have lost theirs. What they counted stays in the machine's sums.
+/// Takes the domain's name away, when its vCPUs have lost theirs.
 pub fn remove(d: &Domain) {
-    let mut gone = GONE.lock();
-    for (i, sum) in gone.iter_mut().enumerate() {
-        *sum = Counters::add_up(i, *sum, d.vcpus.iter().map(|v| &v.counters));
-    }
-    let named = give(&DOMAINS, d.id.index());
+    let gone = give(&DOMAINS, d.id.index());
     drop(gone);
-    drop(named);
 }
 
 /// Value of counter number `i` for all vCPUs that there are and have been. It never becomes less.
 pub fn counted(i: usize) -> u64 {
-    // Held to the end: a domain that goes meanwhile would be counted twice, or not at all.
+    // Held to the end: a vCPU that goes meanwhile would be counted twice, or not at all.
     let gone = GONE.lock();
     let mut sum = gone.get(i).copied().unwrap_or(0);
     let mut from = 0;
