@@ -100,6 +100,8 @@ ops! {
     Promise = 25, "promise";
     /// Before `Entity`, if it has one: the soft affinity (words 4, 5).
     EntitySoft = 26, "entity, soft affinity";
+    /// Some CPU has been called for what is due in a group: nobody else need be.
+    Armed = 27, "armed";
 }
 
 /// A record.
@@ -266,7 +268,7 @@ impl fmt::Display for Text<'_> {
                     }
                 }
             }
-            Op::AllocCpu | Op::Join | Op::Leave => {}
+            Op::AllocCpu | Op::Join | Op::Leave | Op::Armed => {}
             Op::Begin | Op::Params | Op::Adjust | Op::Entity | Op::EntityMore | Op::EntitySoft => {
                 return write!(f, " {:x} {:x} {:x} {:x}", r.0[2], r.0[3], r.0[4], r.0[5]);
             }

@@ -141,7 +141,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             p.disown(d);
             self.set_domain_home(d, Home::NOWHERE);
         }
-        Ok((kick.and(p.arms()), left))
+        Ok((kick.and(p.arms(now)), left))
     }
 
     /// Stops a domain; counted. Its vCPUs stop when the CPUs of the kick have come by.

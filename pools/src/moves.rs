@@ -313,7 +313,7 @@ impl<R: RelaxStrategy> PoolSet<R> {
             kick = kick.and(target.sched().insert(ent, false, now));
         }
         self.set_domain_home(d, Home::new(to, there, d.generation));
-        kick = kick.and(source.arms()).and(target.restate(there, now));
+        kick = kick.and(source.arms(now)).and(target.restate(there, now));
         // Whoever watched timers for the domain in its old pool has to give them away.
         self.moved.fetch_add(1, Ordering::Release);
         kick = kick.and(Kick(source.cpus));

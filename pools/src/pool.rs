@@ -384,12 +384,12 @@ impl Pool {
         if kept && let Some(m) = &mut self.doms.at(dom).moving {
             m.since.get_or_insert(now);
         }
-        kick.and(self.arms())
+        kick.and(self.arms(now))
     }
 
     /// A group that has just lost its work wants to be asked again later: some CPU must have a timer for it.
-    pub(crate) fn arms(&mut self) -> Kick {
-        if self.sched().unarmed() {
+    pub(crate) fn arms(&mut self, now: Instant) -> Kick {
+        if self.sched().unarmed(now) {
             self.timekeeper()
         } else {
             Kick::NONE

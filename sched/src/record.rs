@@ -261,8 +261,12 @@ impl Recorded {
     }
     /// See `Tree`.
     #[inline]
-    pub fn unarmed(&mut self) -> bool {
-        self.tree.unarmed()
+    pub fn unarmed(&mut self, now: Instant) -> bool {
+        let said = self.tree.unarmed();
+        if said {
+            self.note(|| Record::new(Op::Armed, now));
+        }
+        said
     }
     /// See `Tree`.
     #[inline]
@@ -675,6 +679,9 @@ impl Recorded {
             }
             Op::Saved => {
                 let _ = self.context_saved(leaf, cpu()?, now);
+            }
+            Op::Armed => {
+                let _ = self.unarmed(now);
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! Scenarios in which random tests once found a mistake, as they were after shrinking.
+//! Scenarios in which random tests once found a mistake, as they were after shrinking. What is recorded of them replays.
 
-use tarn_sim::Scenario;
 use tarn_sim::engine::{Options, run};
+use tarn_sim::{Scenario, replay};
 
 #[test]
 fn what_was_found_once_stays_mended() {
@@ -13,10 +13,15 @@ fn what_was_found_once_stays_mended() {
         let o = Options {
             check_every: 1,
             lenient: true,
+            record: 1 << 17,
             ..Options::default()
         };
-        run(&s, &o).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let o = run(&s, &o).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for t in replay::read(&replay::text(&o.records)).unwrap() {
+            let v = replay::replay(&t);
+            assert!(v.same, "{}: {}", path.display(), v.text);
+        }
         n += 1;
     }
-    assert!(n >= 2);
+    assert!(n >= 7);
 }
