@@ -108,6 +108,8 @@ pub enum WakeReason {
 pub enum BoostCause {
     /// An interrupt for it.
     Interrupt,
+    /// One of a line that comes at regular intervals: a crowd does not take its boost away.
+    Regular,
     /// It has interrupts masked.
     IrqsMasked,
     /// It set dont_desched.
@@ -223,6 +225,11 @@ pub trait Scheduler: Send {
     fn set_capacity(&mut self, cpu: CpuId, capacity: u16) {
         let _ = (cpu, capacity);
     }
+    /// The instance is a group's, and of all its virtual processors at most so many can have a CPU at a time, for which others
+    /// compete as well.
+    fn set_supply(&mut self, cpus: u16) {
+        let _ = cpus;
+    }
     /// `cpu`, idle with nothing loaded, stops being ours.
     fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick;
 
@@ -326,6 +333,11 @@ pub trait Scheduler: Send {
     }
     /// Whether the entity is boosted at this moment.
     fn is_boosted(&self, e: Ent) -> bool {
+        let _ = e;
+        false
+    }
+    /// Whether the interrupt that it is boosted or armed for was of a line that comes at regular intervals.
+    fn is_regular(&self, e: Ent) -> bool {
         let _ = e;
         false
     }

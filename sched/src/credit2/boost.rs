@@ -7,7 +7,7 @@ use super::Credit2;
 use super::crowd::LIGHT;
 use super::entity::Boost;
 use crate::mutant::{Mutant, broken};
-use crate::scheduler::{DeboostCause, Ent, GuestHint, News, WakeReason};
+use crate::scheduler::{BoostCause, DeboostCause, Ent, GuestHint, News, WakeReason};
 use tarn_abi::{CpuId, Instant};
 
 /// The number under which a vCPU's own timer is followed like an interrupt line.
@@ -30,6 +30,7 @@ impl Credit2 {
         }
         let storms = r.stats.storm_lines;
         let (worth, regular) = r.interrupt(line, now);
+        r.regular = regular;
         if r.stats.storm_lines != storms {
             self.news = Some((r.tag, News::Storm));
         }
@@ -47,6 +48,19 @@ impl Credit2 {
         r.patient = worth.is_none();
         r.stormy = worth.is_none().then_some(now);
         worth.unwrap_or(0)
+    }
+
+    /// The same for a virtual processor, in whose group somebody is boosted.
+    pub(super) fn worth_of_processor(&mut self, e: Ent, why: BoostCause, now: Instant) -> i64 {
+        let r = &mut self.rows[e];
+        let worth = r.params.interval.0;
+        r.claim = r.claim.max(worth);
+        r.regular = why == BoostCause::Regular;
+        let exempt = r.regular || r.level <= LIGHT;
+        if r.cap == 0 || self.crowd.is_one(now) && !exempt {
+            return 0;
+        }
+        worth as i64
     }
 
     /// G1: an interrupt for a vCPU that does not run. Not while it is queued.

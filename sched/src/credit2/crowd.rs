@@ -6,7 +6,8 @@
 //! alone decides, until it is less. But nobody can take the boosts of others away by filling the time with answers of his
 //! own: a line that comes at regular intervals (audio, video, control: `entity.rs`) keeps its boost, and so does every line of
 //! a vCPU that uses little of its share. Counted is what vCPUs run within four times the time that an interrupt is
-//! worth, boosted or not, so the answer does not depend on itself. Must never take a boost from who has it.
+//! worth, boosted or not, so the answer does not depend on itself. In a group the rest of the machine's time counts, too: others
+//! run there, whom its members may well go before. Must never take a boost from who has it.
 
 use tarn_abi::Instant;
 
@@ -31,6 +32,8 @@ pub(super) struct Crowd {
     /// Smoothed share, 1/1000.
     level: u64,
     on: bool,
+    /// In a group: how many CPUs it can have at a time.
+    pub(super) supply: Option<u16>,
 }
 
 impl Crowd {
@@ -45,7 +48,11 @@ impl Crowd {
     pub(super) fn is_one(&mut self, now: Instant) -> bool {
         let dt = now.0.saturating_sub(self.since);
         if dt >= WINDOW {
-            let share = self.claimed.saturating_mul(1000) / self.run.max(1);
+            let all = match self.supply {
+                Some(n) => dt.saturating_mul(n.into()).max(self.run),
+                None => self.run,
+            };
+            let share = self.claimed.saturating_mul(1000) / all.max(1);
             // A long silence says that nobody wanted anything.
             self.level = if dt >= 8 * WINDOW {
                 share.min(1000)

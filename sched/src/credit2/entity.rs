@@ -60,6 +60,8 @@ pub(super) struct Row {
     /// Credit used since it has been touched after a reset, and the smoothed part of a grant that is, 1/1000.
     pub(super) used: u64,
     pub(super) level: u64,
+    /// Its last interrupt was of a line that comes at regular intervals.
+    pub(super) regular: bool,
     /// Woken by a line that storms, and not run since: when.
     pub(super) stormy: Option<Instant>,
     /// Waits for somebody's CPU without hurry: it has just had one, or only a storm has woken it.
@@ -168,6 +170,7 @@ impl Row {
             claim: 0,
             used: 0,
             level: 1000,
+            regular: false,
             stormy: None,
             patient: false,
             left: 0,

@@ -156,6 +156,10 @@ impl Scheduler for Credit2 {
         self.cpus[cpu].capacity = capacity.clamp(1, 1024);
     }
 
+    fn set_supply(&mut self, cpus: u16) {
+        self.crowd.supply = Some(cpus);
+    }
+
     fn free_pcpu(&mut self, cpu: CpuId, _now: Instant) -> Kick {
         self.cpus.leave(cpu);
         self.members_changed()
@@ -528,10 +532,11 @@ impl Scheduler for Credit2 {
     }
 
     fn boost(&mut self, e: Ent, why: BoostCause, now: Instant) -> Kick {
-        let worth = self.rows[e].params.interval.0 as i64;
-        if !self.params.boost || why != BoostCause::Interrupt || self.rows[e].is_boosted() {
+        let applies = matches!(why, BoostCause::Interrupt | BoostCause::Regular);
+        if !self.params.boost || !applies || self.rows[e].is_boosted() {
             return Kick::NONE;
         }
+        let worth = self.worth_of_processor(e, why, now);
         if self.rows[e].on.is_some() {
             self.arm(e, worth);
             return Kick::NONE;
@@ -579,6 +584,10 @@ impl Scheduler for Credit2 {
 
     fn is_boosted(&self, e: Ent) -> bool {
         self.rows[e].is_boosted()
+    }
+
+    fn is_regular(&self, e: Ent) -> bool {
+        self.rows[e].regular
     }
 
     fn is_armed(&self, e: Ent) -> bool {

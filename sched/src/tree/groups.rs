@@ -129,7 +129,36 @@ impl Tree {
         if parent != NodeId::ROOT {
             self.group(parent.0).members += 1;
         }
+        self.supply(slot as u16);
         Ok(NodeId(slot as u16))
+    }
+
+    /// Tells the group's scheduler how many CPUs it can have at a time: not more than those that it and the groups around it
+    /// may use, nor than any of them has processors.
+    fn supply(&mut self, node: u16) {
+        let (mut at, mut most) = (node, MAX_VPS);
+        let mut cpus = self.cpus;
+        while at != 0 {
+            let g = self.group(at);
+            most = most.min(g.vps.len());
+            if g.parent == 0 {
+                // (As everywhere: an affinity none of whose CPUs is there means all.)
+                let usable = cpus.intersection(&g.params.affinity);
+                cpus = if usable.is_empty() { cpus } else { usable };
+            }
+            at = g.parent;
+        }
+        let most = most.min(cpus.len()).max(1);
+        self.sched(node).set_supply(most as u16);
+    }
+
+    /// CPUs have come or gone, or what a group may use has changed.
+    pub(super) fn supply_all(&mut self) {
+        for i in 1..self.nodes.len() as u16 {
+            if self.has(NodeId(i)) {
+                self.supply(i);
+            }
+        }
     }
 
     /// The CPUs that are in a group, or have chosen it last.
@@ -168,7 +197,7 @@ impl Tree {
             self.past.add(&sched.totals());
             for vp in g.vps {
                 let k = self.sched(parent).remove(vp.ent, now);
-                kick = kick.and(self.translate(parent, k, false, now));
+                kick = kick.and(self.translate(parent, k, None, now));
                 self.sched(parent).free_vcpu(vp.ent);
             }
         }
@@ -201,8 +230,9 @@ impl Tree {
             *ent = vp.ent;
         }
         let kick = self.sched(parent).adjust_vcpus(&ents[..n], params, now)?;
-        let kick = self.translate(parent, kick, false, now);
+        let kick = self.translate(parent, kick, None, now);
         self.group(node.0).params = *params;
+        self.supply_all();
         let kick = kick.and(self.relieve(parent, now));
         Ok(self.armed(kick))
     }

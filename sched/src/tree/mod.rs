@@ -276,7 +276,7 @@ impl Tree {
         vp.runnable = true;
         let ent = vp.ent;
         let k = self.sched(parent).wake(ent, WakeReason::Kick, now);
-        let out = self.translate(parent, k, false, now);
+        let out = self.translate(parent, k, None, now);
         if k.is_none() {
             out.and(self.hurry(node))
         } else {
@@ -308,7 +308,13 @@ impl Tree {
     }
 
     /// A group's kick in terms of CPUs: sleeping virtual processors wake in their parent.
-    fn translate(&mut self, node: u16, kick: Kick, boosted: bool, now: Instant) -> Kick {
+    fn translate(
+        &mut self,
+        node: u16,
+        kick: Kick,
+        boosted: Option<BoostCause>,
+        now: Instant,
+    ) -> Kick {
         if node == 0 || kick.is_none() {
             return kick;
         }
@@ -329,9 +335,9 @@ impl Tree {
             if !self.sched(parent).serves(ent, now) {
                 out = out.and(self.substitute(node, now));
             }
-            if boosted {
-                let k = self.sched(parent).boost(ent, BoostCause::Interrupt, now);
-                let still = self.sched(parent).is_boosted(ent);
+            if let Some(why) = boosted {
+                let k = self.sched(parent).boost(ent, why, now);
+                let still = self.sched(parent).is_boosted(ent).then_some(why);
                 out = out.and(self.translate(parent, k, still, now));
             }
         }
@@ -356,20 +362,34 @@ impl Tree {
         if l.node == NodeId::ROOT {
             return kick;
         }
-        let boosted = self.sched(l.node.0).is_boosted(l.ent);
-        let armed = woken && !boosted && self.sched(l.node.0).is_armed(l.ent);
-        let kick = self.lift(l.node.0, kick, boosted, armed, now);
+        let sched = self.sched(l.node.0);
+        let boosted = sched.is_boosted(l.ent);
+        let armed = woken && !boosted && sched.is_armed(l.ent);
+        let why = if sched.is_regular(l.ent) {
+            BoostCause::Regular
+        } else {
+            BoostCause::Interrupt
+        };
+        let why = (boosted || armed).then_some(why);
+        let kick = self.lift(l.node.0, kick, why, armed, now);
         self.armed(kick)
     }
 
     /// The kick of a group in which a member may have been boosted. A processor that waits in the parent is not running in
     /// the eyes of its group, which therefore calls nobody: it is boosted there, and so on upwards while there is credit.
     /// `armed`: the member was not boosted, since a processor sleeps. It is that one that is boosted in the parent, or none.
-    fn lift(&mut self, node: u16, kick: Kick, boosted: bool, armed: bool, now: Instant) -> Kick {
-        let mut out = self.translate(node, kick, boosted || armed, now);
-        if node == 0 || !(boosted || armed) {
+    fn lift(
+        &mut self,
+        node: u16,
+        kick: Kick,
+        boosted: Option<BoostCause>,
+        armed: bool,
+        now: Instant,
+    ) -> Kick {
+        let mut out = self.translate(node, kick, boosted, now);
+        let Some(why) = boosted.filter(|_| node != 0) else {
             return out;
-        }
+        };
         let group = self.group(node);
         let waits = |v: &Vp| v.runnable && v.cpu.is_none();
         let mut called = kick.0.iter().filter_map(|c| group.vps.get(c.index()));
@@ -379,8 +399,8 @@ impl Tree {
         };
         if let Some(vp) = vp {
             let (parent, ent) = (group.parent, vp.ent);
-            let k = self.sched(parent).boost(ent, BoostCause::Interrupt, now);
-            let still = self.sched(parent).is_boosted(ent);
+            let k = self.sched(parent).boost(ent, why, now);
+            let still = self.sched(parent).is_boosted(ent).then_some(why);
             out = out.and(self.lift(parent, k, still, false, now));
         }
         out
@@ -395,6 +415,7 @@ impl Tree {
     /// See `Scheduler`.
     pub fn switch_sched(&mut self, cpu: CpuId, now: Instant) -> Kick {
         self.cpus.insert(cpu);
+        self.supply_all();
         let kick = self.root.switch_sched(cpu, now);
         kick.and(self.relieve(0, now))
     }
@@ -405,6 +426,7 @@ impl Tree {
     /// See `Scheduler`.
     pub fn free_pcpu(&mut self, cpu: CpuId, now: Instant) -> Kick {
         self.cpus.remove(cpu);
+        self.supply_all();
         let kick = self.root.free_pcpu(cpu, now);
         let kick = kick.and(self.relieve(0, now));
         self.armed(kick)
@@ -447,7 +469,7 @@ impl Tree {
     /// See `Scheduler`.
     pub fn insert(&mut self, l: Leaf, runnable: bool, now: Instant) -> Kick {
         let k = self.sched(l.node.0).insert(l.ent, runnable, now);
-        let k = self.translate(l.node.0, k, false, now);
+        let k = self.translate(l.node.0, k, None, now);
         if runnable { self.armed(k) } else { k }
     }
     /// See `Scheduler`.
@@ -456,7 +478,7 @@ impl Tree {
         if l.node != NodeId::ROOT {
             let _ = self.sweep(l.node.0, now);
         }
-        let k = self.translate(l.node.0, k, false, now);
+        let k = self.translate(l.node.0, k, None, now);
         let k = k.and(self.relieve(l.node.0, now));
         self.armed(k)
     }
@@ -472,7 +494,7 @@ impl Tree {
             (p.affinity, p.soft) = (CpuSet::ALL, CpuSet::ALL);
         }
         let k = self.sched(l.node.0).adjust_vcpu(l.ent, &p, now)?;
-        let k = self.translate(l.node.0, k, false, now);
+        let k = self.translate(l.node.0, k, None, now);
         let k = k.and(self.relieve(l.node.0, now));
         Ok(self.armed(k))
     }
@@ -507,7 +529,7 @@ impl Tree {
         let k = self.sched(l.node.0).notify(l.ent, why, now);
         if was {
             // What a boost of it could do has been done: it may even run, and another processor of its group wait.
-            return self.translate(l.node.0, k, false, now);
+            return self.translate(l.node.0, k, None, now);
         }
         self.carried(l, k, false, now)
     }
@@ -525,7 +547,7 @@ impl Tree {
     /// See `Scheduler`.
     pub fn deboost(&mut self, l: Leaf, why: DeboostCause, now: Instant) -> Kick {
         let k = self.sched(l.node.0).deboost(l.ent, why, now);
-        self.translate(l.node.0, k, false, now)
+        self.translate(l.node.0, k, None, now)
     }
     /// See `Scheduler`; time of the hypervisor counts at the vCPU's own level.
     pub fn charge(&mut self, l: Leaf, cost: Span, now: Instant) {

@@ -36,7 +36,7 @@ impl Tree {
             untils[level] = pick.until;
             // A virtual processor is nobody an operator knows.
             news = news.or(pick.news.filter(|(tag, _)| tag.0 & VP == 0));
-            kick = kick.and(self.translate(node, pick.kick, false, now));
+            kick = kick.and(self.translate(node, pick.kick, None, now));
             match pick.next {
                 Some(t) if t.0 & VP == 0 => {
                     let goes_on =
@@ -70,7 +70,7 @@ impl Tree {
                     self.sched(parent).sleep(ent, now);
                     if !held {
                         let k = self.sched(parent).context_saved(ent, now);
-                        kick = kick.and(self.translate(parent, k, false, now));
+                        kick = kick.and(self.translate(parent, k, None, now));
                     }
                     node = parent;
                     local = path.steps().last().map_or(cpu, |s| CpuId(s.1));
@@ -85,7 +85,7 @@ impl Tree {
                     ..GuestHint::default()
                 };
                 let stopped = self.sched(g).pick_next(CpuId(i), stop, now);
-                kick = kick.and(self.translate(g, stopped.kick, false, now));
+                kick = kick.and(self.translate(g, stopped.kick, None, now));
                 // Its timer may have been the only one for somebody's next period there.
                 self.wants(g);
             }
@@ -146,7 +146,7 @@ impl Tree {
                 kick = kick.and(self.calm(g, now));
             } else if !claims && self.sched(parent).is_boosted(ent) {
                 let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
-                kick = kick.and(self.translate(parent, k, false, now));
+                kick = kick.and(self.translate(parent, k, None, now));
             }
         }
         kick
@@ -165,7 +165,7 @@ impl Tree {
             let (waits, ent) = (vp.runnable && vp.cpu.is_none(), vp.ent);
             if waits && self.sched(parent).is_boosted(ent) {
                 let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
-                kick = kick.and(self.translate(parent, k, false, now));
+                kick = kick.and(self.translate(parent, k, None, now));
             }
         }
         kick
@@ -213,7 +213,7 @@ impl Tree {
             match self.group(i).due.take() {
                 Some(t) if t <= now => {
                     let k = self.sched(i).elapse(now);
-                    kick = kick.and(self.translate(i, k, false, now));
+                    kick = kick.and(self.translate(i, k, None, now));
                     self.wants(i);
                 }
                 Some(t) => self.wants_at(i, t),
@@ -241,7 +241,7 @@ impl Tree {
             let group = self.group(g);
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
             let k = self.sched(parent).context_saved(ent, now);
-            kick = kick.and(self.translate(parent, k, false, now));
+            kick = kick.and(self.translate(parent, k, None, now));
         }
         self.paths[cpu.index()].loaded = chosen;
         self.armed(kick)
