@@ -81,12 +81,11 @@ impl Report<'_> {
 
     fn json_line(&self, l: &Line) -> String {
         let o = self.outcome;
-        let mut stats = tarn_pools::Stats::default();
+        let stats = &l.stats;
         let (mut misses, mut fired, mut coalesced) = (0, 0, 0);
         let (mut sections, mut waited, mut longest) = (0, 0, 0);
         for &i in &l.of {
             let v = &o.vcpus[i];
-            stats.add(&v.stats);
             for served in v.figures.all() {
                 misses += served.misses;
                 fired += served.fired;

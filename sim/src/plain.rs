@@ -319,7 +319,9 @@ impl Scheduler for Plain {
                 self.enqueue(e);
                 self.tickle(e, now)
             }
-            Some(c) if self.cpus[c.index()].curr == Some(e) => {
+            // (No `curr`: that CPU has tried a group that had nothing to run, and holds it still.)
+            Some(c) if self.cpus[c.index()].curr.is_none_or(|x| x == e) => {
+                self.cpus[c.index()].curr = Some(e);
                 self.idle.remove(c);
                 Kick::one(c)
             }

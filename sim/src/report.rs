@@ -8,6 +8,7 @@ use crate::figures::Served;
 use crate::fluid;
 use crate::scenario::{Bar, Scenario, matches};
 use std::fmt::Write;
+use tarn_pools::Stats;
 
 /// What bars can be about.
 pub const METRICS: &[&str] = &[
@@ -104,6 +105,8 @@ pub struct Line {
     pub response: Latency,
     /// The same by interrupt source, of vCPUs and domains.
     pub sources: Vec<SourceLine>,
+    /// The scheduler's counters; of a group, those of its virtual processors where they compete.
+    pub stats: Stats,
     /// The outcomes behind it.
     pub of: Vec<usize>,
 }
@@ -174,6 +177,8 @@ impl<'a> Report<'a> {
             let served = || of.iter().flat_map(|&i| outcome.vcpus[i].figures.all());
             let runtime = of.iter().map(|&i| outcome.vcpus[i].runtime).sum::<u64>();
             let work = of.iter().map(|&i| outcome.vcpus[i].work).sum::<u64>();
+            let mut stats = Stats::default();
+            of.iter().for_each(|&i| stats.add(&outcome.vcpus[i].stats));
             Line {
                 name: name.to_string(),
                 weight,
@@ -184,6 +189,7 @@ impl<'a> Report<'a> {
                 wake: pooled(served(), |s| &s.wakes),
                 response: pooled(served(), |s| &s.responses),
                 sources: sources(scenario, outcome, &of),
+                stats,
                 of,
             }
         };
@@ -224,6 +230,7 @@ impl<'a> Report<'a> {
                     .collect();
                 let mut line = line(&group.name, group.each(), of);
                 line.sources.clear();
+                line.stats = outcome.groups[g];
                 line
             })
             .collect();
@@ -439,8 +446,8 @@ impl<'a> Report<'a> {
                     us(l.response.p50),
                     us(l.response.p99),
                     sum(&|v| v.figures.all().map(|s| s.misses).sum()),
-                    sum(&|v| v.stats.boosts.iter().sum::<u64>() - v.stats.boosts[1]),
-                    sum(&|v| v.stats.exhausted),
+                    l.stats.boosts.iter().sum::<u64>() - l.stats.boosts[1],
+                    l.stats.exhausted,
                 );
             }
         }

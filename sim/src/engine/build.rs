@@ -1,6 +1,7 @@
 //! From a scenario to a machine: pools, groups, domains, vCPUs, all through the interface that the hypervisor uses.
 
 use super::*;
+use tarn_abi::Span;
 use tarn_sched::Scheduler;
 
 impl<'a> Engine<'a> {
@@ -64,14 +65,18 @@ impl<'a> Engine<'a> {
         for g in &s.groups {
             let fail = |e: String| format!("group {}: {e}", g.name);
             let kind = sched_by_name(&g.sched).ok_or_else(|| fail("unknown scheduler".into()))?;
+            let mut params = GroupConfig::new(&g.name).params;
+            // A baseline without boosts has none inside its groups either.
+            params.boost &= !matches!(
+                o.sched.as_deref(),
+                Some("noboost" | "plain" | "credit1" | "eevdf")
+            );
             let c = GroupConfig {
                 parent: g.parent.map(|p| groups[p]),
                 sched: kind,
+                params,
                 vps: g.vps,
-                processor: VcpuParams {
-                    weight: g.weight,
-                    ..VcpuParams::DEFAULT
-                },
+                processor: g.params,
                 split: g.split,
                 ..GroupConfig::new(&g.name)
             };
@@ -82,8 +87,14 @@ impl<'a> Engine<'a> {
         }
         let mut vcpus = Vec::new();
         for (d, dom) in s.domains.iter().enumerate() {
+            // On its way into a group it asks nothing of the pool's own scheduler.
+            let mut asked = dom.params;
+            let through = dom.group.is_some() && s.pools[dom.pool].sched == "rtds";
+            if through {
+                (asked.rt.period, asked.rt.budget) = (Span::ms(10_000), Span::us(10));
+            }
             let list: Vec<_> = (0..dom.vcpus.len())
-                .map(|i| (VcpuId::new((vcpus.len() + i) as u16, 0), dom.params))
+                .map(|i| (VcpuId::new((vcpus.len() + i) as u16, 0), asked))
                 .collect();
             let params = DomainParams { cap: dom.cap };
             // Nothing runs yet.
@@ -94,6 +105,11 @@ impl<'a> Engine<'a> {
                 && let Progress::Refused(e) = set.move_to_group(domain_id(d), Some(groups[g]), now)
             {
                 return Err(format!("domain {}: {e}", dom.name));
+            }
+            for (v, _) in list.iter().filter(|_| through) {
+                let _ = set
+                    .adjust_vcpu(*v, &dom.params, now)
+                    .map_err(|e| format!("domain {}: {e}", dom.name))?;
             }
             for (i, m) in dom.vcpus.iter().enumerate() {
                 let index = vcpus.len() as u64;
@@ -146,6 +162,8 @@ impl<'a> Engine<'a> {
             domain_pool: s.domains.iter().map(|d| d.pool).collect(),
             conserving,
             exchanging: None,
+            under_way: vec![false; s.script.len()],
+            latest: BTreeMap::new(),
             lenient: o.lenient,
             groups,
             capped: s.domains.iter().map(|d| d.cap != 0).collect(),

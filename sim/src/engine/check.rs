@@ -192,6 +192,11 @@ impl Engine<'_> {
             }
             domains.push(i.times.ns.map(|s| s.0));
         }
+        let mut groups = Vec::new();
+        for (g, group) in self.groups.iter().zip(&self.s.groups) {
+            let info = self.set.group_info(self.pools[group.pool], *g);
+            groups.push(info.map_err(|e| e.to_string())?.stats);
+        }
         let mut totals = Totals::default();
         for p in &self.pools {
             let t = self.set.pool_totals(*p).map_err(|e| e.to_string())?;
@@ -218,6 +223,7 @@ impl Engine<'_> {
             seed,
             duration: self.s.duration,
             vcpus,
+            groups,
             domains,
             idle,
             switches: self.w.loads,

@@ -18,12 +18,12 @@ use crate::guest::{Effect, Guest, Locks};
 use crate::plain::Plain;
 use crate::scenario::{Scenario, What};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use tarn_abi::{CpuId, CpuSet, DomainId, Instant, PoolId, VcpuId};
 use tarn_pools::{
     Block, Clock, DeboostCause, DomainParams, GroupConfig, GroupId, GuestHint, IdleCpu, Kick,
     Machine, Plan, PoolConfig, PoolSet, Progress, Running, Stats, Status, Step, Target, Totals,
-    VcpuParams, WakeReason, Woken, sched_by_name,
+    WakeReason, Woken, sched_by_name,
 };
 
 type Set = PoolSet<spin::relax::Spin>;
@@ -77,6 +77,10 @@ struct Engine<'a> {
     conserving: Vec<bool>,
     /// The pool whose scheduler is being exchanged, and by which action.
     exchanging: Option<(usize, usize)>,
+    /// By action: it has been begun and takes its time.
+    under_way: Vec<bool>,
+    /// The last action that sent it elsewhere.
+    latest: BTreeMap<script::Subject, usize>,
     lenient: bool,
     groups: Vec<GroupId>,
     capped: Vec<bool>,

@@ -74,6 +74,8 @@ pub struct Outcome {
     pub duration: u64,
     /// Per vCPU.
     pub vcpus: Vec<VcpuOutcome>,
+    /// Per group, the counters of its virtual processors where they compete.
+    pub groups: Vec<Stats>,
     /// Six run states per domain, ns.
     pub domains: Vec<[u64; 6]>,
     /// Time each CPU had nothing to do.

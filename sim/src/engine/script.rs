@@ -2,12 +2,36 @@
 
 use super::*;
 
+/// What an action sends elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    Domain(usize),
+    Cpu(u16),
+}
+
 impl Engine<'_> {
     pub(super) fn act(&mut self, i: usize) -> Result<(), String> {
         let a = &self.s.script[i];
         let now = self.now();
         let fail = |e: tarn_pools::PoolError| format!("at {} ns: action {i}: {e}", now.0);
         let mut again = false;
+        let subject = match a.what {
+            What::Move(d, _) | What::Regroup(d, _) => Some(Subject::Domain(d)),
+            What::Cpu(cpu, _) => Some(Subject::Cpu(cpu)),
+            _ => None,
+        };
+        if let Some(subject) = subject {
+            let goes_on = core::mem::take(&mut self.under_way[i]);
+            let latest = self.latest.entry(subject).or_insert(i);
+            if goes_on && *latest != i {
+                // A later action has sent it elsewhere.
+                if let Some(every) = a.every {
+                    self.w.push(now.0 + every, Event::Script(i));
+                }
+                return Ok(());
+            }
+            *latest = i;
+        }
         let mut progress = |w: &mut World, p: Progress| match p {
             Progress::Done(k) => {
                 w.send(k);
@@ -126,6 +150,7 @@ impl Engine<'_> {
             }
         }
         if again {
+            self.under_way[i] = true;
             self.w.push(now.0 + 1_000, Event::Script(i));
         } else if let Some(every) = a.every {
             self.w.push(now.0 + every, Event::Script(i));

@@ -67,8 +67,8 @@ pub struct Group {
     pub parent: Option<usize>,
     /// Its virtual processors.
     pub vps: u16,
-    /// Its weight: per virtual processor, or with `split` of all together.
-    pub weight: u32,
+    /// What each virtual processor is in the parent. Its weight: per virtual processor, or with `split` of all together.
+    pub params: VcpuParams,
     /// Each virtual processor has its part of the weight.
     pub split: bool,
     /// Its scheduler.
@@ -79,7 +79,7 @@ impl Group {
     /// The weight of each virtual processor.
     pub fn each(&self) -> u32 {
         let parts = if self.split { u32::from(self.vps) } else { 1 };
-        (self.weight / parts).max(1)
+        (self.params.weight / parts).max(1)
     }
 }
 
@@ -239,21 +239,21 @@ impl Scenario {
                 },
             };
             let pool = match (g.text("pool")?, parent) {
-                (_, Some(p)) => s.groups[p].pool,
+                (None, Some(p)) => s.groups[p].pool,
                 (None, None) => 0,
-                (Some(n), None) => match s.pools.iter().position(|x| x.name == n) {
-                    Some(i) => i,
+                (Some(n), p) => match s.pools.iter().position(|x| x.name == n) {
+                    Some(i) if p.is_none_or(|p| s.groups[p].pool == i) => i,
+                    Some(_) => return g.bad("pool", "is not the pool of its parent"),
                     None => return g.bad("pool", "names no pool"),
                 },
             };
             let vps = g.int("vps", 1, 1, 64)?;
-            let weight = g.int("weight", 256, 1, 65_535)?;
             let group = Group {
                 name,
                 pool,
                 parent,
                 vps: vps as u16,
-                weight: weight as u32,
+                params: entity(&mut g)?,
                 split: g.bool("split", false)?,
                 sched: g.text("sched")?.unwrap_or("credit2").to_string(),
             };
@@ -329,6 +329,16 @@ mod tests {
             (
                 &ok.replace("name = \"a\"", "name = \"a\"\npool = \"x\""),
                 "pool",
+            ),
+            (
+                &format!("{ok}[[group]]\nname = \"g\"\nbudget = \"20ms\"\n"),
+                "group[0]: budget",
+            ),
+            (
+                &format!(
+                    "[[pool]]\nname = \"b\"\ncpus = 1\n[[pool]]\nname = \"p\"\ncpus = 1\n{ok}[[group]]\nname = \"g\"\n[[group]]\nname = \"h\"\nparent = \"g\"\npool = \"p\"\n"
+                ),
+                "is not the pool of its parent",
             ),
             (
                 &format!("{ok}[[at]]\ntime = \"1s\"\ndo = \"dance\"\ndomain = \"a\"\n"),

@@ -145,6 +145,26 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
     ))
 }
 
+/// What a vCPU or a virtual processor is where it competes, but for the CPUs it may use.
+pub(super) fn entity(r: &mut Reader) -> Res<VcpuParams> {
+    let d = VcpuParams::DEFAULT;
+    let p = VcpuParams {
+        weight: r.int("weight", 256, 1, 65_535)? as u32,
+        boost: BoostParams {
+            ratio: r.int("boost_ratio", d.boost.ratio.into(), 0, 500)? as u16,
+            interval: r.time("boost_interval")?.map_or(d.boost.interval, Span),
+            limit: r.time("boost_limit")?.map_or(d.boost.limit, Span),
+        },
+        rt: RtParams {
+            period: r.time("period")?.map_or(d.rt.period, Span),
+            budget: r.time("budget")?.map_or(d.rt.budget, Span),
+        },
+        ..d
+    };
+    p.check().map_err(|e| format!("{}: {e}", r.at))?;
+    Ok(p)
+}
+
 pub(super) fn domain(
     i: usize,
     v: &Value,
@@ -172,20 +192,10 @@ pub(super) fn domain(
             None => return r.bad("pool", "names no pool"),
         },
     };
-    let d = VcpuParams::DEFAULT;
     let p = VcpuParams {
-        weight: r.int("weight", 256, 1, 65_535)? as u32,
         affinity: r.cpus("affinity")?.unwrap_or(CpuSet::ALL),
         soft: r.cpus("soft")?.unwrap_or(CpuSet::ALL),
-        boost: BoostParams {
-            ratio: r.int("boost_ratio", d.boost.ratio.into(), 0, 500)? as u16,
-            interval: r.time("boost_interval")?.map_or(d.boost.interval, Span),
-            limit: r.time("boost_limit")?.map_or(d.boost.limit, Span),
-        },
-        rt: RtParams {
-            period: r.time("period")?.map_or(d.rt.period, Span),
-            budget: r.time("budget")?.map_or(d.rt.budget, Span),
-        },
+        ..entity(&mut r)?
     };
     p.check().map_err(|e| format!("{}: {e}", r.at))?;
     let cap = r.int("cap", 0, 0, 100_000)? as u32;
