@@ -12,7 +12,7 @@ use crate::model::{Model, ModelPool};
 use crate::moves::Arrival;
 use crate::params::{Settings, Unset, split, vcpu_with};
 use crate::plan::Refusal;
-use crate::pool::{Next, Pool, PoolConfig, Wfi};
+use crate::pool::{Dom, Next, Pool, PoolConfig, Wfi};
 use crate::set::{FREE, PoolSet};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -208,6 +208,11 @@ impl<R: RelaxStrategy> PoolSet<R> {
             .lock_present(usize::from(slot))
             .ok_or(PoolError::NoSuchPool)?;
         let p: &mut Pool = &mut guard;
+        // Places in the old scheduler are kept for who is on its way there.
+        let within = |d: &Dom| d.moving.as_ref().is_some_and(|m| m.to == slot);
+        if usize::from(p.domains) != p.doms.iter().count() || p.doms.iter().any(within) {
+            return Err(PoolError::InFlight);
+        }
         let mut next = Next {
             root: p.sched.prepare_root(sched, m.cpus.iter())?,
             kind: m.kind,

@@ -317,6 +317,11 @@ fn cpus_change_pool_by_their_own_hand_and_the_last_one_stays() {
         set.move_domain(D1, p1, Instant(5)),
         Progress::Again(Kick::one(C0))
     );
+    // It has places in the scheduler there, which is not exchanged meanwhile.
+    let rr = sched_by_name("rr").unwrap();
+    let exchange = Plan::of(Step::SetSched(Target::Id(p1), rr)).unwrap();
+    let (_, begun) = set.begin(&exchange, Instant(5));
+    assert_eq!(begun.unwrap_err().error, PoolError::InFlight);
     assert_eq!(run(&set, C0, Some(v(0)), &mut m[0], 6), None);
     let Progress::Done(k) = set.move_domain(D1, p1, Instant(7)) else {
         panic!("nothing is loaded")

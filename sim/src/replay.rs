@@ -78,6 +78,19 @@ pub fn read(text: &str) -> Result<Vec<Trace>, String> {
         .collect())
 }
 
+/// The recordings of a run as far as they replay: until a pool gets another scheduler.
+pub fn replayable(pools: &[Vec<(u64, Record)>]) -> Vec<Trace> {
+    let one = |(pool, list): (usize, &Vec<(u64, Record)>)| {
+        let mut records: Vec<_> = list.iter().map(|(_, r)| *r).collect();
+        let other = |r: &Record| r.op() == Some(Op::Begin);
+        let end = records.iter().skip(1).position(other);
+        records.truncate(end.map_or(records.len(), |n| n + 1));
+        let pool = pool as u64;
+        Trace { pool, records }
+    };
+    pools.iter().enumerate().map(one).collect()
+}
+
 /// Time each entity of the pool (by tag) has had a CPU between `from` and `to`, ns, from its decisions alone.
 pub fn runtimes(t: &Trace, from: u64, to: u64) -> BTreeMap<u32, u64> {
     let mut cpus: BTreeMap<u16, (u64, Option<u32>)> = BTreeMap::new();

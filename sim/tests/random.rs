@@ -2,7 +2,7 @@
 //! is shown. `TARN_SIM_CASES` sets how many (1,000 by default), `TARN_SIM_FIRST` where to begin, `TARN_SIM_JOBS` how many at
 //! once. `cargo xtask soak` runs 100,000 of them.
 
-use tarn_abi::trace::{Op, Record};
+use tarn_abi::trace::Record;
 use tarn_sim::engine::{Options, run};
 use tarn_sim::rng::Rng;
 use tarn_sim::{Scenario, replay};
@@ -202,17 +202,11 @@ fn broken(p: &Pieces) -> Option<String> {
     }
 }
 
-/// What does not replay of a recording, as far as it replays at all: until a pool gets another scheduler.
+/// What does not replay of a recording, as far as it replays at all.
 fn again(records: &[Vec<(u64, Record)>]) -> Option<String> {
-    records.iter().enumerate().find_map(|(pool, list)| {
-        let mut records: Vec<_> = list.iter().map(|(_, r)| *r).collect();
-        let other = |r: &Record| r.op() == Some(Op::Begin);
-        let end = records.iter().skip(1).position(other);
-        records.truncate(end.map_or(records.len(), |n| n + 1));
-        let pool = pool as u64;
-        let v = replay::replay(&replay::Trace { pool, records });
-        (!list.is_empty() && !v.same).then_some(v.text)
-    })
+    let traces = replay::replayable(records);
+    let mut verdicts = traces.iter().map(replay::replay);
+    verdicts.find(|v| !v.same).map(|v| v.text)
 }
 
 fn shrink(mut p: Pieces) -> Pieces {

@@ -1,6 +1,7 @@
 //! What a scenario's script does to the running machine.
 
 use super::*;
+use tarn_pools::PoolError;
 
 /// What an action sends elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,25 +14,22 @@ impl Engine<'_> {
     pub(super) fn act(&mut self, i: usize) -> Result<(), String> {
         let a = &self.s.script[i];
         let now = self.now();
-        let fail = |e: tarn_pools::PoolError| format!("at {} ns: action {i}: {e}", now.0);
+        let fail = |e: PoolError| format!("at {} ns: action {i}: {e}", now.0);
         let mut again = false;
         let subject = match a.what {
             What::Move(d, _) | What::Regroup(d, _) => Some(Subject::Domain(d)),
             What::Cpu(cpu, _) => Some(Subject::Cpu(cpu)),
             _ => None,
         };
-        if let Some(subject) = subject {
-            let goes_on = core::mem::take(&mut self.under_way[i]);
-            let latest = self.latest.entry(subject).or_insert(i);
-            if goes_on && *latest != i {
-                // A later action has sent it elsewhere.
-                if let Some(every) = a.every {
-                    self.w.push(now.0 + every, Event::Script(i));
-                }
-                return Ok(());
+        let goes_on = core::mem::take(&mut self.under_way[i]);
+        if goes_on && subject.is_some_and(|x| self.latest.get(&x) != Some(&i)) {
+            // A later action has sent it elsewhere.
+            if let Some(every) = a.every {
+                self.w.push(now.0 + every, Event::Script(i));
             }
-            *latest = i;
+            return Ok(());
         }
+        let mut waits = false;
         let mut progress = |w: &mut World, p: Progress| match p {
             Progress::Done(k) => {
                 w.send(k);
@@ -40,6 +38,11 @@ impl Engine<'_> {
             Progress::Again(k) => {
                 w.send(k);
                 again = true;
+                Ok(())
+            }
+            // Another change is under way: this one comes after it.
+            Progress::Refused(PoolError::InFlight) => {
+                waits = true;
                 Ok(())
             }
             Progress::Refused(e) => Err(fail(e)),
@@ -99,8 +102,10 @@ impl Engine<'_> {
             What::Move(d, pool) => {
                 let p = self.set.move_domain(domain_id(d), self.pools[pool], now);
                 progress(&mut self.w, p)?;
-                self.moving[d] = again;
-                if !again {
+                if !waits {
+                    self.moving[d] = again;
+                }
+                if !again && !waits {
                     self.domain_pool[d] = pool;
                 }
             }
@@ -115,7 +120,9 @@ impl Engine<'_> {
                     .set
                     .move_to_group(domain_id(d), g.map(|g| self.groups[g]), now);
                 progress(&mut self.w, p)?;
-                self.moving[d] = again;
+                if !waits {
+                    self.moving[d] = again;
+                }
             }
             What::Sched(pool, kind, cpus) => {
                 if self.exchanging.is_none() {
@@ -127,8 +134,11 @@ impl Engine<'_> {
                     }
                     let (k, begun) = self.set.begin(&plan, now);
                     self.w.send(k);
-                    begun.map_err(|refusal| fail(refusal.error))?;
-                    self.exchanging = Some((pool, i));
+                    match begun {
+                        Ok(()) => self.exchanging = Some((pool, i)),
+                        Err(refusal) if refusal.error == PoolError::InFlight => {}
+                        Err(refusal) => return Err(fail(refusal.error)),
+                    }
                 }
                 // One of another action is waited for.
                 again = true;
@@ -149,8 +159,11 @@ impl Engine<'_> {
                 }
             }
         }
-        if again {
-            self.under_way[i] = true;
+        if let Some(subject) = subject.filter(|_| !waits) {
+            self.latest.insert(subject, i);
+            self.under_way[i] = again;
+        }
+        if again || waits {
             self.w.push(now.0 + 1_000, Event::Script(i));
         } else if let Some(every) = a.every {
             self.w.push(now.0 + every, Event::Script(i));
