@@ -94,7 +94,8 @@ impl Tree {
                     live: false,
                 }),
                 Err(e) => {
-                    for vp in list {
+                    // The last first: who comes next gets the same places as if nobody had asked.
+                    for vp in list.into_iter().rev() {
                         self.sched(parent.0).free_vcpu(vp.ent);
                     }
                     return Err(e);
