@@ -77,6 +77,12 @@ impl Heap {
         self.items.first().map(|i| (i.ent, i.key, i.seq))
     }
 
+    /// The key of `ent`, if it is in this heap or another one of these places.
+    pub(crate) fn key(&self, at: &Places, ent: Ent) -> Option<i64> {
+        let i = at.0.get(ent.index())?;
+        self.items.get(*i as usize).map(|i| i.key)
+    }
+
     pub(crate) fn insert(&mut self, at: &mut Places, ent: Ent, key: i64, seq: u64) {
         let i = self.items.len();
         self.items.push(Item { key, seq, ent });

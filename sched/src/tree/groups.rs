@@ -77,6 +77,7 @@ impl Tree {
                 self.nodes.len() - 1
             }
         };
+        self.dues.reserve(slot as u16, self.groups)?;
         let mut node = Node { sched, group: None };
         let mut list = Vec::new();
         list.try_reserve_exact(usize::from(vps))
@@ -123,7 +124,6 @@ impl Tree {
             params: *params,
             vps: list,
             members: 0,
-            due: None,
         });
         self.nodes[slot] = Some(node);
         self.groups += 1;
@@ -203,9 +203,8 @@ impl Tree {
             }
         }
         self.groups -= 1;
-        // What it wanted to be asked for is nobody's business any more, and nobody has a timer for it when it was the last.
-        let left = self.nodes.iter().flatten().filter_map(|n| n.group.as_ref());
-        self.due = left.filter_map(|g| g.due).min();
+        // What it wanted to be asked for is nobody's business any more.
+        self.dues.clear(node.0);
         if parent != 0 {
             self.group(parent).members -= 1;
         }

@@ -7,6 +7,7 @@
 //! are addressed as [`Leaf`]s. Without groups every operation is one test and the root's own. An empty group's processors
 //! sleep and cost nothing. Must never loop over members; the depth is bounded by [`DEPTH`].
 
+mod dues;
 mod groups;
 mod pick;
 
@@ -17,6 +18,7 @@ use crate::scheduler::{
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use dues::Dues;
 use tarn_abi::{CpuId, CpuSet, Instant, MAX_CPUS, Span};
 
 /// How deep groups nest, the root not counted.
@@ -68,8 +70,6 @@ pub(crate) struct Group {
     pub(crate) vps: Vec<Vp>,
     /// vCPUs and groups directly inside.
     members: u32,
-    /// When something is due in its scheduler for which none of its processors has a timer.
-    due: Option<Instant>,
 }
 
 pub(crate) struct Node {
@@ -126,9 +126,9 @@ pub struct Tree {
     pub(crate) past: Totals,
     /// The root's.
     cpus: CpuSet,
-    /// The earliest of the groups' `due`.
-    due: Option<Instant>,
-    /// It has become earlier, and no CPU has decided since: nobody has a timer for it.
+    /// When something is due in the scheduler of a group for which none of its processors has a timer.
+    dues: Dues,
+    /// The first of them has become earlier, and no CPU has decided since: nobody has a timer for it.
     unarmed: bool,
 }
 
@@ -159,7 +159,7 @@ impl Tree {
             groups: 0,
             past: Totals::default(),
             cpus: CpuSet::EMPTY,
-            due: None,
+            dues: Dues::default(),
             unarmed: false,
         }
     }
@@ -198,7 +198,7 @@ impl Tree {
 
     /// When a group wants to be asked again at the earliest.
     pub fn due(&self) -> Option<Instant> {
-        self.due
+        self.dues.first().map(|(_, t)| t)
     }
 
     /// Whether a group wants to be asked again before any CPU will come by for that: one must be called. Says so once.
@@ -208,16 +208,12 @@ impl Tree {
 
     /// A processor of the group that may have had a timer for what is due in it stops, or cannot come to set one.
     fn wants(&mut self, node: u16) {
-        if let Some(t) = self.sched(node).due() {
-            self.wants_at(node, t);
-        }
-    }
-
-    fn wants_at(&mut self, node: u16, t: Instant) {
-        self.group(node).due = Some(t);
-        if self.due.is_none_or(|d| t < d) {
-            self.due = Some(t);
-            self.unarmed = true;
+        match self.sched(node).due() {
+            Some(t) => {
+                self.unarmed |= self.due().is_none_or(|first| t < first);
+                self.dues.set(node, t);
+            }
+            None => self.dues.clear(node),
         }
     }
 
@@ -605,7 +601,9 @@ impl Tree {
     /// See `Scheduler`. And no group has somebody waiting while all its processors sleep.
     pub fn check(&self, now: Instant) -> Result<(), &'static str> {
         self.root.check()?;
-        for n in self.nodes.iter().flatten() {
+        self.dues.check()?;
+        for (i, n) in self.nodes.iter().enumerate() {
+            let Some(n) = n else { continue };
             n.sched.check()?;
             let Some(g) = &n.group else { continue };
             let parent = match g.parent {
@@ -621,14 +619,11 @@ impl Tree {
             let comes =
                 |v: &Vp| v.live || (v.runnable && (v.cpu.is_some() || parent.serves(v.ent, now)));
             if let Some(t) = n.sched.due()
-                && g.due.is_none_or(|d| d > t)
+                && self.dues.of(i as u16).is_none_or(|d| d > t)
                 && !g.vps.iter().any(comes)
                 && g.vps.iter().any(|v| !v.runnable)
             {
                 return Err("nobody comes by when something is due in a group");
-            }
-            if g.due.is_some_and(|t| self.due.is_none_or(|d| d > t)) {
-                return Err("what is due in a group is not due");
             }
             if waits && g.vps.iter().all(|v| !v.runnable) {
                 return Err("somebody waits in a group whose processors all sleep");

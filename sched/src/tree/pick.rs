@@ -102,9 +102,9 @@ impl Tree {
         let until = untils[..levels]
             .iter()
             .flatten()
-            .chain(self.due.iter())
-            .min()
-            .copied();
+            .copied()
+            .chain(self.due())
+            .min();
         Pick {
             next,
             until,
@@ -139,7 +139,7 @@ impl Tree {
                 kick = kick.and(self.stand_in(g, now).unwrap_or(Kick::NONE));
             }
             // This CPU has a timer for what is due there.
-            self.group(g).due = None;
+            self.dues.clear(g);
             let group = self.group(g);
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
             if self.sched(g).urgent(CpuId(i)) {
@@ -201,24 +201,12 @@ impl Tree {
 
     /// What was due in groups by now happens there.
     fn ask_due(&mut self, now: Instant) -> Kick {
-        if self.due.is_none_or(|t| t > now) {
-            return Kick::NONE;
-        }
-        self.due = None;
         let mut kick = Kick::NONE;
-        for i in 1..self.nodes.len() as u16 {
-            if !self.has(NodeId(i)) {
-                continue;
-            }
-            match self.group(i).due.take() {
-                Some(t) if t <= now => {
-                    let k = self.sched(i).elapse(now);
-                    kick = kick.and(self.translate(i, k, None, now));
-                    self.wants(i);
-                }
-                Some(t) => self.wants_at(i, t),
-                None => {}
-            }
+        while let Some((i, _)) = self.dues.first().filter(|(_, t)| *t <= now) {
+            self.dues.clear(i);
+            let k = self.sched(i).elapse(now);
+            kick = kick.and(self.translate(i, k, None, now));
+            self.wants(i);
         }
         kick
     }

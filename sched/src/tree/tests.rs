@@ -438,3 +438,24 @@ fn a_boost_needs_credit_at_every_level() {
         assert_eq!(tree.pick_next(C0, HINT, t(1_100)).next, Some(Tag(1)));
     }
 }
+
+/// What was due in a group is so no more when a processor of it has come, and its CPU has a timer; or when who wanted it
+/// sleeps. Others' CPUs have none for it from then on.
+#[test]
+fn what_has_a_timer_is_due_nowhere_else() {
+    let (mut tree, g) = tree("rr", &[C0, C1], "rtds", &budget(1));
+    let a = member(&mut tree, g, 1);
+    let hog = tree.alloc_vcpu(NodeId::ROOT, Tag(2), &budget(1)).unwrap();
+    let _ = tree.insert(a, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(1)));
+    assert_eq!(tree.pick_next(C0, HINT, t(1000)).next, None);
+    let _ = tree.context_saved(a, C0, t(1000));
+    let _ = tree.insert(hog, true, t(1000));
+    let pick = tree.pick_next(C1, HINT, t(1000));
+    assert_eq!((pick.next, pick.until), (Some(Tag(2)), Some(t(10_000))));
+    let _ = tree.pick_next(C0, HINT, t(10_000));
+    assert_eq!(tree.pick_next(C0, HINT, t(10_000)).next, Some(Tag(1)));
+    assert_eq!(tree.pick_next(C1, HINT, t(10_000)).until, None);
+    tree.sleep(a, t(10_500));
+    assert_eq!(tree.pick_next(C0, HINT, t(10_500)).until, None);
+}
