@@ -341,8 +341,9 @@ impl Tree {
     }
 
     /// A processor of the group has been called that its parent has no CPU for now: a sister that runs somebody who would
-    /// give way to who waits comes by at once.
+    /// give way to who waits comes by at once, and one that would give way to who waits for a period comes when it begins.
     fn hurry(&mut self, node: u16) -> Kick {
+        self.wants(node);
         let mut kick = Kick::NONE;
         for i in 0..self.group(node).vps.len() {
             if let Some(c) = self.group(node).vps[i].cpu

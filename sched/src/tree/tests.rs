@@ -439,6 +439,30 @@ fn a_boost_needs_credit_at_every_level() {
     }
 }
 
+/// Who wakes with a spent budget gets a processor that waits in the parent. If his next period begins before that one has a
+/// CPU there, a sister that runs somebody less urgent comes by for him.
+#[test]
+fn a_new_budget_does_not_wait_for_the_processor_that_was_called() {
+    let (mut tree, g) = tree("rr", &[C0, C1], "rtds", &budget(1));
+    let mut add = |node, tag, p| tree.alloc_vcpu(node, Tag(tag), &p).unwrap();
+    let (slow, quick) = (add(g, 1, of(1000, 500)), add(g, 2, of(4, 1)));
+    let hogs = [3, 4].map(|tag| add(NodeId::ROOT, tag, budget(1)));
+    let _ = tree.insert(quick, true, t(0));
+    assert_eq!(tree.pick_next(C0, HINT, t(0)).next, Some(Tag(2)));
+    tree.sleep(quick, t(1000));
+    assert_eq!(tree.pick_next(C0, HINT, t(1000)).next, None);
+    let _ = tree.context_saved(quick, C0, t(1000));
+    for l in [slow, hogs[0], hogs[1]] {
+        let _ = tree.insert(l, true, t(1000));
+    }
+    assert_eq!(tree.pick_next(C0, HINT, t(1000)).next, Some(Tag(1)));
+    assert_eq!(tree.pick_next(C1, HINT, t(1000)).next, Some(Tag(3)));
+    assert_eq!(tree.wake(quick, LINE, t(1500)), Kick::one(C0));
+    let pick = tree.pick_next(C0, HINT, t(1500));
+    assert_eq!((pick.next, pick.until), (Some(Tag(1)), Some(t(4000))));
+    assert_eq!(tree.pick_next(C0, HINT, t(4000)).next, Some(Tag(2)));
+}
+
 /// What was due in a group is so no more when a processor of it has come, and its CPU has a timer; or when who wanted it
 /// sleeps. Others' CPUs have none for it from then on.
 #[test]
