@@ -292,9 +292,10 @@ impl Tree {
             let stuck = |tree: &mut Tree, at: usize| {
                 let v = &tree.group(i).vps[at];
                 let (ent, waits) = (v.ent, v.runnable && !v.live);
+                let cpu = CpuId(at as u16);
                 waits
                     && !tree.sched(node).serves(ent, now)
-                    && tree.sched(i).has_work(CpuId(at as u16), now)
+                    && (tree.sched(i).has_work(cpu, now) || tree.sched(i).due().is_some())
             };
             if (0..self.group(i).vps.len()).any(|at| stuck(self, at)) {
                 kick = kick.and(self.substitute(i, now));

@@ -483,3 +483,52 @@ fn what_has_a_timer_is_due_nowhere_else() {
     tree.sleep(a, t(10_500));
     assert_eq!(tree.pick_next(C0, HINT, t(10_500)).until, None);
 }
+
+/// A processor that was called for who waits for his next period loses its place: a sister that has one serves him then.
+#[test]
+fn a_period_outlives_the_place_of_the_processor_that_was_called_for_it() {
+    const C2: CpuId = CpuId(2);
+    let mut tree = Tree::new(instance("null"));
+    for c in [C0, C1, C2] {
+        tree.alloc_pcpu(c).unwrap();
+        let _ = tree.switch_sched(c, t(0));
+    }
+    let first = tree.alloc_vcpu(NodeId::ROOT, Tag(3), &budget(1)).unwrap();
+    let _ = tree.insert(first, false, t(0));
+    let rtds = instance("rtds");
+    let g = tree
+        .add_group(NodeId::ROOT, rtds, 2, &budget(1), t(0))
+        .unwrap();
+    let [a, b] = [1, 2].map(|tag| member(&mut tree, g, tag));
+    for (l, cpu, tag) in [(b, C1, 2), (a, C2, 1)] {
+        assert_eq!(tree.insert(l, true, t(0)), Kick::one(cpu));
+        assert_eq!(tree.pick_next(cpu, HINT, t(0)).next, Some(Tag(tag)));
+    }
+    tree.sleep(b, t(500));
+    assert_eq!(tree.pick_next(C1, HINT, t(500)).next, None);
+    let _ = tree.context_saved(b, C1, t(500));
+    assert_eq!(tree.pick_next(C2, HINT, t(600)).next, Some(Tag(1)));
+    tree.sleep(a, t(1000));
+    assert_eq!(tree.pick_next(C2, HINT, t(1000)).next, None);
+    let _ = tree.context_saved(a, C2, t(1000));
+    // Spent, and where it has run.
+    assert_eq!(tree.wake(a, LINE, t(1500)), Kick::one(C2));
+    // Who came before the group needs that CPU now.
+    let kick = tree.free_pcpu(C0, t(1600));
+    assert!(!kick.is_none(), "nobody sets a timer");
+    for c in kick.0.iter() {
+        let pick = tree.pick_next(c, HINT, t(1600));
+        assert_eq!((pick.next, pick.until), (None, Some(t(10_000))));
+    }
+    // By whichever CPU comes first.
+    let mut kick = kick;
+    while let Some(c) = kick.0.lowest() {
+        kick.0.remove(c);
+        let pick = tree.pick_next(c, HINT, t(10_000));
+        if pick.next == Some(Tag(1)) {
+            return;
+        }
+        kick = kick.and(pick.kick);
+    }
+    panic!("its period has begun, and it waits");
+}
