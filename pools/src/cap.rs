@@ -3,7 +3,9 @@
 //! Tokens are ns of CPU; they grow by cap percent of the time up to cap percent of 10 ms and shrink by what the domain's
 //! vCPUs run. A vCPU that is found without tokens is parked: not runnable for its scheduler, whatever that is, until the
 //! tokens pay for 500 us. No periodic timer per domain: CPUs come by when tokens run out or suffice again. Over any window
-//! a domain gets at most cap x window plus one bucket. Must never touch a domain without a cap.
+//! a domain gets at most cap x window plus one bucket. Others of the domain may run on meanwhile, as long as they leave
+//! enough of what comes in; else they are stopped, too: who runs must not keep who is parked waiting for ever. Must never
+//! touch a domain without a cap.
 
 use crate::pool::Pool;
 use tarn_abi::{CpuSet, Instant, Span};
@@ -13,6 +15,8 @@ use tarn_sched::{Kick, WakeReason};
 const PERIOD: u64 = 10_000_000;
 /// What must be there to go on, ns.
 const LEAST: i64 = 500_000;
+/// For how long others may let who is parked wait longer than if they stopped.
+const PATIENCE: Span = Span::ms(1);
 
 /// A domain's bucket.
 #[derive(Clone, Copy)]
@@ -22,6 +26,8 @@ pub(crate) struct Budget {
     at: Instant,
     /// How many of its vCPUs run since `at`.
     pub(crate) running: u16,
+    /// Nobody runs before the tokens pay for a stretch.
+    stopped: bool,
 }
 
 impl Budget {
@@ -30,6 +36,7 @@ impl Budget {
             tokens: full(cap),
             at: now,
             running: 0,
+            stopped: false,
         }
     }
 
@@ -42,19 +49,48 @@ impl Budget {
             .tokens
             .saturating_add(dt.saturating_mul(net))
             .min(full(cap));
+        self.stopped &= self.lacks();
+    }
+
+    /// Whether the tokens do not pay for a stretch.
+    fn lacks(&self) -> bool {
+        self.tokens < 100 * LEAST
+    }
+
+    /// Whether nobody may run now.
+    fn spent(&self) -> bool {
+        self.tokens <= 0 || self.stopped
     }
 
     /// When the tokens are gone if nothing changes.
     fn gone_at(&self, cap: u32) -> Option<Instant> {
+        if self.stopped {
+            return Some(self.at + Span(1));
+        }
         let net = 100 * i64::from(self.running) - i64::from(cap);
         (net > 0).then(|| self.at + Span((self.tokens.max(0) / net) as u64 + 1))
     }
 
     /// When they pay for a stretch at the earliest: if none of them runs meanwhile.
     fn enough_at(&self, cap: u32) -> Instant {
+        self.grown_at(i64::from(cap).max(1))
+    }
+
+    fn grown_at(&self, net: i64) -> Instant {
         let lack = (100 * LEAST - self.tokens).max(0);
-        let net = i64::from(cap).max(1);
         self.at + Span((lack / net) as u64 + 1)
+    }
+
+    /// It was said that they would pay for a stretch by now, and they do not: others run on. When they will; if that is long
+    /// after, nobody runs before.
+    fn look_again(&mut self, cap: u32) -> Instant {
+        let net = i64::from(cap) - 100 * i64::from(self.running);
+        let later = (net > 0).then(|| self.grown_at(net));
+        if let Some(t) = later.filter(|t| *t <= self.at + PATIENCE) {
+            return t;
+        }
+        self.stopped = true;
+        self.enough_at(cap)
     }
 }
 
@@ -78,7 +114,7 @@ impl Pool {
         let (waits, runs, ent) = (r.eligible(), r.cpu().is_some(), r.ent);
         let d = self.doms.at(dom);
         d.budget.settle(d.params.cap, now);
-        if !waits || d.budget.tokens > 0 {
+        if !waits || !d.budget.spent() {
             return;
         }
         let at = d.budget.enough_at(d.params.cap);
@@ -101,8 +137,12 @@ impl Pool {
             let dom = self.rows.at(row).dom;
             let d = self.doms.at(dom);
             d.budget.settle(d.params.cap, now);
-            let at = d.budget.enough_at(d.params.cap);
-            if d.params.cap != 0 && d.budget.tokens < 100 * LEAST {
+            if d.params.cap != 0 && d.budget.lacks() {
+                let ran = d.budget.stopped;
+                let at = d.budget.look_again(d.params.cap);
+                if d.budget.stopped && !ran {
+                    kick = kick.and(Kick(self.holders(dom)));
+                }
                 self.unpark_at = Some(self.unpark_at.map_or(at, |t| t.min(at)));
                 i += 1;
                 continue;
