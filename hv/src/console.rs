@@ -4,9 +4,11 @@
 //! never torn and a flooding guest gets its turn and no more. A source whose ring is full is told so and waits (the
 //! guest's UART looks busy); nothing is dropped. The source in focus prints as it comes, without a prefix, and its
 //! unfinished line is printed again after another source's line came between. Its lock is taken last (docs/locking.md),
-//! nothing is called out from under it but the UART. Never waits for the UART except in `flush` and `panic_write`.
+//! nothing is called out from under it but the UART, and that a CPU comes by, which is a flag. Never waits for the UART except
+//! in `flush` and `panic_write`.
 
 use crate::arch::Lock;
+use crate::domain::end;
 use crate::ring::Ring;
 use crate::time;
 use abi::{Instant, MAX_DOMAINS, Span};
@@ -44,6 +46,8 @@ struct Output {
     name: heapless::String<48>,
     /// Has a guest that waits for room.
     starved: bool,
+    /// Its domain has ended and waits until this is printed.
+    awaited: bool,
 }
 
 impl Output {
@@ -138,6 +142,7 @@ pub fn open(slot: u16, name: &str) {
         ring: Ring::new(),
         name: text,
         starved: false,
+        awaited: false,
     });
     let mut c = CONSOLE.lock();
     c.outs[slot as usize] = Some(out);
@@ -164,14 +169,17 @@ pub fn close(slot: u16) {
 }
 
 /// Whether all that the domain in `slot` has written is on its way out of the UART. While that makes no headway at all
-/// (nothing takes bytes from the UART) the answer is yes: a dead serial line holds up nobody.
+/// (nothing takes bytes from the UART) the answer is yes: a dead serial line holds up nobody. After a no, the CPU that
+/// prints the last of it comes by `reschedule`: with nothing left, the UART does not interrupt any more.
 pub fn printed(slot: u16) -> bool {
     let mut c = CONSOLE.lock();
-    if let Some(out) = c.outs[slot as usize].as_mut() {
-        out.end_line();
-    }
-    let out = c.outs[slot as usize].as_ref();
-    out.is_none_or(|o| o.ring.is_empty()) || c.stuck()
+    let stuck = c.stuck();
+    let Some(out) = c.outs[slot as usize].as_mut() else {
+        return true;
+    };
+    out.end_line();
+    out.awaited = !out.ring.is_empty() && !stuck;
+    !out.awaited
 }
 
 /// Prints a piece of what waits to be printed.
@@ -524,13 +532,17 @@ impl Console {
                 u.tx_irq(left);
             }
         }
-        let starved = (0..self.top).any(|s| {
-            self.outs[s].as_mut().is_some_and(|o| {
-                o.starved = o.starved && o.ring.room() == 0;
-                o.starved
-            })
-        });
+        let (mut starved, mut printed) = (false, false);
+        for o in self.outs[..self.top].iter_mut().flatten() {
+            o.starved = o.starved && o.ring.room() == 0;
+            starved |= o.starved;
+            printed |= o.awaited && o.ring.is_empty();
+            o.awaited &= !o.ring.is_empty();
+        }
         CONGESTED.store(starved, Ordering::Relaxed);
+        if printed {
+            end::come_by();
+        }
     }
 
     /// Whether this slot has something that may be printed: a line, a full ring, or anything if it has the focus.

@@ -1,7 +1,7 @@
 //! A debugger on a machine: stops it at an address, looks at registers, changes them, and lets it go on.
 //!
 //! For what QEMU cannot make happen by itself. Speaks the remote serial protocol of GDB over a socket in the test's own
-//! folder; one CPU only. Symbols come from the image's ELF file.
+//! folder; registers are the first CPU's. Symbols come from the image's ELF file.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -98,6 +98,30 @@ impl Gdb {
     /// None came in a minute.
     pub fn go_on(&mut self) -> Result<(), String> {
         let stop = self.ask("c")?;
+        if stop.starts_with('T') || stop.starts_with('S') {
+            return Ok(());
+        }
+        Err(format!("debugger: no stop but '{stop}'"))
+    }
+
+    /// Lets all of `cpus` CPUs but the first go on, until [`Gdb::interrupt`].
+    ///
+    /// # Errors
+    /// The line is closed.
+    pub fn go_on_without_first(&mut self, cpus: u32) -> Result<(), String> {
+        let others: String = (2..=cpus).map(|cpu| format!(";c:{cpu:x}")).collect();
+        self.send(&format!("vCont{others}"))
+    }
+
+    /// Stops what goes on.
+    ///
+    /// # Errors
+    /// Nothing has stopped.
+    pub fn interrupt(&mut self) -> Result<(), String> {
+        self.stream
+            .write_all(&[3])
+            .map_err(|e| format!("debugger: {e}"))?;
+        let stop = self.receive()?;
         if stop.starts_with('T') || stop.starts_with('S') {
             return Ok(());
         }

@@ -103,7 +103,7 @@ fn put(ended: Ended) {
 }
 
 /// This CPU looks what is to be done before it enters a guest.
-pub(super) fn come_by() {
+pub fn come_by() {
     if let Some(cpu) = percpu::this() {
         cpu.resched.store(true, Ordering::Release);
     }

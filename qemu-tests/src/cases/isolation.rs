@@ -10,6 +10,7 @@ use xtask::{exec, tree::Config};
 
 use super::control::counter;
 use super::{all_through, answers_and_powers_off, domain, prompt, verify_all};
+use crate::gdb::{self, Gdb};
 use crate::runner::{Bench, Test};
 
 /// Modes of guest-bad that do not end by themselves.
@@ -108,6 +109,11 @@ pub fn tests() -> Vec<Test> {
             move |bench| ends_at_home(bench, gic),
         ));
     }
+    tests.push(Test::new(
+        "isolation/last-words",
+        "a domain begins again when its last words are out, whichever CPU has printed them",
+        last_words,
+    ));
     for name in ["demo", "two-pools"] {
         tests.push(Test::new(
             format!("config/{name}"),
@@ -253,6 +259,46 @@ fn ends_at_home(bench: &mut Bench, gic: u8) -> Result<(), String> {
     if crossed(&mut console)? == after {
         return Err("none of what dom0 has destroyed was taken apart in dom0's pool".into());
     }
+    answers_and_powers_off(&mut console)
+}
+
+/// A domain resets with a long line unprinted, in a pool of its own. The boot CPU, which hears of room on the line, comes
+/// late (a debugger holds it), and when it does, all has gone out with what a guest of a third pool prints.
+fn last_words(bench: &mut Bench) -> Result<(), String> {
+    let config = domain(
+        "ends",
+        "guest-bad",
+        1,
+        16,
+        "mode=last-words",
+        "tarn,paused;",
+    ) + &domain("other", "guest-bad", 1, 16, "mode=murmur", "");
+    let socket = std::env::temp_dir().join(format!("tarn-gdb-{}-words", std::process::id()));
+    let _ = std::fs::remove_file(&socket);
+    let mut machine = Machine::tarn(3, 3).with_config(config);
+    machine.extra = gdb::arguments(&socket);
+    let mut console = bench.start("Tarn", &machine, 60)?;
+    prompt(&mut console)?;
+    for (pool, cpu, domain) in [("first", 1, "ends"), ("second", 2, "other")] {
+        exec::must(&mut console, &format!("pool-create {pool} cpu={cpu}"))?;
+        exec::must(&mut console, &format!("pool-migrate {domain} {pool}"))?;
+    }
+    exec::must(&mut console, "unpause ends")?;
+    console.expect("(ends) MODE last-words")?;
+    let mut gdb = Gdb::attach(&socket)?;
+    gdb.go_on_without_first(3)?;
+    console.expect("domain ends: rebooted")?;
+    console.expect("(ends) last word")?;
+    for _ in 0..200 {
+        console.expect("(other) .")?;
+    }
+    gdb.interrupt()?;
+    gdb.detach()?;
+    let _ = std::fs::remove_file(&socket);
+    // Nothing is typed: that would call the boot CPU.
+    console.expect("(ends) MODE last-words")?;
+    console.send("\r")?;
+    prompt(&mut console)?;
     answers_and_powers_off(&mut console)
 }
 

@@ -13,6 +13,8 @@
 //! | storm-sgi, storm-timer, storm-uart | interrupts or output as fast as it goes for `ms=` (default 100) |
 //! | psci | floods PSCI with bad and contradictory calls |
 //! | flood | prints for ever |
+//! | murmur | prints a short line every `us=` microseconds (default 500), and never sleeps |
+//! | last-words | after `ms=` (default 1000) prints a long line without its end, and resets itself |
 //! | irqs-off | spins for ever with interrupts masked |
 //! | sleep | WFI for ever with nothing enabled |
 //! | off | every CPU goes off, none is left to call SYSTEM_OFF |
@@ -53,6 +55,8 @@ fn main() {
         "psci" => calls::psci_flood(),
         "storm-sgi" | "storm-timer" | "storm-uart" => storm::run(mode),
         "flood" => storm::flood(),
+        "murmur" => storm::murmur(),
+        "last-words" => storm::last_words(),
         "irqs-off" => suicide::irqs_off(),
         "sleep" => suicide::sleep(),
         "off" => suicide::all_off(),

@@ -5,7 +5,7 @@ use guest_rt::console::{self, reg};
 use guest_rt::gic::{self, Gic, Target};
 use guest_rt::testing::expect;
 use guest_rt::timer::{Timer, frequency};
-use guest_rt::{cpu, machine, println, smp, trap};
+use guest_rt::{cpu, machine, print, println, psci, smp, trap};
 
 use super::number;
 
@@ -127,6 +127,28 @@ fn storm_until(end: u64) {
     }
 }
 static LIMIT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(u64::MAX);
+
+/// Spins for `ms=` (default 1000), then ends with much unsaid: a long line without its end, and a reset.
+pub fn last_words() {
+    spin(frequency() / 1000 * number("ms", 1000));
+    for _ in 0..40 {
+        print!("last word ");
+    }
+    psci::call(psci::id::SYSTEM_RESET, 0, 0, 0);
+}
+
+/// A short line every `us=` (default 500), for ever, and never asleep.
+pub fn murmur() {
+    loop {
+        println!(".");
+        spin(frequency() / 1_000_000 * number("us", 500));
+    }
+}
+
+fn spin(ticks: u64) {
+    let from = Timer::Virtual.count();
+    while Timer::Virtual.count() - from < ticks {}
+}
 
 /// Lines for ever, from every CPU.
 pub fn flood() {
