@@ -89,13 +89,6 @@ impl Counters {
         c.store(c.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// All zero again, of a vCPU that does not run any more.
-    pub fn forget(&self) {
-        for c in &self.0 {
-            c.store(0, Ordering::Relaxed);
-        }
-    }
-
     /// At least `n` from now on.
     #[inline]
     pub fn at_least(&self, k: Kind, n: u64) {

@@ -352,7 +352,7 @@ fn apart(d: &Arc<Domain>, left: usize, keeper: CpuId) -> Option<Stage> {
             irq::send(kick);
             let left = left.min(d.vcpus.len());
             let fewer = left.saturating_sub(APART_AT_ONCE);
-            table::remove_vcpus(&d.vcpus[fewer..left]);
+            table::remove_vcpus(d, fewer, left);
             if more {
                 return Some(Stage::Apart(fewer));
             }

@@ -19,7 +19,7 @@ use abi::{CpuSet, DomainId, Errno, MAX_CPUS, PoolId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use board::guest::{GuestGic, layout, vcpu_mpidr};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use pools::{DomainParams, VcpuParams};
 use vdev::mmio::Size;
 use vdev::pl011::Pl011;
@@ -191,6 +191,7 @@ fn make(n: usize, r: &Recipe, pool: PoolId) -> Result<DomainId, Errno> {
         memory_kib: r.memory_kib,
         last_vcpu: [const { AtomicU16::new(u16::MAX) }; MAX_CPUS],
         state: AtomicU8::new(State::Building as u8),
+        counted: AtomicUsize::new(vcpus),
         ending: AtomicBool::new(false),
         crash: Lock::new(None),
     });

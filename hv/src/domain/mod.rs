@@ -21,7 +21,9 @@ use crate::vcpu::Vcpu;
 use crate::vcpu::page::TimeArea;
 use abi::{CpuId, DomainId, Instant, MAX_CPUS};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use pools::News;
 use vdev::pl011::Pl011;
 use vdev::vgic::{Vgic, VgicConfig};
@@ -103,6 +105,9 @@ pub struct Domain {
     /// Which vCPU of it each CPU ran last (`u16::MAX` none): another one's stage-1 TLB entries must go first.
     pub last_vcpu: [AtomicU16; MAX_CPUS],
     state: AtomicU8,
+    /// So many of its vCPUs are in the machine's sums by their own counters, the others by what `table` keeps of those who
+    /// are gone. Changed and read under the lock of that.
+    counted: AtomicUsize,
     /// Its end is under way (`end`).
     ending: AtomicBool,
     crash: Lock<Option<Crash>>,

@@ -6,10 +6,10 @@
 use super::Domain;
 use crate::arch::Lock;
 use crate::counters::{self, Counters};
-use crate::vcpu::Vcpu;
 use abi::{DomainId, Errno, MAX_DOMAINS, MAX_VCPUS, VcpuId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 struct Slot<T> {
     generation: u16,
@@ -100,16 +100,16 @@ impl Drop for Reservation {
     }
 }
 
-/// Takes the names of these vCPUs away: their ids are stale from now on. What they counted stays in the machine's sums.
-pub fn remove_vcpus(vcpus: &[Vcpu]) {
+/// Takes the names of the vCPUs `from..to` away, which are the domain's last: their ids are stale from now on. What they
+/// counted stays in the machine's sums.
+pub fn remove_vcpus(d: &Domain, from: usize, to: usize) {
+    let vcpus = &d.vcpus[from..to];
     let mut gone = GONE.lock();
     for (i, sum) in gone.iter_mut().enumerate() {
         *sum = Counters::add_up(i, *sum, vcpus.iter().map(|v| &v.counters));
     }
-    for v in vcpus {
-        // They are nobody's any more: their domain has ended, and stays on the list for a moment.
-        v.counters.forget();
-    }
+    // A CPU that has just saved one may still add a step to its counters: that is in no sum.
+    d.counted.store(from, Ordering::Relaxed);
     drop(gone);
     for v in vcpus {
         let gone = give(&VCPUS, v.id.index());
@@ -130,7 +130,8 @@ pub fn counted(i: usize) -> u64 {
     let mut sum = gone.get(i).copied().unwrap_or(0);
     let mut from = 0;
     while let Some(d) = at_or_after(from) {
-        sum = Counters::add_up(i, sum, d.vcpus.iter().map(|v| &v.counters));
+        let there = d.vcpus.iter().take(d.counted.load(Ordering::Relaxed));
+        sum = Counters::add_up(i, sum, there.map(|v| &v.counters));
         from = d.id.index() + 1;
     }
     sum
