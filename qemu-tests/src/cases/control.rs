@@ -363,14 +363,14 @@ fn traffic(console: &mut Console, cpu: &str) -> Result<[u64; 3], String> {
     ])
 }
 
-/// Waits until `domain`, which wakes by its virtual timer alone, has done so three times.
+/// Waits until `domain`, which wakes by its virtual timer alone, has done so twice.
 fn woken(console: &mut Console, domain: &str) -> Result<(), String> {
     let wakes = |console: &mut Console| -> Result<u64, String> {
         let text = exec::must(console, &format!("counters {domain}"))?;
         counter(&text, "exit-wfx")
     };
     let first = wakes(console)?;
-    while wakes(console)? < first + 3 {}
+    while wakes(console)? < first + 2 {}
     Ok(())
 }
 
