@@ -172,7 +172,7 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     /// Derives the figures.
     pub fn new(scenario: &'a Scenario, outcome: &'a Outcome) -> Report<'a> {
-        let fluid = fluid_shares(scenario, outcome);
+        let fluid = fluid::shares(scenario, outcome);
         let line = |name: &str, weight: u32, of: Vec<usize>| {
             let served = || of.iter().flat_map(|&i| outcome.vcpus[i].figures.all());
             let runtime = of.iter().map(|&i| outcome.vcpus[i].runtime).sum::<u64>();
@@ -515,82 +515,4 @@ fn readable(metric: &str, v: f64) -> String {
     } else {
         format!("{v:.4}")
     }
-}
-
-/// What the ideal would give each vCPU, in CPUs, per pool of the start. Groups share as one, recursively.
-fn fluid_shares(s: &Scenario, o: &Outcome) -> Vec<f64> {
-    let demand = |i: usize| {
-        let v = &o.vcpus[i];
-        let run = v.work as f64 / o.duration as f64;
-        if v.hog {
-            1.0
-        } else if v.closed_loop {
-            run
-        } else {
-            (v.figures.offered as f64 / o.duration as f64)
-                .max(run)
-                .min(1.0)
-        }
-    };
-    let mut out = vec![0.0; o.vcpus.len()];
-    for (p, pool) in s.pools.iter().enumerate() {
-        let capacity: f64 = pool.speeds.iter().map(|&x| x as f64 / 1024.0).sum();
-        level(s, o, &demand, p, None, capacity, &mut out);
-    }
-    out
-}
-
-fn level(
-    s: &Scenario,
-    o: &Outcome,
-    demand: &dyn Fn(usize) -> f64,
-    pool: usize,
-    group: Option<usize>,
-    capacity: f64,
-    out: &mut [f64],
-) {
-    let here = |d: usize| s.domains[d].pool == pool && s.domains[d].group == group;
-    let vcpus: Vec<usize> = (0..o.vcpus.len())
-        .filter(|&i| here(o.vcpus[i].domain))
-        .collect();
-    let mut who: Vec<(f64, f64)> = vcpus
-        .iter()
-        .map(|&i| (f64::from(o.vcpus[i].weight), demand(i)))
-        .collect();
-    let subs: Vec<usize> = (0..s.groups.len())
-        .filter(|&g| s.groups[g].pool == pool && s.groups[g].parent == group)
-        .collect();
-    let mut owner: Vec<usize> = Vec::new();
-    for &g in &subs {
-        let mut want = wants(s, o, demand, g);
-        for _ in 0..s.groups[g].vps {
-            who.push((f64::from(s.groups[g].each()), want.min(1.0)));
-            want = (want - 1.0).max(0.0);
-            owner.push(g);
-        }
-    }
-    let got = fluid::share(capacity, &who);
-    for (k, &i) in vcpus.iter().enumerate() {
-        out[i] = got[k];
-    }
-    for &g in &subs {
-        let mine: f64 = (0..owner.len())
-            .filter(|&k| owner[k] == g)
-            .map(|k| got[vcpus.len() + k])
-            .sum();
-        level(s, o, demand, pool, Some(g), mine, out);
-    }
-}
-
-/// What a group asks for in all.
-fn wants(s: &Scenario, o: &Outcome, demand: &dyn Fn(usize) -> f64, group: usize) -> f64 {
-    let own: f64 = (0..o.vcpus.len())
-        .filter(|&i| s.domains[o.vcpus[i].domain].group == Some(group))
-        .map(demand)
-        .sum();
-    let nested: f64 = (0..s.groups.len())
-        .filter(|&g| s.groups[g].parent == Some(group))
-        .map(|g| wants(s, o, demand, g).min(f64::from(s.groups[g].vps)))
-        .sum();
-    own + nested
 }

@@ -162,6 +162,7 @@ impl<'a> Engine<'a> {
             domain_pool: s.domains.iter().map(|d| d.pool).collect(),
             conserving,
             exchanging: None,
+            epochs: Vec::new(),
             under_way: vec![false; s.script.len()],
             latest: BTreeMap::new(),
             lenient: o.lenient,

@@ -224,6 +224,7 @@ impl Engine<'_> {
             duration: self.s.duration,
             vcpus,
             groups,
+            epochs: self.epochs,
             domains,
             idle,
             switches: self.w.loads,

@@ -10,7 +10,7 @@ mod outcome;
 mod script;
 mod world;
 
-pub use self::outcome::{Mark, Options, Outcome, VcpuOutcome};
+pub use self::outcome::{Epoch, Mark, Options, Outcome, Place, VcpuOutcome};
 use self::world::{Cpu, Event, SimCpu, World};
 use crate::eevdf::Eevdf;
 use crate::figures::Figures;
@@ -81,6 +81,7 @@ struct Engine<'a> {
     under_way: Vec<bool>,
     /// The last action that sent it elsewhere.
     latest: BTreeMap<script::Subject, usize>,
+    epochs: Vec<Epoch>,
     lenient: bool,
     groups: Vec<GroupId>,
     capped: Vec<bool>,
@@ -96,6 +97,14 @@ pub fn run(s: &Scenario, o: &Options) -> Result<Outcome, String> {
     let mut e = Engine::new(s, o, seed)?;
     let moments = e.go(o)?;
     e.finish(seed, moments)
+}
+
+/// The most of a CPU that a scheduler gives an entity with these parameters.
+fn bandwidth(sched: &str, rt: &tarn_pools::RtParams) -> f64 {
+    match sched {
+        "rtds" => rt.budget.0 as f64 / rt.period.0 as f64,
+        _ => 1.0,
+    }
 }
 
 /// Whether a scheduler lets no CPU idle while somebody waits whom it could run.
@@ -138,6 +147,7 @@ impl<'a> Engine<'a> {
                 self.w.push(t, Event::Fire(v, src));
             }
         }
+        self.epoch()?;
         for (i, a) in self.s.script.iter().enumerate() {
             self.w.push(a.at, Event::Script(i));
         }
@@ -187,6 +197,68 @@ impl<'a> Engine<'a> {
     fn stopped(&self, d: usize) -> bool {
         let halted = self.exchanging.is_some_and(|x| x.0 == self.domain_pool[d]);
         self.paused[d] != 0 || self.moving[d] || halted
+    }
+
+    /// Notes what has been changed.
+    fn epoch(&mut self) -> Result<(), String> {
+        let now = self.now();
+        let mut domains = Vec::new();
+        for d in 0..self.s.domains.len() {
+            let fail = |e: tarn_pools::PoolError| format!("domain {d}: {e}");
+            let first = self.vcpus.partition_point(|v| v.dom < d);
+            let v = self
+                .set
+                .vcpu_info(self.vcpus[first].id, now)
+                .map_err(fail)?;
+            let info = self.set.domain_info(domain_id(d), now).map_err(fail)?;
+            let group = v
+                .group
+                .and_then(|g| self.groups.iter().position(|x| *x == g));
+            let pool = self.set.pool_info(v.pool).map_err(fail)?;
+            let sched = group.map_or(pool.sched_name, |g| &self.s.groups[g].sched);
+            domains.push(Place {
+                pool: self.pools.iter().position(|p| *p == v.pool).unwrap_or(0),
+                group,
+                bandwidth: bandwidth(sched, &v.params.rt),
+                weight: v.params.weight,
+                affinity: v.params.affinity,
+                cap: info.params.cap,
+                stopped: self.stopped(d),
+            });
+        }
+        let mut groups = Vec::new();
+        for g in &self.s.groups {
+            let pool = self
+                .set
+                .pool_info(self.pools[g.pool])
+                .map_err(|e| e.to_string())?;
+            let around = g
+                .parent
+                .map_or(pool.sched_name, |p| &self.s.groups[p].sched);
+            groups.push(bandwidth(around, &g.params.rt));
+        }
+        let cpus = |p: &PoolId| self.set.pool_info(*p).map_or(CpuSet::EMPTY, |i| i.cpus);
+        let pools: Vec<CpuSet> = self.pools.iter().map(cpus).collect();
+        let last = self.epochs.last();
+        if last.is_some_and(|e| e.domains == domains && e.pools == pools && e.groups == groups) {
+            return Ok(());
+        }
+        let work = |v: &Vcpu| {
+            let running = v
+                .cpu
+                .map_or(0, |c| (now.0 - v.loaded_at) * self.w.cpus[c].speed / 1024);
+            v.work + running
+        };
+        let epoch = Epoch {
+            from: now.0,
+            domains,
+            groups,
+            pools,
+            work: self.vcpus.iter().map(work).collect(),
+            offered: self.vcpus.iter().map(|v| v.guest.figures.offered).collect(),
+        };
+        self.epochs.push(epoch);
+        Ok(())
     }
 
     /// Which vCPU of its domain `v` is.
@@ -241,6 +313,7 @@ impl<'a> Engine<'a> {
             }
             Event::Script(i) => {
                 let result = self.act(i);
+                self.epoch()?;
                 if !self.lenient {
                     result?;
                 } else if let (Err(_), Some(every)) = (result, self.s.script[i].every) {

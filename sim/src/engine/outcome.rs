@@ -30,6 +30,42 @@ pub struct Mark {
     pub vcpu: Option<usize>,
 }
 
+/// Where a domain is and what it is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    /// Its pool.
+    pub pool: usize,
+    /// Its group.
+    pub group: Option<usize>,
+    /// Of each vCPU.
+    pub weight: u32,
+    /// Of each vCPU, as asked for.
+    pub affinity: CpuSet,
+    /// Percent of one CPU; 0 = none.
+    pub cap: u32,
+    /// The most each vCPU may have of a CPU: its budget, under rtds.
+    pub bandwidth: f64,
+    /// Paused, or on its way.
+    pub stopped: bool,
+}
+
+/// A time in which nothing was changed from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Epoch {
+    /// Its beginning, ns.
+    pub from: u64,
+    /// By domain.
+    pub domains: Vec<Place>,
+    /// The most each virtual processor may have of a CPU, by group.
+    pub groups: Vec<f64>,
+    /// CPUs by pool.
+    pub pools: Vec<CpuSet>,
+    /// What each vCPU had done at its beginning, ns of the fastest CPU.
+    pub work: Vec<u64>,
+    /// What it had been asked for.
+    pub offered: Vec<u64>,
+}
+
 /// Of one vCPU.
 #[derive(Clone, Debug)]
 pub struct VcpuOutcome {
@@ -76,6 +112,8 @@ pub struct Outcome {
     pub vcpus: Vec<VcpuOutcome>,
     /// Per group, the counters of its virtual processors where they compete.
     pub groups: Vec<Stats>,
+    /// What was changed and when; the first is the beginning.
+    pub epochs: Vec<Epoch>,
     /// Six run states per domain, ns.
     pub domains: Vec<[u64; 6]>,
     /// Time each CPU had nothing to do.
