@@ -13,7 +13,7 @@ impl<'a> Engine<'a> {
         s.pools
             .iter()
             .for_each(|p| present = present.union(&p.cpus));
-        let mut conserving = Vec::new();
+        let mut scheds = Vec::new();
         for (i, p) in s.pools.iter().enumerate() {
             let wanted = scheduler_name(o, &p.sched);
             let mut params = p.params;
@@ -22,7 +22,7 @@ impl<'a> Engine<'a> {
                 params.boost = false;
                 name = "credit2";
             }
-            conserving.push(conserves(name));
+            scheds.push(wanted.to_string());
             let baseline: Option<Box<dyn Scheduler>> = match name {
                 "plain" => Some(Box::new(Plain::new(&params))),
                 "credit1" => Some(Box::new(Plain::sampled(&params))),
@@ -160,7 +160,7 @@ impl<'a> Engine<'a> {
             paused: vec![0; n],
             moving: vec![false; n],
             domain_pool: s.domains.iter().map(|d| d.pool).collect(),
-            conserving,
+            scheds,
             exchanging: None,
             epochs: Vec::new(),
             under_way: vec![false; s.script.len()],

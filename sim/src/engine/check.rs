@@ -36,7 +36,7 @@ impl Engine<'_> {
                 ));
             }
         }
-        if self.w.ipi != 0 || !self.conserving.contains(&true) {
+        if self.w.ipi != 0 || !self.scheds.iter().any(|s| conserves(s)) {
             return Ok(());
         }
         let free: Vec<usize> = (0..self.w.cpus.len())
@@ -97,8 +97,8 @@ impl Engine<'_> {
         if !self
             .pools
             .iter()
-            .zip(&self.conserving)
-            .any(|(p, c)| *p == info.pool && *c)
+            .zip(&self.scheds)
+            .any(|(p, s)| *p == info.pool && conserves(s))
         {
             return Ok(CpuSet::EMPTY);
         }
@@ -213,13 +213,8 @@ impl Engine<'_> {
             }
             records.push(list);
         }
-        let sched = self
-            .set
-            .pool_info(self.pools[0])
-            .map_or("?", |p| p.sched_name)
-            .to_string();
         Ok(Outcome {
-            sched,
+            sched: self.scheds[0].clone(),
             seed,
             duration: self.s.duration,
             vcpus,

@@ -73,8 +73,8 @@ struct Engine<'a> {
     paused: Vec<u32>,
     moving: Vec<bool>,
     domain_pool: Vec<usize>,
-    /// By pool: its scheduler lets no CPU idle while somebody waits.
-    conserving: Vec<bool>,
+    /// By pool: what schedules there, by the name it was asked for.
+    scheds: Vec<String>,
     /// The pool whose scheduler is being exchanged, and by which action.
     exchanging: Option<(usize, usize)>,
     /// By action: it has been begun and takes its time.
@@ -109,7 +109,10 @@ fn bandwidth(sched: &str, rt: &tarn_pools::RtParams) -> f64 {
 
 /// Whether a scheduler lets no CPU idle while somebody waits whom it could run.
 fn conserves(name: &str) -> bool {
-    matches!(name, "credit2" | "rr" | "plain" | "credit1" | "eevdf")
+    matches!(
+        name,
+        "credit2" | "rr" | "plain" | "credit1" | "eevdf" | "noboost"
+    )
 }
 
 fn scheduler_name<'a>(o: &'a Options, own: &'a str) -> &'a str {

@@ -102,7 +102,7 @@ pub struct VcpuOutcome {
 /// Of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The scheduler of the first pool.
+    /// The scheduler of the first pool at the end, by the name it was asked for.
     pub sched: String,
     /// Seed used.
     pub seed: u64,
@@ -150,6 +150,29 @@ impl Outcome {
 mod tests {
     use super::super::{Options, run};
     use crate::Scenario;
+
+    /// The baselines, too, though they sit where credit2 does.
+    #[test]
+    fn what_ran_is_called_by_its_name() {
+        let hogs = "duration = \"20ms\"\n[[pool]]\n[[domain]]\nname = \"a\"\ncount = 2\n[[domain.vcpu]]\nhog = true\n";
+        let of = |text: &str, sched: Option<&str>| {
+            let o = Options {
+                sched: sched.map(str::to_string),
+                ..Options::default()
+            };
+            run(&Scenario::parse(text).unwrap(), &o).unwrap().sched
+        };
+        for name in ["plain", "noboost", "credit1", "eevdf", "rr", "credit2"] {
+            assert_eq!(of(hogs, Some(name)), name);
+        }
+        assert_eq!(of(hogs, None), "credit2");
+        let own = hogs.replace("[[pool]]", "[[pool]]\nsched = \"plain\"");
+        assert_eq!(of(&own, None), "plain");
+        let exchanged = format!(
+            "{hogs}[[at]]\ntime = \"10ms\"\ndo = \"sched\"\npool = \"Pool-0\"\nsched = \"rr\"\n"
+        );
+        assert_eq!(of(&exchanged, Some("plain")), "rr");
+    }
 
     /// Two hogs are only preempted, those who sleep or yield only go by themselves.
     #[test]

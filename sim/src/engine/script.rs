@@ -147,7 +147,7 @@ impl Engine<'_> {
                         Status::Pending(k) => self.w.send(k),
                         Status::None => {
                             self.exchanging = None;
-                            self.conserving[pool] = conserves(&kind);
+                            self.scheds[pool] = kind;
                             again = false;
                             let here = &self.domain_pool;
                             let all = self.vcpus.iter_mut().filter(|v| here[v.dom] == pool);
