@@ -62,7 +62,7 @@ impl Report<'_> {
         let idle: Vec<String> = o.idle.iter().map(u64::to_string).collect();
         let _ = write!(
             j,
-            "\"run\":{{\"switches\":{},\"preemptions\":{},\"resets\":{},\"touched\":{},\"touched_per_reset\":{},\"lock_ops\":{},\"holder_preemptions\":{},\"pool_locks\":{},\"spread\":{},\"idle_ns\":[{}],\"moments\":{},\"trace_hash\":\"{:016x}\"}}}}",
+            "\"run\":{{\"switches\":{},\"preemptions\":{},\"resets\":{},\"touched\":{},\"touched_per_reset\":{},\"lock_ops\":{},\"holder_preemptions\":{},\"pool_locks\":{},\"spread\":{},\"stranded\":[{}],\"idle_ns\":[{}],\"moments\":{},\"trace_hash\":\"{:016x}\"}}}}",
             o.switches,
             o.preemptions,
             o.totals.resets,
@@ -72,6 +72,7 @@ impl Report<'_> {
             o.holder_preemptions,
             o.pool_locks,
             num(self.spread(0..self.vcpus.len())),
+            self.stranded().map(quote).collect::<Vec<_>>().join(","),
             idle.join(","),
             o.moments,
             o.hash

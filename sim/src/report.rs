@@ -259,6 +259,12 @@ impl<'a> Report<'a> {
         if mean == 0.0 { 0.0 } else { (max - min) / mean }
     }
 
+    /// Who never runs, since null has no CPU for him.
+    pub fn stranded(&self) -> impl Iterator<Item = &str> {
+        let all = self.outcome.vcpus.iter().filter(|v| v.stranded);
+        all.map(|v| v.name.as_str())
+    }
+
     /// vCPUs touched per reset.
     pub fn touched_per_reset(&self) -> f64 {
         let t = &self.outcome.totals;
@@ -463,6 +469,9 @@ impl<'a> Report<'a> {
             idle as f64 * 100.0 / (o.duration as f64 * o.idle.len() as f64),
             self.spread(0..self.vcpus.len()) * 100.0,
         );
+        for name in self.stranded() {
+            let _ = writeln!(t, "{name}: no CPU under null");
+        }
         t
     }
 }

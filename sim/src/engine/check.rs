@@ -160,6 +160,10 @@ impl Engine<'_> {
                 longest_wait: x
                     .longest_wait
                     .max(if self.stopped(x.dom) { 0 } else { wait }),
+                stranded: x.waiting.is_some()
+                    && info.times.ns[0].0 == 0
+                    && self.scheds[self.domain_pool[x.dom]] == "null"
+                    && !self.stopped(x.dom),
                 figures: x.guest.figures.clone(),
                 stats: info.stats,
             });

@@ -93,6 +93,8 @@ pub struct VcpuOutcome {
     pub waited: u64,
     /// Longest wait.
     pub longest_wait: u64,
+    /// It waits and has never run, in a pool under null, which gives each CPU to one vCPU for good.
+    pub stranded: bool,
     /// The guest's own figures.
     pub figures: Figures,
     /// The scheduler's counters.
@@ -150,6 +152,7 @@ impl Outcome {
 mod tests {
     use super::super::{Options, run};
     use crate::Scenario;
+    use crate::report::Report;
 
     /// The baselines, too, though they sit where credit2 does.
     #[test]
@@ -172,6 +175,28 @@ mod tests {
             "{hogs}[[at]]\ntime = \"10ms\"\ndo = \"sched\"\npool = \"Pool-0\"\nsched = \"rr\"\n"
         );
         assert_eq!(of(&exchanged, Some("plain")), "rr");
+    }
+
+    /// Whoever null has no CPU for is named, in both forms of the report.
+    #[test]
+    fn who_never_runs_under_null_is_named() {
+        let text = "duration = \"20ms\"\n[[pool]]\nsched = \"null\"\n[[domain]]\nname = \"a\"\ncount = 2\n[[domain.vcpu]]\nhog = true\n";
+        let s = Scenario::parse(text).unwrap();
+        let of = |sched: Option<&str>| {
+            let o = Options {
+                sched: sched.map(str::to_string),
+                ..Options::default()
+            };
+            let o = run(&s, &o).unwrap();
+            let r = Report::new(&s, &o);
+            (r.table(), r.json(&[]))
+        };
+        let (table, json) = of(None);
+        assert!(table.contains("\na1: no CPU under null\n"), "{table}");
+        assert!(json.contains("\"stranded\":[\"a1\"]"), "{json}");
+        let (table, json) = of(Some("rr"));
+        assert!(!table.contains("no CPU"), "{table}");
+        assert!(json.contains("\"stranded\":[]"), "{json}");
     }
 
     /// Two hogs are only preempted, those who sleep or yield only go by themselves.
