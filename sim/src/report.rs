@@ -6,6 +6,7 @@
 use crate::engine::{Outcome, VcpuOutcome};
 use crate::figures::Served;
 use crate::fluid;
+use crate::guest::Source;
 use crate::scenario::{Bar, Scenario, matches};
 use std::fmt::Write;
 use tarn_pools::Stats;
@@ -103,7 +104,7 @@ pub struct Line {
     pub wake: Latency,
     /// Firing to end of work.
     pub response: Latency,
-    /// The same by interrupt source, of vCPUs and domains.
+    /// The same by interrupt source; of a group, of those that have a name.
     pub sources: Vec<SourceLine>,
     /// The scheduler's counters; of a group, those of its virtual processors where they compete.
     pub stats: Stats,
@@ -111,7 +112,7 @@ pub struct Line {
     pub of: Vec<usize>,
 }
 
-/// One interrupt source of a vCPU, or the sources with its number of a domain's vCPUs.
+/// One interrupt source of a vCPU, the sources with its number of a domain's vCPUs, or those with its name of a group's.
 #[derive(Clone, Debug)]
 pub struct SourceLine {
     /// Name, or number.
@@ -133,26 +134,57 @@ fn pooled<'s>(all: impl Iterator<Item = &'s Served>, f: fn(&Served) -> &Vec<u64>
     Latency::of(&all.flat_map(|s| f(s).iter().copied()).collect::<Vec<_>>())
 }
 
+/// What `same` have done together, as one source of that name.
+fn together(name: &str, same: &[&Served]) -> SourceLine {
+    let all = || same.iter().copied();
+    SourceLine {
+        name: name.to_string(),
+        wake: pooled(all(), |s| &s.wakes),
+        response: pooled(all(), |s| &s.responses),
+        misses: all().map(|s| s.misses).sum(),
+        fired: all().map(|s| s.fired).sum(),
+        coalesced: all().map(|s| s.coalesced).sum(),
+    }
+}
+
+/// The sources of a vCPU's model.
+fn model<'s>(s: &'s Scenario, o: &Outcome, i: usize) -> &'s [Source] {
+    let v = &o.vcpus[i];
+    &s.domains[v.domain].vcpus[v.number].sources
+}
+
 /// The sources of the vCPUs `of`, by number.
 fn sources(s: &Scenario, o: &Outcome, of: &[usize]) -> Vec<SourceLine> {
     let mut lines = Vec::new();
     loop {
         let k = lines.len();
-        let same = || of.iter().filter_map(|&i| o.vcpus[i].figures.sources.get(k));
-        let Some(&first) = of.iter().find(|&&i| o.vcpus[i].figures.sources.len() > k) else {
+        let Some(&first) = of.iter().find(|&&i| model(s, o, i).len() > k) else {
             return lines;
         };
-        let sum = |f: fn(&Served) -> u64| same().map(f).sum();
-        let v = &o.vcpus[first];
-        lines.push(SourceLine {
-            name: s.domains[v.domain].vcpus[v.number].sources[k].name.clone(),
-            wake: pooled(same(), |s| &s.wakes),
-            response: pooled(same(), |s| &s.responses),
-            misses: sum(|s| s.misses),
-            fired: sum(|s| s.fired),
-            coalesced: sum(|s| s.coalesced),
-        });
+        let same = of.iter().filter_map(|&i| o.vcpus[i].figures.sources.get(k));
+        let name = &model(s, o, first)[k].name;
+        lines.push(together(name, &same.collect::<Vec<_>>()));
     }
+}
+
+/// The sources of a group's vCPUs `of`, by name. One that has only its number is nobody's namesake in another domain.
+fn named_sources(s: &Scenario, o: &Outcome, of: &[usize]) -> Vec<SourceLine> {
+    let mut all: Vec<(&str, Vec<&Served>)> = Vec::new();
+    for &i in of {
+        let served = o.vcpus[i].figures.sources.iter();
+        for (k, (source, served)) in model(s, o, i).iter().zip(served).enumerate() {
+            if source.name == k.to_string() {
+                continue;
+            }
+            match all.iter_mut().find(|(name, _)| *name == source.name) {
+                Some((_, same)) => same.push(served),
+                None => all.push((&source.name, vec![served])),
+            }
+        }
+    }
+    all.iter()
+        .map(|(name, same)| together(name, same))
+        .collect()
 }
 
 /// A run with its derived figures.
@@ -229,7 +261,7 @@ impl<'a> Report<'a> {
                     .flat_map(of_domain)
                     .collect();
                 let mut line = line(&group.name, group.each(), of);
-                line.sources.clear();
+                line.sources = named_sources(scenario, outcome, &line.of);
                 line.stats = outcome.groups[g];
                 line
             })

@@ -137,6 +137,26 @@ fn every_documented_field_is_in_the_report() {
     }
 }
 
+/// Two domains of a group have a source of the same name, in another place of their lists, and one that has only a number.
+#[test]
+fn a_group_has_the_sources_of_its_members_by_name() {
+    let irq = |name: &str| {
+        format!(
+            "[[domain.vcpu.irq]]\n{name}period = \"10ms\"\nhandler = \"10us\"\nwork = \"100us\"\n"
+        )
+    };
+    let (disk, net, other) = (irq("name = \"disk\"\n"), irq("name = \"net\"\n"), irq(""));
+    let text = format!(
+        "duration = \"95ms\"\n[[pool]]\n[[group]]\nname = \"g\"\n[[domain]]\nname = \"a\"\ngroup = \"g\"\n[[domain.vcpu]]\n{disk}{net}[[domain]]\nname = \"b\"\ngroup = \"g\"\n[[domain.vcpu]]\n{other}{disk}"
+    );
+    let s = Scenario::parse(&text).unwrap();
+    let o = run(&s, &Options::default()).unwrap();
+    let r = Report::new(&s, &o);
+    let of = r.groups[0].sources.iter();
+    let of: Vec<_> = of.map(|l| (l.name.as_str(), l.fired, l.wake.n)).collect();
+    assert_eq!(of, [("disk", 20, 20), ("net", 10, 10)]);
+}
+
 /// Published: up to 98 % of a CPU stolen from tick-sampled credit (Zhou et al. 2011, arXiv 1103.0759).
 #[test]
 fn a_tick_dodger_robs_whoever_samples() {
