@@ -9,6 +9,7 @@
 
 use crate::pool::Pool;
 use tarn_abi::{CpuSet, Instant, Span};
+use tarn_sched::mutant::{Mutant, broken};
 use tarn_sched::{Kick, WakeReason};
 
 /// How much time's worth of tokens a bucket holds.
@@ -44,7 +45,12 @@ impl Budget {
     pub(crate) fn settle(&mut self, cap: u32, now: Instant) {
         let dt = now.since(self.at).0.min(1 << 40) as i64;
         self.at = now;
-        let net = i64::from(cap) - 100 * i64::from(self.running);
+        let running = if broken(Mutant::CapUndrained) {
+            0
+        } else {
+            self.running
+        };
+        let net = i64::from(cap) - 100 * i64::from(running);
         self.tokens = self
             .tokens
             .saturating_add(dt.saturating_mul(net))

@@ -6,7 +6,7 @@
 #[cfg(feature = "mutants")]
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// A mistake in credit2.
+/// A mistake: in credit2, and some in caps, groups and rtds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Mutant {
@@ -54,11 +54,33 @@ pub enum Mutant {
     SoftIgnored,
     /// Who runs outside its preference stays there though a CPU inside becomes idle.
     NeverHome,
+    /// The timer of who goes on is set from what it had left when it came. (The account that comes before every decision
+    /// makes it up for what is decided: only the time of the next decision can be stale.)
+    StaleProgress,
+    /// Who is let finish what it does with interrupts masked keeps the CPU for a full interval, whatever such stays have
+    /// been good for and though it unmasks at once, as a storm's handler does.
+    DeferralKept,
+    /// A boost's time begins with the switch that it brings about, not after it.
+    SwitchEats,
+    /// A reset leaves those in the queue whose boost bucket is not full as they are. (All of them: a reset comes only when
+    /// nobody boosted is there to run, so those boosted in that moment wait for another CPU.)
+    ResetForgets,
+    /// The boost part of every grant can only be spent boosted: it is put into the bucket at each reset whether what was
+    /// in it has been used or not, and none of the other part ever goes there.
+    LiteralBuckets,
+    /// Where most of what runs answers interrupts, boosts go on.
+    CrowdUnseen,
+    /// Who belongs to a capped domain runs for nothing.
+    CapUndrained,
+    /// Somebody waits in a group whose processors sleep, and none of them is woken for it.
+    GroupKickLost,
+    /// A budget lasts as long as somebody wants it to.
+    BudgetEndless,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 22] = [
+    pub const ALL: [Mutant; 31] = [
         Mutant::BoostFree,
         Mutant::CarryUnlimited,
         Mutant::ResetSkipped,
@@ -81,6 +103,15 @@ impl Mutant {
         Mutant::AgeIgnored,
         Mutant::SoftIgnored,
         Mutant::NeverHome,
+        Mutant::StaleProgress,
+        Mutant::DeferralKept,
+        Mutant::SwitchEats,
+        Mutant::ResetForgets,
+        Mutant::LiteralBuckets,
+        Mutant::CrowdUnseen,
+        Mutant::CapUndrained,
+        Mutant::GroupKickLost,
+        Mutant::BudgetEndless,
     ];
 }
 
@@ -95,7 +126,7 @@ pub fn activate(m: Option<Mutant>) {
 
 /// Whether this mistake is to be made.
 #[inline]
-pub(crate) fn broken(m: Mutant) -> bool {
+pub fn broken(m: Mutant) -> bool {
     #[cfg(feature = "mutants")]
     return ACTIVE.load(Ordering::Relaxed) == m as u8;
     #[cfg(not(feature = "mutants"))]

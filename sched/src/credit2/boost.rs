@@ -111,8 +111,11 @@ impl Credit2 {
             r.left = core::mem::take(&mut r.armed);
             r.stats.boosts[3] += 1;
         } else if hint.irqs_masked && !r.deferred && r.stay > 0 {
-            r.boost = Boost::UntilUnmask;
-            r.left = r.stay.min(interval);
+            (r.boost, r.left) = if broken(Mutant::DeferralKept) {
+                (Boost::Yes, interval)
+            } else {
+                (Boost::UntilUnmask, r.stay.min(interval))
+            };
             r.deferred = true;
             r.again = false;
             r.stats.boosts[4] += 1;

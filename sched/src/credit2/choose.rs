@@ -130,6 +130,11 @@ impl Credit2 {
             return None;
         }
         let p = &self.cpus[cpu];
+        let now = if broken(Mutant::StaleProgress) {
+            now + now.since(p.came)
+        } else {
+            now
+        };
         if r.is_boosted() {
             let t = p.takes(r.lasts(r.b)).min(r.left.max(0) as u64);
             let mut end = now + Span(t + 1);

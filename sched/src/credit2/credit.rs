@@ -78,6 +78,7 @@ impl Credit2 {
     fn bring_up(&mut self, e: Ent, now: Instant) {
         let floor = self.granted.wrapping_sub(self.grant + self.carry);
         let (granted, grant, epoch, on) = (self.granted, self.grant, self.epoch, self.params.boost);
+        let literal = broken(Mutant::LiteralBuckets);
         let r = &mut self.rows[e];
         if r.cap_of != grant {
             // Grants have another size since: nobody keeps more than one of them and the carry-over.
@@ -99,6 +100,8 @@ impl Credit2 {
             r.level = r.level - r.level / 8 + part.min(4000) / 8;
             let price = if broken(Mutant::RefillUnpaid) {
                 0
+            } else if literal {
+                r.cap.saturating_mul(missed.min(AGE) as i64)
             } else {
                 r.cap - r.b
             };
@@ -111,7 +114,7 @@ impl Credit2 {
         if now.0 >= r.grid {
             r.grid = end_of_step(now);
             let spare = granted.wrapping_sub(r.consumed);
-            if r.b < r.cap && spare > 0 {
+            if r.b < r.cap && spare > 0 && !literal {
                 let x = spare.min(r.cap - r.b);
                 r.b += x;
                 r.consumed = r.consumed.wrapping_add(x);
@@ -217,7 +220,7 @@ impl Credit2 {
         let mut kick = Kick::NONE;
         while let Some(e) = self.burned.pop() {
             self.rows[e].burned = false;
-            if !self.queue.is_queued(e) {
+            if !self.queue.is_queued(e) || broken(Mutant::ResetForgets) {
                 continue;
             }
             self.totals.touched += 1;

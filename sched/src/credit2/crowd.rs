@@ -9,6 +9,7 @@
 //! worth, boosted or not, so the answer does not depend on itself. In a group the rest of the machine's time counts, too: others
 //! run there, whom its members may well go before. Must never take a boost from who has it.
 
+use crate::mutant::{Mutant, broken};
 use tarn_abi::Instant;
 
 /// Time between two looks, ns.
@@ -64,6 +65,6 @@ impl Crowd {
             self.claimed = 0;
             self.on = self.level >= if self.on { ENDS } else { BEGINS };
         }
-        self.on
+        self.on && !broken(Mutant::CrowdUnseen)
     }
 }

@@ -455,7 +455,7 @@ impl Scheduler for Credit2 {
             let cost = self.params.switch_cost;
             let r = &mut self.rows[n];
             r.deferred = false;
-            if r.is_boosted() {
+            if r.is_boosted() && !broken(Mutant::SwitchEats) {
                 r.left = r.left.saturating_add_unsigned(cost.0);
             }
             let p = &mut self.cpus[cpu];

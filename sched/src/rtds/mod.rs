@@ -16,6 +16,7 @@ use crate::cpus::{Cpus, choose};
 use crate::error::SchedError;
 use crate::fifo::{Fifo, Link};
 use crate::heap::{Heap, Places};
+use crate::mutant::{Mutant, broken};
 use crate::params::{RtParams, SchedParams, VcpuParams};
 use crate::queue::Queue;
 use crate::scheduler::{Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason};
@@ -111,7 +112,9 @@ impl Rtds {
         if let (Some(e), true) = (p.curr, p.running) {
             let r = &mut self.rows[e];
             r.runtime += dt;
-            r.budget = r.budget.saturating_sub_unsigned(dt.0);
+            if !broken(Mutant::BudgetEndless) {
+                r.budget = r.budget.saturating_sub_unsigned(dt.0);
+            }
         }
     }
 

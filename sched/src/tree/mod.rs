@@ -12,6 +12,7 @@ mod groups;
 mod pick;
 
 use crate::error::{SchedError, in_range};
+use crate::mutant::{Mutant, broken};
 use crate::params::{SchedParams, VcpuParams};
 use crate::scheduler::{
     BoostCause, DeboostCause, Ent, GuestHint, Kick, Pick, Scheduler, Stats, Tag, Totals, WakeReason,
@@ -322,6 +323,9 @@ impl Tree {
                 continue;
             };
             let (ent, was, cpu) = (vp.ent, vp.runnable, vp.cpu);
+            if !was && broken(Mutant::GroupKickLost) {
+                continue;
+            }
             if !was {
                 out = out.and(self.rise(node, c.index(), now));
             } else if let Some(c) = cpu {
