@@ -18,6 +18,12 @@ pub enum Amount {
 }
 
 impl Amount {
+    /// What it is on average.
+    pub fn mean(self) -> u64 {
+        match self {
+            Amount::Fixed(n) | Amount::Exp(n) => n,
+        }
+    }
     /// Draws one; exponential work is at least 1 us.
     pub fn draw(self, rng: &mut Rng) -> u64 {
         match self {

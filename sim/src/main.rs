@@ -88,8 +88,8 @@ fn parse(words: &[String]) -> Result<Args, String> {
         match w.as_str() {
             "--sched" => a.options.sched = Some(value()?),
             "--seed" => a.options.seed = Some(count(value()?)?),
-            "--seeds" => a.seeds = count(value()?)?.clamp(1, 100_000),
-            "--first" => a.first = count(value()?)?.clamp(1, 1_000_000_000),
+            "--seeds" => a.seeds = within(w, count(value()?)?, 100_000)?,
+            "--first" => a.first = within(w, count(value()?)?, 1_000_000_000)?,
             "--json" => a.json = true,
             "--svg" => a.svg = Some(value()?),
             "--perfetto" => a.perfetto = Some(value()?),
@@ -101,6 +101,14 @@ fn parse(words: &[String]) -> Result<Args, String> {
         }
     }
     Ok(a)
+}
+
+fn within(option: &str, n: u64, most: u64) -> Result<u64, String> {
+    if (1..=most).contains(&n) {
+        Ok(n)
+    } else {
+        Err(format!("{option} must be from 1 to {most}"))
+    }
 }
 
 fn load(file: &str) -> Result<Scenario, String> {
@@ -345,6 +353,24 @@ fn main() -> ExitCode {
         Err(e) => {
             eprintln!("tarn-sim: {e}");
             ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_seeds_are_refused() {
+        let of = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
+            parse(&words).map(|a| (a.seeds, a.first))
+        };
+        assert_eq!(of(&["--seeds", "3"]), Ok((3, 1)));
+        for bad in [["--seeds", "0"], ["--seeds", "100001"], ["--first", "0"]] {
+            let e = of(&bad).expect_err(bad[1]);
+            assert!(e.starts_with(&format!("{} must be from 1", bad[0])), "{e}");
         }
     }
 }

@@ -38,11 +38,14 @@ fn generate(case: u64) -> Pieces {
         &["credit2", "credit2", "credit2", "rr", "null", "rtds"],
     );
     let n_pools = 1 + r.below(2);
-    let mut cpus = 0;
+    let (mut cpus, mut first_pool) = (0, 0);
     let mut pools = Vec::new();
     for p in 0..n_pools {
         let n = 1 + r.below(4);
         cpus += n;
+        if p == 0 {
+            first_pool = n;
+        }
         let speeds: Vec<String> = (0..n)
             .map(|_| one(&mut r, &["1024", "1024", "512", "333"]).to_string())
             .collect();
@@ -71,18 +74,27 @@ fn generate(case: u64) -> Pieces {
         .collect();
     let n_domains = 1 + r.below(7);
     let mut domains = Vec::new();
+    // Domains bound to a CPU of another pool, and that pool.
+    let mut astray = Vec::new();
     for d in 0..n_domains {
         let mut t = format!(
             "[[domain]]\nname = \"d{d}\"\nweight = {}\n",
             1 + r.below(60_000) / (1 + r.below(1000))
         );
+        let mut home = 0;
         if n_groups > 0 && r.below(3) == 0 {
             t += &format!("group = \"g{}\"\n", r.below(n_groups));
         } else {
-            t += &format!("pool = \"p{}\"\n", r.below(n_pools));
+            home = r.below(n_pools);
+            t += &format!("pool = \"p{home}\"\n");
         }
         if r.below(3) == 0 {
-            t += &format!("affinity = \"{}\"\n", r.below(cpus));
+            let cpu = r.below(cpus);
+            t += &format!("affinity = \"{cpu}\"\n");
+            let pool = u64::from(cpu >= first_pool);
+            if pool != home {
+                astray.push((d, pool));
+            }
         } else if r.below(3) == 0 {
             t += &format!("soft = \"{}\"\n", r.below(cpus));
         }
@@ -98,7 +110,8 @@ fn generate(case: u64) -> Pieces {
         t += &format!("boost_ratio = {}\n", one(&mut r, &["250", "0", "500"]));
         for _ in 0..1 + r.below(3) {
             t += "[[domain.vcpu]]\n";
-            match r.below(5) {
+            let program = r.below(5);
+            match program {
                 0 => t += "hog = true\n",
                 1 => t += &format!("hog = true\nyield_every = \"{}us\"\n", 20 + r.below(3000)),
                 2 => {
@@ -115,7 +128,12 @@ fn generate(case: u64) -> Pieces {
                 "page = \"{}\"\n",
                 one(&mut r, &["absent", "absent", "rt", "always"])
             );
-            for _ in 0..r.below(3) {
+            let irqs = r.below(3);
+            if program == 4 && irqs == 0 {
+                // It does nothing before the end.
+                t += "[[domain.vcpu.irq]]\nperiod = \"1s\"\nphase = \"1s\"\n";
+            }
+            for _ in 0..irqs {
                 let kind = one(&mut r, &["period", "poisson"]);
                 t += &format!(
                     "[[domain.vcpu.irq]]\n{kind} = \"{}us\"\nphase = \"{}us\"\nhandler = \"{}us\"\npriority = {}\nwork = \"exp({}us)\"\nacc = {}\n",
@@ -135,15 +153,30 @@ fn generate(case: u64) -> Pieces {
         let d = r.below(n_domains);
         let (at, every) = (r.below(20_000), 500 + r.below(9000));
         let again = format!("time = \"{at}us\"\nevery = \"{every}us\"\n");
-        actions.push(match r.below(8) {
-            0 => format!("[[at]]\n{again}do = \"weight\"\ndomain = \"d{d}\"\nweight = {}\n", 1 + r.below(5000)),
-            1 => format!("[[at]]\n{again}do = \"affinity\"\ndomain = \"d{d}\"\ncpus = \"{}\"\n", r.below(cpus)),
-            2 => format!(
-                "[[at]]\n{again}do = \"pause\"\ndomain = \"d{d}\"\n[[at]]\ntime = \"{}us\"\nevery = \"{every}us\"\ndo = \"unpause\"\ndomain = \"d{d}\"\n",
-                at + r.below(2000)
+        let mut after = Vec::new();
+        let action = match r.below(8) {
+            0 => format!(
+                "[[at]]\n{again}do = \"weight\"\ndomain = \"d{d}\"\nweight = {}\n",
+                1 + r.below(5000)
             ),
-            7 => format!("[[at]]\n{again}do = \"soft\"\ndomain = \"d{d}\"\ncpus = \"{}-{}\"\n", d % cpus, cpus - 1),
-            3 => format!("[[at]]\n{again}do = \"cap\"\ndomain = \"d{d}\"\ncap = {}\n", r.below(101)),
+            1 => format!(
+                "[[at]]\n{again}do = \"affinity\"\ndomain = \"d{d}\"\ncpus = \"{}\"\n",
+                r.below(cpus)
+            ),
+            2 => {
+                let then = at + r.below(2000);
+                after.push((then, format!("[[at]]\ntime = \"{then}us\"\nevery = \"{every}us\"\ndo = \"unpause\"\ndomain = \"d{d}\"\n")));
+                format!("[[at]]\n{again}do = \"pause\"\ndomain = \"d{d}\"\n")
+            }
+            7 => format!(
+                "[[at]]\n{again}do = \"soft\"\ndomain = \"d{d}\"\ncpus = \"{}-{}\"\n",
+                d % cpus,
+                cpus - 1
+            ),
+            3 => format!(
+                "[[at]]\n{again}do = \"cap\"\ndomain = \"d{d}\"\ncap = {}\n",
+                r.below(101)
+            ),
             4 if n_pools > 1 => format!(
                 "[[at]]\n{again}do = \"cpu\"\ncpus = \"{}\"\npool = \"p{}\"\n",
                 1 + r.below(cpus.max(2) - 1),
@@ -156,18 +189,33 @@ fn generate(case: u64) -> Pieces {
                     0 => format!("cpus = \"{}\"\n", r.below(cpus)),
                     _ => String::new(),
                 };
-                format!("[[at]]\n{again}do = \"sched\"\npool = \"p{pool}\"\nsched = \"{to}\"\n{with}")
+                format!(
+                    "[[at]]\n{again}do = \"sched\"\npool = \"p{pool}\"\nsched = \"{to}\"\n{with}"
+                )
             }
             5 if n_groups > 0 => {
-                format!("[[at]]\n{again}do = \"group\"\ndomain = \"d{d}\"\ngroup = \"g{}\"\n", r.below(n_groups))
+                format!(
+                    "[[at]]\n{again}do = \"group\"\ndomain = \"d{d}\"\ngroup = \"g{}\"\n",
+                    r.below(n_groups)
+                )
             }
-            _ => format!("[[at]]\n{again}do = \"move\"\ndomain = \"d{d}\"\npool = \"p{}\"\n", r.below(n_pools)),
-        });
+            _ => format!(
+                "[[at]]\n{again}do = \"move\"\ndomain = \"d{d}\"\npool = \"p{}\"\n",
+                r.below(n_pools)
+            ),
+        };
+        actions.push((at, action));
+        actions.extend(after);
     }
-    let head = format!(
-        "name = \"case{case}\"\nseed = {case}\nduration = \"{}ms\"\n",
-        10 + r.below(20)
-    );
+    let end = 10 + r.below(20);
+    // What comes after the end would be no scenario's.
+    actions.retain(|(at, _)| *at < end * 1_000);
+    let mut actions: Vec<String> = actions.into_iter().map(|(_, text)| text).collect();
+    actions.extend(astray.iter().map(|(d, pool)| {
+        let at = end - 1;
+        format!("[[at]]\ntime = \"{at}ms\"\ndo = \"move\"\ndomain = \"d{d}\"\npool = \"p{pool}\"\n")
+    }));
+    let head = format!("name = \"case{case}\"\nseed = {case}\nduration = \"{end}ms\"\n");
     Pieces {
         head,
         pools,

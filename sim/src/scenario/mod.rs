@@ -184,13 +184,19 @@ impl Scenario {
             script: Vec::new(),
             bars: Vec::new(),
         };
-        if s.duration == 0 || s.duration > 3_600_000_000_000 {
-            return r.bad("duration", "must be more than 0 and at most 3600s");
+        if !(1_000..=3_600_000_000_000).contains(&s.duration) {
+            return r.bad("duration", "must be from 1us to 3600s");
+        }
+        for (key, time) in [("switch", s.switch), ("ipi", s.ipi)] {
+            if time > 1_000_000 {
+                return r.bad(key, "must be at most 1ms");
+            }
         }
         let mut next = 0u16;
         for (i, v) in r.list("pool")?.iter().enumerate() {
             let mut p = Reader::new(format!("pool[{i}]"), v)?;
             let name = p.text("name")?.unwrap_or("Pool-0").to_string();
+            p.new_name(&name, s.pools.iter().map(|p| &p.name))?;
             let n = p.int("cpus", 1, 0, MAX_CPUS as u64)? as u16;
             if usize::from(next + n) > MAX_CPUS {
                 return p.bad("cpus", &format!("are more than {MAX_CPUS} in all"));
@@ -231,6 +237,7 @@ impl Scenario {
             let mut g = Reader::new(format!("group[{i}]"), v)?;
             let name = g.text("name")?;
             let name = g.need("name", name)?.to_string();
+            g.new_name(&name, s.groups.iter().map(|g| &g.name))?;
             let parent = match g.text("parent")? {
                 None => None,
                 Some(p) => match s.groups.iter().position(|x| x.name == p) {
@@ -262,8 +269,11 @@ impl Scenario {
         }
         let mut locks = Vec::new();
         for (i, v) in r.list("domain")?.iter().enumerate() {
-            let d = domain(i, v, &s.pools, &s.groups, &mut locks)?;
-            s.domains.extend(d);
+            let d = Reader::new(format!("domain[{i}]"), v)?;
+            for new in domain(i, v, &s.pools, &s.groups, &mut locks)? {
+                d.new_name(&new.name, s.domains.iter().map(|d| &d.name))?;
+                s.domains.push(new);
+            }
         }
         s.locks = locks.len();
         let vcpus: usize = s.domains.iter().map(|d| d.vcpus.len()).sum();
@@ -277,11 +287,47 @@ impl Scenario {
             let a = action(i, v, &s)?;
             s.script.extend(a);
         }
+        for d in 0..s.domains.len() {
+            let domain = &s.domains[d];
+            let affinity = domain.params.affinity;
+            if affinity != CpuSet::ALL && s.reach(d).intersection(&affinity).is_empty() {
+                return Err(format!(
+                    "domain {}: `affinity` has no CPU of its pool, and no action brings one there or moves it",
+                    domain.name
+                ));
+            }
+        }
         for (i, v) in r.list("bar")?.iter().enumerate() {
             s.bars.push(bar(i, v)?);
         }
         r.done()?;
         Ok(s)
+    }
+
+    /// The CPUs that are ever in a pool in which domain `d` ever is.
+    fn reach(&self, d: usize) -> CpuSet {
+        let mut pools = vec![self.domains[d].pool];
+        for a in &self.script {
+            if let What::Move(x, to) = a.what
+                && x == d
+            {
+                pools.push(to);
+            }
+        }
+        let mut all = CpuSet::EMPTY;
+        pools
+            .iter()
+            .for_each(|&p| all = all.union(&self.pools[p].cpus));
+        for a in &self.script {
+            match &a.what {
+                What::Cpu(cpu, Some(p)) if pools.contains(p) => {
+                    all.insert(tarn_abi::CpuId(*cpu));
+                }
+                What::Sched(p, _, cpus) if pools.contains(p) => all = all.union(cpus),
+                _ => {}
+            }
+        }
+        all
     }
 }
 
@@ -352,6 +398,121 @@ mod tests {
             let e = Scenario::parse(text).expect_err(text);
             assert!(e.contains(part), "{e}");
         }
+    }
+
+    #[test]
+    fn what_says_nothing_or_nothing_that_can_be_is_refused_with_the_place() {
+        let ok = "duration = \"1s\"\n[[pool]]\ncpus = 2\n[[pool]]\nname = \"p\"\ncpus = 2\n[[domain]]\nname = \"a\"\n[[domain.vcpu]]\nhog = true\n";
+        let another = "[[domain]]\nname = \"a\"\n[[domain.vcpu]]\nhog = true\n";
+        let with = |key: &str| ok.replace("name = \"a\"", &format!("name = \"a\"\n{key}"));
+        let vcpu = |text: &str| ok.replace("hog = true", text);
+        let top = |text: &str| ok.replace("duration = \"1s\"", text);
+        let at = |text: &str| format!("{ok}[[at]]\ntime = \"1ms\"\n{text}\n");
+        let cases = [
+            (with("affinity = \"4\""), "domain a: `affinity` names CPU 4"),
+            (
+                with("affinity = \"0-4\""),
+                "domain a: `affinity` names CPU 4",
+            ),
+            (with("soft = \"7\""), "domain a: `soft` names CPU 7"),
+            (
+                with("affinity = \"2-3\""),
+                "domain a: `affinity` has no CPU of its pool",
+            ),
+            (
+                at("do = \"affinity\"\ndomain = \"a\"\ncpus = \"4\""),
+                "at[0]: `cpus` names CPU 4",
+            ),
+            (
+                at("do = \"cpu\"\npool = \"p\"\ncpus = \"9\""),
+                "at[0]: `cpus` names CPU 9",
+            ),
+            (format!("{ok}{another}"), "domain[1]: `name` is `a`"),
+            (
+                format!("{ok}{}", another.replace("\"a\"", "\"b1\""))
+                    + &another.replace("\"a\"", "\"b\"\ncount = 2"),
+                "domain[2]: `name` is `b1`",
+            ),
+            (
+                ok.replace("\"p\"", "\"Pool-0\""),
+                "pool[1]: `name` is `Pool-0`",
+            ),
+            (
+                ok.replace("\"p\"", "\"none\""),
+                "pool[1]: `name` must not be",
+            ),
+            (
+                format!("{ok}[[group]]\nname = \"g\"\n[[group]]\nname = \"g\"\nparent = \"g\"\n"),
+                "group[1]: `name` is `g`",
+            ),
+            (
+                at("do = \"weight\"\ndomain = \"a\""),
+                "at[0]: `weight` is missing",
+            ),
+            (
+                at("do = \"cap\"\ndomain = \"a\""),
+                "at[0]: `cap` is missing",
+            ),
+            (
+                at("do = \"affinity\"\ndomain = \"a\""),
+                "at[0]: `cpus` is missing",
+            ),
+            (
+                at("do = \"soft\"\ndomain = \"a\""),
+                "at[0]: `cpus` is missing",
+            ),
+            (
+                at("do = \"move\"\ndomain = \"a\""),
+                "at[0]: `pool` is missing",
+            ),
+            (
+                at("do = \"sched\"\npool = \"p\""),
+                "at[0]: `sched` is missing",
+            ),
+            (
+                at("do = \"pause\"\ndomain = \"a\"\nweight = 3"),
+                "at[0]: `weight` is not for `pause`",
+            ),
+            (
+                at("do = \"pause\"\ndomain = \"a\"").replace("1ms", "1s"),
+                "at[0]: `time` must be before the end",
+            ),
+            (
+                vcpu("hog = false"),
+                "domain a.vcpu[0]: would never do anything",
+            ),
+            (top("duration = \"999ns\""), "`duration` must be from 1us"),
+            (top("switch = \"2ms\""), "`switch` must be at most 1ms"),
+            (top("ipi = \"20s\""), "`ipi` must be at most 1ms"),
+            (
+                vcpu("runsleep = { run = \"0ns\", sleep = \"1ms\" }"),
+                "domain a.vcpu[0].runsleep: `run` must be at least 1us",
+            ),
+            (
+                vcpu("runsleep = { run = \"1ms\", sleep = \"exp(1ns)\" }"),
+                "domain a.vcpu[0].runsleep: `sleep` must be at least 1us",
+            ),
+            (
+                vcpu("lock = { compute = \"0ns\", hold = \"0ns\" }"),
+                "domain a.vcpu[0].lock: `compute` and `hold` must be at least 1us",
+            ),
+        ];
+        for (text, part) in cases {
+            let e = Scenario::parse(&text).expect_err(&text);
+            assert!(e.contains(part), "{part} is not in: {e}");
+        }
+        // An affinity elsewhere is for when the script brings both together.
+        let away = with("affinity = \"2-3\"");
+        for what in [
+            "do = \"move\"\ndomain = \"a\"\npool = \"p\"",
+            "do = \"cpu\"\ncpus = \"2\"\npool = \"Pool-0\"",
+            "do = \"sched\"\npool = \"Pool-0\"\nsched = \"rr\"\ncpus = \"0-2\"",
+        ] {
+            let text = format!("{away}[[at]]\ntime = \"1ms\"\n{what}\n");
+            assert!(Scenario::parse(&text).is_ok(), "{text}");
+        }
+        let idle = vcpu("irq = [{ period = \"1ms\" }]");
+        assert!(Scenario::parse(&idle).is_ok());
     }
 
     #[test]

@@ -92,6 +92,11 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
             run: p.need("run", run)?,
             sleep: p.need("sleep", sleep)?,
         };
+        for (key, amount) in [("run", run), ("sleep", sleep)] {
+            if amount.is_some_and(|a| a.mean() < 1_000) {
+                return p.bad(key, "must be at least 1us");
+            }
+        }
         p.done()?;
     }
     let usual = Value::Table(Table::new());
@@ -108,9 +113,14 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
             locks.push(name.to_string());
             locks.len() - 1
         });
+        let compute = p.amount("compute")?.unwrap_or(Amount::Exp(300_000));
+        let hold = p.time("hold")?.unwrap_or(40_000);
+        if compute.mean().saturating_add(hold) < 1_000 {
+            return p.bad("compute", "and `hold` must be at least 1us together");
+        }
         program = Program::Lock {
-            compute: p.amount("compute")?.unwrap_or(Amount::Exp(300_000)),
-            hold: p.time("hold")?.unwrap_or(40_000).max(1),
+            compute,
+            hold: hold.max(1),
             spin: p.time("spin")?.unwrap_or(10_000).max(1),
             lock,
         };
@@ -135,6 +145,11 @@ pub(super) fn vcpu(at: String, v: &Value, locks: &mut Vec<String>) -> Res<(Model
     }
     let count = r.int("count", 1, 1, 1024)?;
     r.done()?;
+    if programs == 0 && sources.is_empty() {
+        return Err(format!(
+            "{at}: would never do anything: one of hog, runsleep, lock and irq is needed"
+        ));
+    }
     Ok((
         Model {
             sources,
@@ -193,8 +208,8 @@ pub(super) fn domain(
         },
     };
     let p = VcpuParams {
-        affinity: r.cpus("affinity")?.unwrap_or(CpuSet::ALL),
-        soft: r.cpus("soft")?.unwrap_or(CpuSet::ALL),
+        affinity: r.cpus_of("affinity", pools)?.unwrap_or(CpuSet::ALL),
+        soft: r.cpus_of("soft", pools)?.unwrap_or(CpuSet::ALL),
         ..entity(&mut r)?
     };
     p.check().map_err(|e| format!("{}: {e}", r.at))?;
@@ -230,6 +245,9 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
     let mut r = Reader::new(format!("at[{i}]"), v)?;
     let at = r.time("time")?;
     let at = r.need("time", at)?;
+    if at >= s.duration {
+        return r.bad("time", "must be before the end of the run");
+    }
     let every = r.time("every")?;
     if every.is_some_and(|e| e < 1_000) {
         return r.bad("every", "must be at least 1us");
@@ -265,9 +283,9 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
             None => return r.bad("group", "names no group"),
         },
     };
-    let weight = r.int("weight", 256, 1, 65_535)? as u32;
-    let cap = r.int("cap", 0, 0, 100_000)? as u32;
-    let cpus = r.cpus("cpus")?;
+    let weight = r.number("weight", 1, 65_535)?;
+    let cap = r.number("cap", 0, 100_000)?;
+    let cpus = r.cpus_of("cpus", &s.pools)?;
     let sched = r.text("sched")?;
     if sched.is_some_and(|s| tarn_pools::sched_by_name(s).is_none()) {
         return r.bad("sched", "names no scheduler");
@@ -277,8 +295,14 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
     let mut out = Vec::new();
     let mut push = |what| out.push(Action { at, every, what });
     match op {
-        "weight" => doms.iter().for_each(|&d| push(What::Weight(d, weight))),
-        "cap" => doms.iter().for_each(|&d| push(What::Cap(d, cap))),
+        "weight" => {
+            let w = r.need("weight", weight)? as u32;
+            doms.iter().for_each(|&d| push(What::Weight(d, w)));
+        }
+        "cap" => {
+            let c = r.need("cap", cap)? as u32;
+            doms.iter().for_each(|&d| push(What::Cap(d, c)));
+        }
         "pause" => doms.iter().for_each(|&d| push(What::Pause(d))),
         "unpause" => doms.iter().for_each(|&d| push(What::Unpause(d))),
         "group" => doms.iter().for_each(|&d| push(What::Regroup(d, group))),
@@ -315,6 +339,20 @@ pub(super) fn action(i: usize, v: &Value, s: &Scenario) -> Res<Vec<Action>> {
     }
     if out.is_empty() {
         return r.bad("domain", "is missing");
+    }
+    let takes: &[&str] = match op {
+        "weight" => &["domain", "weight"],
+        "cap" => &["domain", "cap"],
+        "group" => &["domain", "group"],
+        "affinity" | "soft" => &["domain", "cpus"],
+        "sched" => &["pool", "sched", "cpus"],
+        "move" => &["domain", "pool"],
+        "cpu" => &["cpus", "pool"],
+        _ => &["domain"],
+    };
+    let mut others = ["domain", "pool", "group", "cpus", "weight", "cap", "sched"].into_iter();
+    if let Some(k) = others.find(|k| !takes.contains(k) && r.table.contains_key(*k)) {
+        return r.bad(k, &format!("is not for `{op}`"));
     }
     r.done()?;
     Ok(out)

@@ -78,13 +78,30 @@ impl<'a> Reader<'a> {
     pub(super) fn bad<T>(&self, key: &str, why: &str) -> Res<T> {
         Err(format!("{}: `{key}` {why}", self.at))
     }
+    /// The table's name, by which others may speak of it.
+    pub(super) fn new_name<'n>(
+        &self,
+        name: &str,
+        mut others: impl Iterator<Item = &'n String>,
+    ) -> Res<()> {
+        if name == "none" {
+            return self.bad("name", "must not be `none`");
+        }
+        if others.any(|o| o == name) {
+            return self.bad("name", &format!("is `{name}`, as another's before it"));
+        }
+        Ok(())
+    }
     pub(super) fn int(&mut self, key: &'static str, default: u64, min: u64, max: u64) -> Res<u64> {
+        Ok(self.number(key, min, max)?.unwrap_or(default))
+    }
+    pub(super) fn number(&mut self, key: &'static str, min: u64, max: u64) -> Res<Option<u64>> {
         match self.get(key) {
-            None => Ok(default),
+            None => Ok(None),
             Some(Value::Integer(n))
                 if u64::try_from(*n).is_ok_and(|n| (min..=max).contains(&n)) =>
             {
-                Ok(*n as u64)
+                Ok(Some(*n as u64))
             }
             Some(_) => self.bad(key, &format!("must be a number from {min} to {max}")),
         }
@@ -135,6 +152,15 @@ impl<'a> Reader<'a> {
                 Some(s) => Ok(Some(s)),
                 None => self.bad(key, "must be CPU numbers such as \"0-2,5\""),
             },
+        }
+    }
+    /// CPUs that some pool of the scenario has.
+    pub(super) fn cpus_of(&mut self, key: &'static str, pools: &[Pool]) -> Res<Option<CpuSet>> {
+        let cpus = self.cpus(key)?;
+        let mut all = cpus.iter().flat_map(CpuSet::iter);
+        match all.find(|c| !pools.iter().any(|p| p.cpus.contains(*c))) {
+            None => Ok(cpus),
+            Some(c) => self.bad(key, &format!("names CPU {}, which no pool has", c.0)),
         }
     }
     pub(super) fn list(&mut self, key: &'static str) -> Res<&'a [Value]> {
