@@ -533,12 +533,16 @@ impl Scheduler for Credit2 {
 
     fn boost(&mut self, e: Ent, why: BoostCause, now: Instant) -> Kick {
         let applies = matches!(why, BoostCause::Interrupt | BoostCause::Regular);
-        if !self.params.boost || !applies || self.rows[e].is_boosted() {
+        if !self.params.boost || !applies {
             return Kick::NONE;
         }
         let worth = self.worth_of_processor(e, why, now);
         if self.rows[e].on.is_some() {
             self.arm(e, worth);
+            return Kick::NONE;
+        }
+        if self.rows[e].is_boosted() {
+            self.interrupted(e, worth, false);
             return Kick::NONE;
         }
         let queued = self.queue.is_queued(e);

@@ -340,9 +340,31 @@ impl Tree {
                 let k = self.sched(parent).boost(ent, why, now);
                 let still = self.sched(parent).is_boosted(ent).then_some(why);
                 out = out.and(self.translate(parent, k, still, now));
+                if let Some(cpu) = cpu {
+                    out = out.and(self.arm_above(parent, cpu, why, now));
+                }
             }
         }
         if late { out.and(self.hurry(node)) } else { out }
+    }
+
+    /// The processor of `node` that has this CPU is armed in its parent, and so are those above it, on which that depends.
+    fn arm_above(&mut self, node: u16, cpu: CpuId, why: BoostCause, now: Instant) -> Kick {
+        let Paths { loaded, chosen, .. } = self.paths[cpu.index()];
+        let leads = |p: &Path| p.steps().iter().position(|&(g, _)| g == node);
+        let (path, n) = match (leads(&chosen), leads(&loaded)) {
+            (Some(n), _) => (chosen, n),
+            (None, Some(n)) => (loaded, n),
+            (None, None) => return Kick::NONE,
+        };
+        let mut kick = Kick::NONE;
+        for &(g, i) in &path.steps()[..=n] {
+            let group = self.group(g);
+            let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
+            let k = self.sched(parent).boost(ent, why, now);
+            kick = kick.and(self.translate(parent, k, None, now));
+        }
+        kick
     }
 
     /// A processor of the group has been called that its parent has no CPU for now: a sister that runs somebody who would
@@ -403,7 +425,15 @@ impl Tree {
             let (parent, ent) = (group.parent, vp.ent);
             let k = self.sched(parent).boost(ent, why, now);
             let still = self.sched(parent).is_boosted(ent).then_some(why);
-            out = out.and(self.lift(parent, k, still, false, now));
+            return out.and(self.lift(parent, k, still, false, now));
+        }
+        if !armed {
+            // All that could are on CPUs, and must not lose them now.
+            for i in 0..self.group(node).vps.len() {
+                if let Some(cpu) = self.group(node).vps[i].cpu {
+                    out = out.and(self.arm_above(node, cpu, why, now));
+                }
+            }
         }
         out
     }
