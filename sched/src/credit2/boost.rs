@@ -92,6 +92,18 @@ impl Credit2 {
         }
     }
 
+    /// The same for one that is on CPU `c`, running there or being saved.
+    pub(super) fn interrupted_on(&mut self, e: Ent, c: CpuId, worth: i64, now: Instant) {
+        if self.cpus[c].curr == Some(e) && self.cpus[c].running {
+            // What it ran before this interrupt does not use up the time armed by it.
+            self.account(c, now);
+            self.arm(e, worth);
+        } else {
+            self.touch(e, now);
+            self.interrupted(e, worth, false);
+        }
+    }
+
     /// G3-G5: `e` is about to lose the CPU. Whether it is boosted now.
     pub(super) fn rescue(&mut self, e: Ent, hint: &GuestHint) -> bool {
         if !self.params.boost {

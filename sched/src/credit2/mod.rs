@@ -328,14 +328,7 @@ impl Scheduler for Credit2 {
             return Kick::NONE;
         }
         if let Some(c) = self.rows[e].on {
-            if self.cpus[c].curr == Some(e) && self.cpus[c].running {
-                // What it ran before this interrupt does not use up the time armed by it.
-                self.account(c, now);
-                self.arm(e, worth);
-            } else {
-                self.touch(e, now);
-                self.interrupted(e, worth, false);
-            }
+            self.interrupted_on(e, c, worth, now);
             return Kick::NONE;
         }
         if !self.queue.is_queued(e) {
@@ -537,8 +530,8 @@ impl Scheduler for Credit2 {
             return Kick::NONE;
         }
         let worth = self.worth_of_processor(e, why, now);
-        if self.rows[e].on.is_some() {
-            self.arm(e, worth);
+        if let Some(c) = self.rows[e].on {
+            self.interrupted_on(e, c, worth, now);
             return Kick::NONE;
         }
         if self.rows[e].is_boosted() {
