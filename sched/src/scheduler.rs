@@ -356,6 +356,11 @@ pub trait Scheduler: Send {
     fn boosted_wait(&self) -> bool {
         false
     }
+    /// Whether the first who waits for `cpu` is boosted.
+    fn boosted_first(&self, cpu: CpuId) -> bool {
+        let _ = cpu;
+        false
+    }
     /// Takes `cost` of hypervisor time off the entity's account.
     fn charge(&mut self, e: Ent, cost: Span, now: Instant) {
         let _ = (e, cost, now);

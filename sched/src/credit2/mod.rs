@@ -604,6 +604,10 @@ impl Scheduler for Credit2 {
         self.queue.any_boosted()
     }
 
+    fn boosted_first(&self, cpu: CpuId) -> bool {
+        self.queue.best(cpu).is_some_and(|h| h.boosted)
+    }
+
     fn charge(&mut self, e: Ent, cost: Span, _now: Instant) {
         self.pay(e, cost);
     }

@@ -144,7 +144,11 @@ impl Tree {
             let (parent, ent) = (group.parent, group.vps[usize::from(i)].ent);
             if self.sched(g).urgent(CpuId(i)) {
                 kick = kick.and(self.calm(g, now));
-            } else if !claims && self.sched(parent).is_boosted(ent) {
+            } else if !claims
+                && self.sched(parent).is_boosted(ent)
+                && !self.sched(g).boosted_first(CpuId(i))
+            {
+                // (Who is boosted and comes next there is carried by it.)
                 let k = self.sched(parent).deboost(ent, DeboostCause::Asked, now);
                 kick = kick.and(self.translate(parent, k, None, now));
             }
