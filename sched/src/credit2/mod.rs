@@ -526,7 +526,8 @@ impl Scheduler for Credit2 {
 
     fn boost(&mut self, e: Ent, why: BoostCause, now: Instant) -> Kick {
         let applies = matches!(why, BoostCause::Interrupt | BoostCause::Regular);
-        if !self.params.boost || !applies {
+        // (A processor that sleeps may still be on the CPU that holds its registers.)
+        if !self.params.boost || !applies || !self.rows[e].runnable {
             return Kick::NONE;
         }
         let worth = self.worth_of_processor(e, why, now);

@@ -361,3 +361,22 @@ fn a_visit_alone_changes_no_places() {
     }
     assert_eq!(decide(&mut s, CPU, us(50)).0.next, Some(Tag(1)));
 }
+
+/// A processor of a group sleeps, and the CPU that has tried it still holds its registers: a boost from below is not kept for the
+/// next time that it wakes, for whomever that may be.
+#[test]
+fn who_sleeps_where_it_was_is_not_boosted_from_below() {
+    let now = |us: u64| Instant(us * 1_000);
+    let (mut s, list) = with(&[256], now(0));
+    let e = list[0];
+    let _ = s.insert(e, true, now(0));
+    let pick = s.pick_next(CPU, GuestHint::default(), now(0));
+    assert_eq!(pick.next, Some(Tag(0)));
+    s.sleep(e, now(100));
+    let pick = s.pick_next(CPU, GuestHint::default(), now(100));
+    assert_eq!(pick.next, None);
+    assert!(s.boost(e, BoostCause::Interrupt, now(200)).is_none());
+    assert!(!s.is_boosted(e) && !s.is_armed(e));
+    let _ = s.wake(e, WakeReason::Kick, now(300));
+    assert!(!s.is_boosted(e));
+}
